@@ -1,0 +1,106 @@
+// Every differentiable op. On constants, or inside NoGrad, they only compute.
+// Each op's gradient stands beside its value in ops_math.cpp, ops_shape.cpp, ops_conv.cpp, ops_norm.cpp or
+// ops_loss.cpp. tests/op_table has a row for each name declared here; a test compares the two lists.
+#pragma once
+
+#include <vector>
+
+#include "autograd/variable.h"
+#include "tensor/ops.h"
+
+namespace tacit {
+
+// ---- element-wise (tensor/scalar_ops.h)
+#define TACIT_DECLARE(Functor, name, low, high) Variable name(const Variable& x);
+TACIT_FOREACH_UNARY(TACIT_DECLARE)
+#undef TACIT_DECLARE
+
+// ---- arithmetic, with broadcasting
+Variable add(const Variable& a, const Variable& b);
+Variable sub(const Variable& a, const Variable& b);
+Variable mul(const Variable& a, const Variable& b);
+Variable div(const Variable& a, const Variable& b);
+/// At equal values the gradient is halved between the two, as in torch.
+Variable maximum(const Variable& a, const Variable& b);
+Variable minimum(const Variable& a, const Variable& b);
+/// a > 0 unless b is constant.
+Variable pow(const Variable& a, const Variable& b);
+Variable where(const Tensor& cond, const Variable& a, const Variable& b);
+
+inline Variable operator+(const Variable& a, const Variable& b) { return add(a, b); }
+inline Variable operator-(const Variable& a, const Variable& b) { return sub(a, b); }
+inline Variable operator*(const Variable& a, const Variable& b) { return mul(a, b); }
+inline Variable operator/(const Variable& a, const Variable& b) { return div(a, b); }
+inline Variable operator-(const Variable& x) { return neg(x); }
+Variable operator+(const Variable& a, double b);
+Variable operator-(const Variable& a, double b);
+Variable operator*(const Variable& a, double b);
+Variable operator/(const Variable& a, double b);
+inline Variable operator+(double a, const Variable& b) { return b + a; }
+Variable operator-(double a, const Variable& b);
+inline Variable operator*(double a, const Variable& b) { return b * a; }
+Variable operator/(double a, const Variable& b);
+
+// ---- reductions. No dims: over everything.
+Variable sum(const Variable& x, std::initializer_list<int> dims = {}, bool keepdim = false);
+Variable mean(const Variable& x, std::initializer_list<int> dims = {}, bool keepdim = false);
+/// The gradient is shared equally among equal maxima, as in torch.amax.
+Variable amax(const Variable& x, std::initializer_list<int> dims = {}, bool keepdim = false);
+Variable amin(const Variable& x, std::initializer_list<int> dims = {}, bool keepdim = false);
+/// Biased variance.
+Variable var(const Variable& x, std::initializer_list<int> dims = {}, bool keepdim = false);
+
+// ---- products
+Variable matmul(const Variable& a, const Variable& b);
+/// x wᵀ + b; x (…, D_in), w (D_out, D_in), b (D_out) or undefined.
+Variable linear(const Variable& x, const Variable& w, const Variable& b = {});
+
+// ---- shapes
+Variable reshape(const Variable& x, const Shape& shape);
+Variable flatten(const Variable& x, int from = 0, int to = -1);
+Variable permute(const Variable& x, std::initializer_list<int> order);
+Variable transpose(const Variable& x, int a, int b);
+Variable slice(const Variable& x, int dim, int64_t lo, int64_t hi, int64_t step = 1);
+Variable select(const Variable& x, int dim, int64_t index);
+Variable broadcast_to(const Variable& x, const Shape& shape);
+Variable unsqueeze(const Variable& x, int dim);
+Variable squeeze(const Variable& x, int dim);
+Variable concatenate(const std::vector<Variable>& xs, int dim);
+Variable stack(const std::vector<Variable>& xs, int dim);
+Variable gather(const Variable& x, int dim, const Tensor& index);
+Variable index_select(const Variable& x, int dim, const Tensor& index);
+
+// ---- convolution and pooling over (N, H, W, C)
+Variable conv2d(const Variable& x, const Variable& w, const Conv2dOptions& = {});
+Variable max_pool2d(const Variable& x, const PoolOptions& = {});
+Variable avg_pool2d(const Variable& x, const PoolOptions& = {});
+Variable adaptive_avg_pool2d(const Variable& x, int64_t out_h, int64_t out_w);
+/// Mean over H and W: (N, H, W, C) -> (N, C).
+Variable global_avg_pool(const Variable& x);
+
+// ---- normalisation
+/// Statistics of a batch norm layer that live across steps; undefined tensors: none are kept.
+struct RunningStats {
+  Tensor mean, var;
+  double momentum = 0.1;  ///< new = (1 - momentum) old + momentum batch; the variance enters unbiased (torch)
+};
+/// Batch norm over the last dimension. training: by the batch's own statistics, updating `running`; else by `running`.
+/// gamma and beta may be undefined (1 and 0).
+Variable batch_norm(const Variable& x, const Variable& gamma, const Variable& beta, const RunningStats& running,
+                    bool training, double eps = 1e-5);
+/// relu(batch_norm(x) + residual), residual may be undefined; one kernel pair where the backend has it.
+Variable batch_norm_relu(const Variable& x, const Variable& gamma, const Variable& beta, const Variable& residual,
+                         const RunningStats& running, bool training, double eps = 1e-5);
+/// Over the last dimension. gamma and beta may be undefined.
+Variable layer_norm(const Variable& x, const Variable& gamma, const Variable& beta, double eps = 1e-5);
+Variable l2_normalize(const Variable& x, double eps = 1e-12);
+
+// ---- softmax and losses
+Variable softmax(const Variable& x);
+Variable log_softmax(const Variable& x);
+/// Mean over rows of -log softmax(logits)[label]; logits (N, C), labels (N) i64. smoothing as torch's label_smoothing.
+Variable cross_entropy(const Variable& logits, const Tensor& labels, double smoothing = 0);
+/// Each element is 0 with probability p, else divided by 1 - p. The mask is a function of (seed, stream, step).
+Variable dropout(const Variable& x, double p, uint64_t seed, uint64_t stream, int64_t step);
+
+}  // namespace tacit

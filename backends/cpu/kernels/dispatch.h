@@ -1,0 +1,47 @@
+// How one kernel source serves several instruction sets. Each file in this folder is compiled once per set
+// (-march=x86-64-v2, -v3, -v4; elsewhere once as "native"), with TACIT_ISA naming the set's namespace.
+//
+// The rules for a kernel file: it is serial (threads are the caller's business), it includes only <cstdint>-like
+// headers, tensor/scalar_ops.h and its own table's header, everything it defines lives in namespace TACIT_ISA, and it
+// uses nothing from std:: that has a body. Otherwise the linker may merge an AVX-512 copy of an inline function into
+// code that an old CPU runs. tests/kernel_symbols checks the objects.
+#pragma once
+
+#include "tensor/hd.h"
+
+namespace tacit::cpu {
+
+enum class Isa { v2, v3, v4 };
+
+/// The best set that this CPU has, or what TACIT_CPU (v2, v3, v4) says; decided once. Error if TACIT_CPU names an
+/// unknown set or one that this CPU lacks.
+Isa cpu_isa();
+/// "x86-64-v3 (AVX2, FMA)" and the like; "native" on other architectures.
+const char* isa_name(Isa);
+
+}  // namespace tacit::cpu
+
+// Declares `const Table& name()` : the table of function pointers of the chosen set.
+// A kernel file defines `const Table& name()` inside namespace tacit::cpu::TACIT_ISA.
+#if defined(TACIT_KERNEL_FILE)
+#define TACIT_ISA_TABLE(Table, name) \
+  namespace TACIT_ISA {              \
+  const Table& name();               \
+  }
+#elif defined(__x86_64__)
+#define TACIT_ISA_TABLE(Table, name)               \
+  namespace isa_v2 { const Table& name(); }        \
+  namespace isa_v3 { const Table& name(); }        \
+  namespace isa_v4 { const Table& name(); }        \
+  inline const Table& name() {                     \
+    switch (cpu_isa()) {                           \
+      case Isa::v4: return isa_v4::name();         \
+      case Isa::v3: return isa_v3::name();         \
+      default: return isa_v2::name();              \
+    }                                              \
+  }
+#else
+#define TACIT_ISA_TABLE(Table, name)               \
+  namespace isa_native { const Table& name(); }    \
+  inline const Table& name() { return isa_native::name(); }
+#endif

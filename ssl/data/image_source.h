@@ -1,0 +1,58 @@
+// ImageSource: a data set as tacit sees it: so many images, each 8-bit (H, W, C), some with a label.
+// The rule: image(i) is a pure function of i and may be called from many threads at once.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace tacit::ssl {
+
+/// 8-bit pixels, row-major (H, W, C); C is 1 (gray), 3 (RGB) or 4 (RGBA).
+struct Image {
+  int64_t height = 0, width = 0, channels = 0;
+  std::vector<uint8_t> pixels;
+};
+/// Gray to RGB by repetition, RGB to gray by .299/.587/.114, alpha composed onto black.
+Image to_channels(const Image&, int64_t channels);
+
+class ImageSource {
+ public:
+  virtual ~ImageSource() = default;
+  virtual int64_t size() const = 0;
+  /// Throws Error when the image cannot be read (a damaged file).
+  virtual Image image(int64_t i) const = 0;
+  virtual std::optional<int64_t> label(int64_t i) const = 0;
+  /// The file it came from, or "" where images are not files.
+  virtual std::string file(int64_t) const { return ""; }
+  /// Channels of the stored images: 1 or 3; folders with any colour say 3.
+  virtual int64_t channels() const = 0;
+  /// The size most images have {H, W}; {0, 0} when sizes vary.
+  virtual std::pair<int64_t, int64_t> image_size() const { return {0, 0}; }
+  /// Class names in the order of the labels; empty when unlabelled.
+  virtual std::vector<std::string> class_names() const { return {}; }
+  bool labelled() const { return !class_names().empty(); }
+};
+using ImageSourcePtr = std::shared_ptr<const ImageSource>;
+
+enum class Split { Train, Test, Unlabeled, All };
+
+struct DataOptions {
+  bool no_labels = false;           ///< folder: ignore class sub-directories
+  int64_t limit = 0;                ///< training split only: the first n after a shuffle seeded by 0; 0 = all
+  int64_t max_pixels = 64'000'000;  ///< larger images are refused before decoding
+  std::string test_data;            ///< SPEC for the test split where the kind has none
+};
+/// Opens "kind:path", a path whose kind is recognised by its content, or the bare words fashion-mnist, synthetic[:N].
+/// Errors name the spec, the file and what is wrong with it. `notes` receives what the user should be told (for
+/// instance that 10 % were held out). Several specs are concatenated (class names must agree).
+ImageSourcePtr open_data(const std::vector<std::string>& specs, Split, const DataOptions& = {},
+                         std::vector<std::string>* notes = nullptr);
+/// The images at these indices of another source.
+ImageSourcePtr subset(ImageSourcePtr, std::vector<int64_t> indices);
+/// All labels, -1 where unknown.
+std::vector<int64_t> labels_of(const ImageSource&);
+
+}  // namespace tacit::ssl

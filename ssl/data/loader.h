@@ -1,0 +1,58 @@
+// Loader: prepares the next batches on oneTBB while the step runs. What a batch holds is a pure function of
+// (seed, epoch, position), never of timing, so that a resume needs the epoch and the position and nothing else.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "ssl/data/augment.h"
+#include "ssl/data/image_source.h"
+#include "tensor/tensor.h"
+
+namespace tacit::ssl {
+
+struct Batch {
+  std::vector<Tensor> views;      ///< each (B, S, S, C) f32, normalised
+  Tensor labels;                  ///< (B) i64, -1 where unknown
+  std::vector<int64_t> indices;   ///< into the source, after replacement of damaged images
+  int64_t epoch = 0, position = 0;  ///< position: batches of this epoch before this one
+};
+
+struct LoaderOptions {
+  int64_t batch_size = 256;
+  int64_t image_size = 32, channels = 3;
+  std::vector<ViewPolicy> views;  ///< one per view
+  uint64_t seed = 0;
+  bool drop_last = true;          ///< else the last batch of an epoch may be smaller
+  bool shuffle = true;            ///< order is a permutation drawn from (seed, epoch)
+  int64_t prefetch = 2;           ///< batches prepared ahead
+  double max_damaged = 0.01;      ///< fraction of the source that may be unreadable before the run stops
+};
+
+/// Batches of epoch after epoch, starting at (epoch, position). next() hands them out in order.
+class Loader {
+ public:
+  Loader(ImageSourcePtr, LoaderOptions, int64_t epoch = 0, int64_t position = 0);
+  ~Loader();
+  Loader(const Loader&) = delete;
+  Loader& operator=(const Loader&) = delete;
+
+  /// Blocks until the next batch is ready. Errors met while preparing it (too many damaged images) are thrown here.
+  Batch next();
+  int64_t batches_per_epoch() const;
+  /// Seconds that next() has waited so far.
+  double waited_seconds() const;
+  /// Distinct files that could not be read so far, with the reason; each was replaced by the next readable index.
+  std::vector<std::string> damaged() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// All images in order with the plain view, in batches, for evaluation: f(images (B,S,S,C), first index).
+void for_each_plain_batch(const ImageSource&, const ViewPolicy& normalisation, int64_t image_size, int64_t channels,
+                          int64_t batch_size, const std::function<void(const Tensor& images, int64_t first)>& f);
+
+}  // namespace tacit::ssl

@@ -1,0 +1,43 @@
+// SimCLR (Chen, Kornblith, Norouzi, Hinton: "A Simple Framework for Contrastive Learning of Visual Representations",
+// ICML 2020).
+//   for each image draw two views; h = encoder(view); z = projector(h) / |projector(h)|
+//   s[i][j] = z_i . z_j / temperature over all 2N views, s[i][i] removed
+//   loss = mean over i of -log softmax(s[i])[the other view of i's image]          (NT-Xent, eq. 1)
+// Variants chosen here: the loss is the mean over 2N rows (the official code sums the two directions: twice this);
+// negatives come from this process's batch; batch norm statistics are those of both views together.
+#pragma once
+
+#include "nn/mlp.h"
+#include "ssl/methods/method.h"
+
+namespace tacit::ssl {
+
+struct SimCLROptions {
+  double temperature = 0.5;
+  std::vector<int64_t> projector = {0, 128};  ///< hidden and output sizes; 0: the encoder's features
+  bool projector_batch_norm = true;           ///< after every hidden layer (then that layer has no bias)
+  uint64_t seed = 0;
+};
+
+/// NT-Xent over unit rows z (2N, D): row i and row i + N are views of one image. By log-sum-exp; self-similarity masked.
+Variable nt_xent(const Variable& z, double temperature);
+
+class SimCLR : public Method {
+ public:
+  SimCLR(nn::Encoder encoder, SimCLROptions options);
+  Variable loss(const std::vector<Tensor>& views) override;
+  nn::Encoder& encoder() override { return encoder_; }
+  Variable project(const Variable& features) override;
+  /// log(2N - 1).
+  double chance_level(int64_t batch_size) const override;
+  std::map<std::string, Tensor> metrics() const override;
+  void visit(nn::Visitor& v) override;
+
+ private:
+  SimCLROptions options_;
+  nn::Encoder encoder_;
+  nn::MLP projector_;
+  Tensor feature_std_;
+};
+
+}  // namespace tacit::ssl

@@ -1,0 +1,183 @@
+// Backend: everything a device must do. Five functions are required; every kernel family has a default that stages
+// through the reference backend (slow, correct, counted by fallbacks()).
+//
+// The contract of every kernel: shapes and dtypes were checked by the caller; outputs were allocated by the caller and
+// are disjoint from the inputs, except that element-wise kernels (fill, copy, unary, unary_grad, binary, select) may
+// write to exactly an input's view. Views may be strided or broadcast (stride 0) unless a family says "dense".
+// Kernels may run asynchronously, in order, on one stream; upload and download return when the host buffer is free.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "tensor/scalar_ops.h"
+#include "tensor/view.h"
+
+namespace tacit {
+
+enum class ReduceOp : uint8_t { Sum, Mean, Max, Min };
+enum class PoolOp : uint8_t { Max, Average };
+enum class Distribution : uint8_t { Bits, Uniform, Normal };  // i32 words; [0, 1); mean 0, std 1
+
+/// Ops that a backend may offer in one kernel pair; where it does not, autograd composes them from others.
+enum class Fused : uint8_t { BatchNormAct };
+
+/// Geometry of a convolution or pooling window over (N, H, W, C).
+struct Window {
+  int64_t kernel_h = 1, kernel_w = 1;
+  int64_t stride_h = 1, stride_w = 1;
+  int64_t padding_h = 0, padding_w = 0;
+  int64_t dilation_h = 1, dilation_w = 1;
+  bool adaptive = false;  // pooling: window i of n over size s is [floor(i s / n), ceil((i + 1) s / n)); rest ignored
+};
+
+/// y = relu?((x - mean) * rstd * gamma + beta + residual?), per channel (the last dimension). All dense.
+struct BatchNormArgs {
+  View y, x, mean, rstd, gamma, beta;
+  View residual;  // undefined: none
+  bool relu = false;
+};
+/// Gradients of the above. Undefined outputs are not wanted. `training`: mean and rstd depended on x.
+struct BatchNormGradArgs {
+  View dx, dgamma, dbeta, dresidual;
+  View dy, x, y, mean, rstd, gamma;  // y is read only when relu is set
+  bool relu = false, training = true;
+};
+/// y = (x - mean) * rstd * gamma + beta over the last dimension; mean and rstd are outputs of shape x.shape[:-1]. Dense.
+struct LayerNormArgs {
+  View y, mean, rstd, x, gamma, beta;
+  double eps = 1e-5;
+};
+struct LayerNormGradArgs {
+  View dx, dgamma, dbeta;  // undefined: not wanted
+  View dy, x, mean, rstd, gamma;
+};
+/// One step of SGD over many parameters (torch.optim.SGD's order of operations). All dense.
+/// hyper is an f64 tensor on the device: {lr}.
+struct SgdArgs {
+  std::span<const View> params, grads, momentum_buffers;
+  View hyper;
+  double momentum = 0, weight_decay = 0;
+  bool nesterov = false;
+};
+/// One step of AdamW over many parameters (Loshchilov & Hutter 2019, torch.optim.AdamW's order of operations). All dense.
+/// hyper is an f64 tensor on the device: {lr, 1 - beta1^t, 1 - beta2^t}.
+struct AdamWArgs {
+  std::span<const View> params, grads, exp_avg, exp_avg_sq;
+  View hyper;
+  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
+};
+
+class Backend {
+ public:
+  Backend() = default;
+  Backend(const Backend&) = delete;
+  Backend& operator=(const Backend&) = delete;
+  virtual ~Backend() = default;
+
+  // ---- required
+  virtual const char* name() const = 0;
+  /// At least `bytes` bytes, aligned to 64; throws Error when there are none. Pointers may be opaque to the host, but
+  /// adding a byte offset to one must address that byte.
+  virtual void* allocate(size_t bytes) = 0;
+  virtual void deallocate(void*, size_t bytes) noexcept = 0;
+  virtual void upload(void* dst, const void* host, size_t bytes) = 0;
+  virtual void download(void* host, const void* src, size_t bytes) = 0;
+
+  // ---- optional
+  virtual void synchronize() {}
+  /// True when the host may dereference the pointers; saves copies.
+  virtual bool host_accessible() const { return false; }
+  virtual bool supports(Fused) const { return false; }
+
+  // ---- element-wise
+  virtual void fill(const View& out, double value);
+  /// Strided copy; converts between dtypes (to integers by truncation, to u8 modulo 256 of the truncated value).
+  virtual void copy(const View& out, const View& in);
+  virtual void unary(UnaryOp, const View& out, const View& x);
+  /// dx = dy * df(x, y); x or y is undefined when the functor does not save it.
+  virtual void unary_grad(UnaryOp, const View& dx, const View& dy, const View& x, const View& y);
+  /// out is u8 when compares(op); a, b have one dtype.
+  virtual void binary(BinaryOp, const View& out, const View& a, const View& b);
+  /// out = cond != 0 ? a : b; cond is u8.
+  virtual void select(const View& out, const View& cond, const View& a, const View& b);
+
+  // ---- reductions: over every dimension d with out.shape[d] == 1
+  virtual void reduce(ReduceOp, const View& out, const View& in);
+  /// Index (i64) of the largest or smallest element along the last dimension; the lowest index among equals; NaN wins.
+  virtual void arg_reduce(ReduceOp, const View& index, const View& in);
+  /// The k = values.shape[-1] largest of the last dimension, in falling order, with their indices (i64); ties by index.
+  virtual void top_k(const View& values, const View& index, const View& in);
+
+  // ---- products
+  /// out (…, M, N) = a (…, M, K) b (…, K, N), same leading dimensions; transposes and broadcasts arrive as strides.
+  virtual void matmul(const View& out, const View& a, const View& b);
+
+  // ---- indexing; index (i64) was checked against the bounds
+  /// out[…, i, …] = in[…, index[…, i, …], …] along dim; out and index have one shape.
+  virtual void gather(const View& out, const View& in, const View& index, int dim);
+  /// out[…, index[…, i, …], …] += src[…, i, …] along dim, in the order of i.
+  virtual void scatter_add(const View& out, const View& index, const View& src, int dim);
+
+  // ---- random numbers: element i is word i % 4 of random_block(seed, stream, step[0], i / 4); dense.
+  /// Normals: words (0,1) and (2,3) of a block make two each. step is an i64 tensor of one element on the device.
+  virtual void random(Distribution, const View& out, uint64_t seed, uint64_t stream, const View& step);
+
+  // ---- convolution: x (N,H,W,C), w (K, kernel_h, kernel_w, C/groups), y (N,H',W',K). Dense.
+  virtual void conv2d(const View& y, const View& x, const View& w, const Window&);
+  virtual void conv2d_dx(const View& dx, const View& dy, const View& w, const Window&);
+  virtual void conv2d_dw(const View& dw, const View& x, const View& dy, const Window&);
+
+  // ---- pooling. index (i64, shape of y; h * W + w of the chosen pixel) exists for Max only. Averages divide by the
+  // whole window, padding included (torch's count_include_pad), adaptive ones by their own size. Dense.
+  virtual void pool(PoolOp, const View& y, const View& index, const View& x, const Window&);
+  virtual void pool_grad(PoolOp, const View& dx, const View& dy, const View& index, const Window&);
+
+  // ---- normalisation
+  /// Mean and biased variance of each channel (last dimension) over all other dimensions. Dense.
+  virtual void moments(const View& mean, const View& var, const View& x);
+  virtual void batch_norm(const BatchNormArgs&);
+  virtual void batch_norm_grad(const BatchNormGradArgs&);
+  virtual void layer_norm(const LayerNormArgs&);
+  virtual void layer_norm_grad(const LayerNormGradArgs&);
+
+  // ---- softmax over the last dimension. Dense. A -inf input gives exactly 0 (log: -inf).
+  virtual void softmax(const View& y, const View& x, bool log);
+  virtual void softmax_grad(const View& dx, const View& dy, const View& y, bool log);
+  /// loss (N) = lse - (1 - smoothing) logit[label] - smoothing mean(logits); also writes lse (N), log-sum-exp of a row.
+  virtual void cross_entropy(const View& loss, const View& lse, const View& logits, const View& labels,
+                             double smoothing);
+  virtual void cross_entropy_grad(const View& dlogits, const View& dloss, const View& logits, const View& lse,
+                                  const View& labels, double smoothing);
+
+  // ---- many tensors at once
+  /// out (f64, one element) = sum of squares of every element of every tensor, in a fixed order. Dense.
+  virtual void sum_squares(const View& out, std::span<const View> xs);
+  /// target += weight[0] * (source - target); weight is f64 on the device (EMA: 1 - momentum). Dense.
+  virtual void lerp(std::span<const View> targets, std::span<const View> sources, const View& weight);
+  virtual void update(const SgdArgs&);
+  virtual void update(const AdamWArgs&);
+
+  /// How often a kernel of this backend was staged through the reference backend.
+  int64_t fallbacks() const { return fallbacks_.load(); }
+
+ private:
+  friend class Stage;
+  std::atomic<int64_t> fallbacks_{0};
+};
+
+/// A row of the backend table: "cpu" -> how to make one. `index` is the device number in "cuda:1".
+struct BackendEntry {
+  std::string name;
+  std::function<std::unique_ptr<Backend>(int index)> make;
+};
+/// The built-in backends (backends/builtin.cpp), best first.
+std::span<const BackendEntry> builtin_backends();
+/// Makes a backend that lives outside this project known by name. Throws if the name is taken.
+void add_backend(const std::string& name, std::function<std::unique_ptr<Backend>(int index)> make);
+
+}  // namespace tacit

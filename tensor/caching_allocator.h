@@ -1,0 +1,51 @@
+// Free lists over a backend's allocate/deallocate: a step asks for the sizes of the step before, and gets its buffers.
+// The rule: memory goes back to the system only when an allocation fails or on trim(); in the steady state
+// system_allocations() stands still. Immediate reuse is safe because every backend runs its kernels in order.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "tensor/backend.h"
+
+namespace tacit {
+
+struct MemoryStatistics {
+  int64_t live_bytes = 0;          ///< handed out now, rounded up to size classes
+  int64_t peak_bytes = 0;          ///< the largest live_bytes since reset_peak()
+  int64_t reserved_bytes = 0;      ///< taken from the backend and not given back
+  int64_t allocations = 0;         ///< calls of allocate()
+  int64_t system_allocations = 0;  ///< those that had to ask the backend
+};
+
+/// Thread-safe. Sizes are rounded up to classes (at most 1/8 above the request), each with its own free list.
+class CachingAllocator {
+ public:
+  explicit CachingAllocator(Backend& backend) : backend_(backend) {}
+  ~CachingAllocator();
+  CachingAllocator(const CachingAllocator&) = delete;
+  CachingAllocator& operator=(const CachingAllocator&) = delete;
+
+  /// Never null, also for 0 bytes. Throws Error naming the size when the backend has no more, even after trim().
+  void* allocate(size_t bytes);
+  void deallocate(void* pointer, size_t bytes) noexcept;
+  /// Gives every unused block back to the backend.
+  void trim();
+
+  MemoryStatistics statistics() const;
+  void reset_peak();
+
+  /// The size that a request is rounded up to: a multiple of 64 bytes, eight classes per power of two.
+  static size_t size_class(size_t bytes);
+
+ private:
+  Backend& backend_;
+  mutable std::mutex mutex_;
+  std::unordered_map<size_t, std::vector<void*>> free_;
+  MemoryStatistics statistics_;
+};
+
+}  // namespace tacit

@@ -1,0 +1,47 @@
+// Device: a handle to one backend and its allocator. Devices live as long as the process; copying one is free.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "tensor/backend.h"
+#include "tensor/caching_allocator.h"
+
+namespace tacit {
+
+class Device {
+ public:
+  /// Makes the backend on first use: "cpu", "reference", "cuda", "cuda:1", or a name given to add_backend.
+  /// Throws Error for an unknown name (listing the known ones) or when the backend cannot start.
+  explicit Device(const std::string& name);
+
+  const std::string& name() const;
+  Backend& backend() const;
+  CachingAllocator& allocator() const;
+  friend bool operator==(const Device&, const Device&) = default;
+
+ private:
+  struct State;
+  State* state_;
+};
+
+/// Where new tensors go unless told otherwise: "cpu" at start.
+Device default_device();
+void set_default_device(const Device&);
+
+/// Names that Device() accepts, best first.
+std::vector<std::string> device_names();
+
+/// Sets the default device for a scope.
+class DeviceScope {
+ public:
+  explicit DeviceScope(const Device& d) : before_(default_device()) { set_default_device(d); }
+  ~DeviceScope() { set_default_device(before_); }
+  DeviceScope(const DeviceScope&) = delete;
+  DeviceScope& operator=(const DeviceScope&) = delete;
+
+ private:
+  Device before_;
+};
+
+}  // namespace tacit

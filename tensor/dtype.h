@@ -1,0 +1,105 @@
+// Element types. Mixing two of them in one op is an error; conversion is always spelled `to(dtype)`.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <iosfwd>
+
+#include "tensor/error.h"
+
+namespace tacit {
+
+enum class DType : uint8_t { f32, f64, bf16, i64, i32, u8 };
+
+inline constexpr DType f32 = DType::f32;
+inline constexpr DType f64 = DType::f64;
+inline constexpr DType bf16 = DType::bf16;
+inline constexpr DType i64 = DType::i64;
+inline constexpr DType i32 = DType::i32;
+inline constexpr DType u8 = DType::u8;
+
+/// Storage of a bfloat16 number: the upper half of an f32, rounded to nearest even.
+struct BFloat16 {
+  uint16_t bits = 0;
+  BFloat16() = default;
+  explicit BFloat16(float value) {
+    const uint32_t x = __builtin_bit_cast(uint32_t, value);
+    // A NaN must stay one when its low mantissa bits are cut off.
+    bits = value != value ? static_cast<uint16_t>((x >> 16) | 0x40)
+                          : static_cast<uint16_t>((x + 0x7fff + ((x >> 16) & 1)) >> 16);
+  }
+  explicit operator float() const { return __builtin_bit_cast(float, static_cast<uint32_t>(bits) << 16); }
+};
+
+/// Bytes of one element.
+constexpr size_t size_of(DType t) {
+  switch (t) {
+    case DType::f32:
+    case DType::i32: return 4;
+    case DType::f64:
+    case DType::i64: return 8;
+    case DType::bf16: return 2;
+    case DType::u8: return 1;
+  }
+  return 0;
+}
+
+/// "f32", "i64", …
+constexpr const char* name_of(DType t) {
+  constexpr const char* names[] = {"f32", "f64", "bf16", "i64", "i32", "u8"};
+  return names[static_cast<int>(t)];
+}
+
+constexpr bool is_floating(DType t) { return t == DType::f32 || t == DType::f64 || t == DType::bf16; }
+
+std::ostream& operator<<(std::ostream&, DType);
+
+/// The DType of a C++ element type.
+template <class T>
+struct DTypeOf;
+template <> struct DTypeOf<float> { static constexpr DType value = DType::f32; };
+template <> struct DTypeOf<double> { static constexpr DType value = DType::f64; };
+template <> struct DTypeOf<BFloat16> { static constexpr DType value = DType::bf16; };
+template <> struct DTypeOf<int64_t> { static constexpr DType value = DType::i64; };
+template <> struct DTypeOf<int32_t> { static constexpr DType value = DType::i32; };
+template <> struct DTypeOf<uint8_t> { static constexpr DType value = DType::u8; };
+template <class T>
+inline constexpr DType dtype_of = DTypeOf<T>::value;
+
+/// Calls f(T{}) with a zero of the element type; for code that handles every type.
+template <class F>
+decltype(auto) visit_dtype(DType t, F&& f) {
+  switch (t) {
+    case DType::f32: return f(float{});
+    case DType::f64: return f(double{});
+    case DType::bf16: return f(BFloat16{});
+    case DType::i64: return f(int64_t{});
+    case DType::i32: return f(int32_t{});
+    case DType::u8: return f(uint8_t{});
+  }
+  detail::fail("[dtype] unknown element type: ", static_cast<int>(t));
+}
+
+/// As visit_dtype for the two types that arithmetic is done in; `op` names the op in the error.
+template <class F>
+decltype(auto) visit_floating(const char* op, DType t, F&& f) {
+  if (t == DType::f32) return f(float{});
+  if (t == DType::f64) return f(double{});
+  detail::fail("[", op, "] needs f32 or f64, got ", name_of(t), "; convert with to(f32)");
+}
+
+/// As visit_dtype for everything but bf16, which is a storage type.
+template <class F>
+decltype(auto) visit_arithmetic(const char* op, DType t, F&& f) {
+  switch (t) {
+    case DType::f32: return f(float{});
+    case DType::f64: return f(double{});
+    case DType::i64: return f(int64_t{});
+    case DType::i32: return f(int32_t{});
+    case DType::u8: return f(uint8_t{});
+    case DType::bf16: break;
+  }
+  detail::fail("[", op, "] does not compute in bf16; convert with to(f32)");
+}
+
+}  // namespace tacit

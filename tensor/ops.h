@@ -1,0 +1,116 @@
+// Plain ops on Tensors: they compute and record nothing. autograd/ops.h has the same names on Variables.
+// Checks of shapes, dtypes and devices live here, once. Mixed dtypes or devices are errors; shapes broadcast.
+#pragma once
+
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace tacit {
+
+/// A dense result of an op that the caller fills; used by the differentiable ops too.
+void check_same_kind(const char* op, const Tensor& a, const Tensor& b);
+
+#define TACIT_DECLARE(Functor, name, low, high) Tensor name(const Tensor& x);
+TACIT_FOREACH_UNARY(TACIT_DECLARE)
+#undef TACIT_DECLARE
+/// dx = dy * f'(x, y) for any function of the table.
+Tensor unary(UnaryOp, const Tensor& x);
+Tensor unary_grad(UnaryOp, const Tensor& dy, const Tensor& x, const Tensor& y);
+
+#define TACIT_DECLARE(Functor, name, compares) Tensor name(const Tensor& a, const Tensor& b);
+TACIT_FOREACH_BINARY(TACIT_DECLARE)
+#undef TACIT_DECLARE
+Tensor binary(BinaryOp, const Tensor& a, const Tensor& b);
+
+inline Tensor operator+(const Tensor& a, const Tensor& b) { return add(a, b); }
+inline Tensor operator-(const Tensor& a, const Tensor& b) { return sub(a, b); }
+inline Tensor operator*(const Tensor& a, const Tensor& b) { return mul(a, b); }
+inline Tensor operator/(const Tensor& a, const Tensor& b) { return div(a, b); }
+inline Tensor operator-(const Tensor& x) { return neg(x); }
+Tensor operator+(const Tensor& a, double b);
+Tensor operator-(const Tensor& a, double b);
+Tensor operator*(const Tensor& a, double b);
+Tensor operator/(const Tensor& a, double b);
+inline Tensor operator+(double a, const Tensor& b) { return b + a; }
+Tensor operator-(double a, const Tensor& b);
+inline Tensor operator*(double a, const Tensor& b) { return b * a; }
+Tensor operator/(double a, const Tensor& b);
+
+/// cond (u8) != 0 ? a : b, all three broadcast.
+Tensor where(const Tensor& cond, const Tensor& a, const Tensor& b);
+
+// ---- reductions. No dims: over everything, to a scalar. keepdim leaves a dimension of size 1.
+Tensor reduce(ReduceOp, const Tensor& x, std::span<const int> dims, bool keepdim);
+Tensor sum(const Tensor& x, std::initializer_list<int> dims = {}, bool keepdim = false);
+Tensor mean(const Tensor& x, std::initializer_list<int> dims = {}, bool keepdim = false);
+Tensor amax(const Tensor& x, std::initializer_list<int> dims = {}, bool keepdim = false);
+Tensor amin(const Tensor& x, std::initializer_list<int> dims = {}, bool keepdim = false);
+/// Biased variance (divides by n).
+Tensor var(const Tensor& x, std::initializer_list<int> dims = {}, bool keepdim = false);
+/// Sums over the dimensions in which `shape` was broadcast to x's shape; the gradient of broadcasting.
+Tensor sum_to(const Tensor& x, const Shape& shape);
+/// Index (i64) of the largest / smallest along a dimension, which is removed.
+Tensor argmax(const Tensor& x, int dim = -1);
+Tensor argmin(const Tensor& x, int dim = -1);
+/// The k largest of the last dimension in falling order: {values, indices (i64)}.
+std::pair<Tensor, Tensor> top_k(const Tensor& x, int64_t k);
+
+/// (…, M, K) x (…, K, N) -> (…, M, N); leading dimensions broadcast.
+Tensor matmul(const Tensor& a, const Tensor& b);
+
+// ---- indexing
+/// torch.gather: index (i64) has x's rank; its size along other dimensions must equal x's (or 1, broadcast).
+Tensor gather(const Tensor& x, int dim, const Tensor& index);
+/// Rows index (n) of a dimension: torch.index_select.
+Tensor index_select(const Tensor& x, int dim, const Tensor& index);
+/// A zero tensor of `shape` to which src is added at index along dim; the gradient of gather.
+Tensor scatter_add(const Shape& shape, int dim, const Tensor& index, const Tensor& src);
+Tensor concatenate(const std::vector<Tensor>& xs, int dim);
+Tensor stack(const std::vector<Tensor>& xs, int dim);
+
+// ---- convolution and pooling over (N, H, W, C)
+struct Conv2dOptions {
+  int64_t stride = 1, padding = 0, dilation = 1, groups = 1;
+};
+struct PoolOptions {
+  int64_t kernel = 2, stride = 2, padding = 0;
+};
+/// Checks the shapes and gives the geometry and y's shape; w is (C_out, kernel_h, kernel_w, C_in / groups).
+std::pair<Window, Shape> conv2d_geometry(const Shape& x, const Shape& w, const Conv2dOptions&);
+std::pair<Window, Shape> pool_geometry(const char* op, const Shape& x, const PoolOptions&);
+std::pair<Window, Shape> adaptive_pool_geometry(const char* op, const Shape& x, int64_t out_h, int64_t out_w);
+Tensor conv2d(const Tensor& x, const Tensor& w, const Conv2dOptions& = {});
+Tensor conv2d_dx(const Shape& x, const Tensor& dy, const Tensor& w, const Window&);
+Tensor conv2d_dw(const Shape& w, const Tensor& x, const Tensor& dy, const Window&);
+/// {y, index of the maximum (i64, h * W + w); undefined for averages}.
+std::pair<Tensor, Tensor> pool(PoolOp, const Tensor& x, const Window&, const Shape& y);
+Tensor pool_grad(PoolOp, const Shape& x, const Tensor& dy, const Tensor& index, const Window&);
+Tensor max_pool2d(const Tensor& x, const PoolOptions& = {});
+Tensor avg_pool2d(const Tensor& x, const PoolOptions& = {});
+Tensor adaptive_avg_pool2d(const Tensor& x, int64_t out_h, int64_t out_w);
+
+// ---- softmax over the last dimension
+Tensor softmax(const Tensor& x);
+Tensor log_softmax(const Tensor& x);
+
+/// Mean and biased variance of every channel (last dimension) over all others: {mean (C), var (C)}.
+std::pair<Tensor, Tensor> moments(const Tensor& x);
+
+/// Rows divided by max(their Euclidean norm, eps): torch.nn.functional.normalize over the last dimension.
+Tensor l2_normalize(const Tensor& x, double eps = 1e-12);
+
+/// Sum of squares over all tensors, in f64; on the device of the first.
+Tensor sum_squares(std::span<const Tensor> xs);
+/// target += weight * (source - target) for each pair, in place.
+void lerp_(std::span<const Tensor> targets, std::span<const Tensor> sources, const Tensor& weight);
+
+/// Identity of n rows, as u8 (a mask).
+Tensor eye_mask(int64_t n, Device = default_device());
+
+/// Largest absolute value of a - b, in f64 on the host; both may be of any dtype and device. For tests and reports.
+double max_abs_difference(const Tensor& a, const Tensor& b);
+
+}  // namespace tacit

@@ -1,0 +1,242 @@
+// Every element-wise function with its derivative, in one place. Compiled into the reference, CPU and CUDA backends.
+//
+// Adding one: write a struct (f, df, what df reads) and one line in TACIT_FOREACH_UNARY. The enum, the kernels of every
+// backend, tanh(Tensor), tanh(Variable), the op table's row with its gradient check and the benchmark all follow.
+// The rule: plain arithmetic that a compiler can vectorise; libm calls only for double, or where no training step goes.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "tensor/hd.h"
+
+namespace tacit {
+
+/// What a derivative reads besides dy, and so what autograd keeps: nothing, the input x, or the output y.
+enum class Saves : uint8_t { Nothing, Input, Output };
+
+// clang-format off
+/// X(Functor, function name, low, high): the range is what the op table draws test inputs from.
+#define TACIT_FOREACH_UNARY(X)         \
+  X(Neg,        neg,        -2.0, 2.0) \
+  X(Abs,        abs,         0.3, 2.0) \
+  X(Exp,        exp,        -2.0, 2.0) \
+  X(Log,        log,         0.2, 3.0) \
+  X(Sqrt,       sqrt,        0.2, 3.0) \
+  X(Rsqrt,      rsqrt,       0.2, 3.0) \
+  X(Square,     square,     -2.0, 2.0) \
+  X(Reciprocal, reciprocal,  0.5, 3.0) \
+  X(Sin,        sin,        -2.0, 2.0) \
+  X(Cos,        cos,        -2.0, 2.0) \
+  X(Tanh,       tanh,       -2.0, 2.0) \
+  X(Erf,        erf,        -2.0, 2.0) \
+  X(Sigmoid,    sigmoid,    -3.0, 3.0) \
+  X(Relu,       relu,        0.2, 2.0) \
+  X(Gelu,       gelu,       -3.0, 3.0) \
+  X(Silu,       silu,       -3.0, 3.0) \
+  X(Softplus,   softplus,   -3.0, 3.0)
+
+/// X(Functor, function name, result is u8): the last six compare, and have no gradient.
+#define TACIT_FOREACH_BINARY(X)      \
+  X(Add,          add,           false) \
+  X(Sub,          sub,           false) \
+  X(Mul,          mul,           false) \
+  X(Div,          div,           false) \
+  X(Maximum,      maximum,       false) \
+  X(Minimum,      minimum,       false) \
+  X(Pow,          pow,           false) \
+  X(Equal,        equal,         true)  \
+  X(NotEqual,     not_equal,     true)  \
+  X(Less,         less,          true)  \
+  X(LessEqual,    less_equal,    true)  \
+  X(Greater,      greater,       true)  \
+  X(GreaterEqual, greater_equal, true)
+// clang-format on
+
+#define TACIT_ENUM_UNARY(F, name, low, high) F,
+enum class UnaryOp : uint8_t { TACIT_FOREACH_UNARY(TACIT_ENUM_UNARY) };
+#undef TACIT_ENUM_UNARY
+#define TACIT_ENUM_BINARY(F, name, compares) F,
+enum class BinaryOp : uint8_t { TACIT_FOREACH_BINARY(TACIT_ENUM_BINARY) };
+#undef TACIT_ENUM_BINARY
+
+inline namespace TACIT_ISA {
+
+// ---- elementary functions to float accuracy, free of branches and calls; double goes to libm
+
+/// exp: 2^n * p(r), |r| <= ln2/2. Within 1.5 ulp; underflows to 0 below -87.3, overflows to inf above 88.72; NaN stays.
+TACIT_HD inline float fast_exp(float x) {
+  constexpr float kLog2e = 1.44269504088896341f, kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;
+  const float c = x > -87.33654f ? (x < 88.72283f ? x : 88.72283f) : -87.33654f;  // NaN goes to the lower bound
+  // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer in two additions.
+  const float n = (c * kLog2e + 12582912.0f) - 12582912.0f;
+  const float r = (c - n * kLn2High) - n * kLn2Low;
+  float p = 1.9875691500e-4f;  // minimax coefficients of Cephes' expf (S. Moshier)
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = (p * r) * r + r + 1.0f;
+  // n can be 128, one more than a float's exponent holds: two factors of half the power each.
+  const int32_t i = static_cast<int32_t>(n), half = i >> 1;
+  const float s1 = __builtin_bit_cast(float, (half + 127) << 23), s2 = __builtin_bit_cast(float, (i - half + 127) << 23);
+  const float y = p * s1 * s2;
+  const float inf = __builtin_inff();
+  const float bounded = x < -87.33654f ? 0.0f : (x > 88.72283f ? inf : y);
+  return x != x ? x : bounded;
+}
+TACIT_HD inline double fast_exp(double x) { return ::exp(x); }
+
+/// tanh from exp: odd polynomial near 0 where 1 - 2/(e^2x + 1) would cancel.
+TACIT_HD inline float fast_tanh(float x) {
+  const float a = x < 0 ? -x : x, x2 = x * x;
+  float p = -5.70498872745e-3f;  // Cephes tanhf, |x| < 0.625
+  p = p * x2 + 2.06390887954e-2f;
+  p = p * x2 - 5.37397155531e-2f;
+  p = p * x2 + 1.33314422036e-1f;
+  p = p * x2 - 3.33332819422e-1f;
+  const float small = p * x2 * x + x;
+  const float big = 1.0f - 2.0f / (fast_exp(2.0f * a) + 1.0f);
+  const float y = a < 0.625f ? small : (x < 0 ? -big : big);
+  return x != x ? x : y;
+}
+TACIT_HD inline double fast_tanh(double x) { return ::tanh(x); }
+
+/// erf: series-like odd polynomial below 1, Numerical Recipes' erfc form (Chebyshev fit, 1.2e-7) above.
+TACIT_HD inline float fast_erf(float x) {
+  const float a = x < 0 ? -x : x, x2 = x * x;
+  float p = 7.853861353153693e-5f;  // Cephes erff, |x| < 1
+  p = p * x2 - 8.010193625184903e-4f;
+  p = p * x2 + 5.188327685732524e-3f;
+  p = p * x2 - 2.685381193529856e-2f;
+  p = p * x2 + 1.128358514861418e-1f;
+  p = p * x2 - 3.761262582423300e-1f;
+  p = p * x2 + 1.128379165726710e+0f;
+  const float small = p * x;
+  const float t = 2.0f / (2.0f + a);
+  float q = 0.17087277f;
+  q = q * t - 0.82215223f;
+  q = q * t + 1.48851587f;
+  q = q * t - 1.13520398f;
+  q = q * t + 0.27886807f;
+  q = q * t - 0.18628806f;
+  q = q * t + 0.09678418f;
+  q = q * t + 0.37409196f;
+  q = q * t + 1.00002368f;
+  q = q * t - 1.26551223f;
+  const float big = 1.0f - t * fast_exp(q - x2);
+  const float y = a < 1.0f ? small : (x < 0 ? -big : big);
+  return x != x ? x : y;
+}
+TACIT_HD inline double fast_erf(double x) { return ::erf(x); }
+
+TACIT_HD inline float libm_log(float x) { return ::logf(x); }
+TACIT_HD inline double libm_log(double x) { return ::log(x); }
+TACIT_HD inline float libm_sqrt(float x) { return __builtin_sqrtf(x); }
+TACIT_HD inline double libm_sqrt(double x) { return __builtin_sqrt(x); }
+TACIT_HD inline float libm_sin(float x) { return ::sinf(x); }
+TACIT_HD inline double libm_sin(double x) { return ::sin(x); }
+TACIT_HD inline float libm_cos(float x) { return ::cosf(x); }
+TACIT_HD inline double libm_cos(double x) { return ::cos(x); }
+TACIT_HD inline float libm_pow(float x, float y) { return ::powf(x, y); }
+TACIT_HD inline double libm_pow(double x, double y) { return ::pow(x, y); }
+TACIT_HD inline float libm_log1p(float x) { return ::log1pf(x); }
+TACIT_HD inline double libm_log1p(double x) { return ::log1p(x); }
+
+// ---- unary: f(x), and df(x, y) = dy/dx given the input x and the output y (whichever `saves` names; the other is 0)
+
+#define TACIT_UNARY(Name, what, forward, derivative)               \
+  struct Name {                                                    \
+    static constexpr Saves saves = Saves::what;                    \
+    template <class T>                                             \
+    TACIT_HD static T f(T x) { return forward; }                   \
+    template <class T>                                             \
+    TACIT_HD static T df([[maybe_unused]] T x, [[maybe_unused]] T y) { return derivative; } \
+  };
+
+TACIT_UNARY(Neg, Nothing, -x, T(-1))
+TACIT_UNARY(Abs, Input, x < T(0) ? -x : x, x > T(0) ? T(1) : (x < T(0) ? T(-1) : T(0)))
+TACIT_UNARY(Exp, Output, fast_exp(x), y)
+TACIT_UNARY(Log, Input, libm_log(x), T(1) / x)
+TACIT_UNARY(Sqrt, Output, libm_sqrt(x), T(0.5) / y)
+TACIT_UNARY(Rsqrt, Output, T(1) / libm_sqrt(x), T(-0.5) * y * y * y)
+TACIT_UNARY(Square, Input, x * x, T(2) * x)
+TACIT_UNARY(Reciprocal, Output, T(1) / x, -y * y)
+TACIT_UNARY(Sin, Input, libm_sin(x), libm_cos(x))
+TACIT_UNARY(Cos, Input, libm_cos(x), -libm_sin(x))
+TACIT_UNARY(Tanh, Output, fast_tanh(x), T(1) - y * y)
+TACIT_UNARY(Erf, Input, fast_erf(x), T(1.1283791670955126) * fast_exp(-x * x))
+TACIT_UNARY(Sigmoid, Output, T(1) / (T(1) + fast_exp(-x)), y * (T(1) - y))
+// A NaN passes through: x < 0 is false for it.
+TACIT_UNARY(Relu, Output, x < T(0) ? T(0) : x, y > T(0) ? T(1) : T(0))
+/// x * Phi(x), exact (erf) form of Hendrycks & Gimpel 2016.
+TACIT_UNARY(Gelu, Input, T(0.5) * x * (T(1) + fast_erf(x * T(0.7071067811865476))),
+            T(0.5) * (T(1) + fast_erf(x * T(0.7071067811865476))) +
+                x * T(0.3989422804014327) * fast_exp(T(-0.5) * x * x))
+TACIT_UNARY(Silu, Input, x / (T(1) + fast_exp(-x)),
+            (T(1) + fast_exp(-x) + x * fast_exp(-x)) / ((T(1) + fast_exp(-x)) * (T(1) + fast_exp(-x))))
+TACIT_UNARY(Softplus, Input, (x > T(0) ? x : T(0)) + libm_log1p(fast_exp(x > T(0) ? -x : x)),
+            T(1) / (T(1) + fast_exp(-x)))
+#undef TACIT_UNARY
+
+// ---- binary: gradients are composed in autograd/ops_math.cpp
+
+#define TACIT_BINARY(Name, result)                                       \
+  struct Name {                                                          \
+    template <class T>                                                   \
+    TACIT_HD static auto f(T a, T b) { return result; }                  \
+  };
+TACIT_BINARY(Add, T(a + b))
+TACIT_BINARY(Sub, T(a - b))
+TACIT_BINARY(Mul, T(a* b))
+TACIT_BINARY(Maximum, T(a != a || a > b ? a : b))  // a NaN on either side wins
+TACIT_BINARY(Minimum, T(a != a || a < b ? a : b))
+TACIT_BINARY(Equal, uint8_t(a == b))
+TACIT_BINARY(NotEqual, uint8_t(a != b))
+TACIT_BINARY(Less, uint8_t(a < b))
+TACIT_BINARY(LessEqual, uint8_t(a <= b))
+TACIT_BINARY(Greater, uint8_t(a > b))
+TACIT_BINARY(GreaterEqual, uint8_t(a >= b))
+#undef TACIT_BINARY
+
+/// Integer division by zero gives 0 instead of a trap.
+struct Div {
+  TACIT_HD static float f(float a, float b) { return a / b; }
+  TACIT_HD static double f(double a, double b) { return a / b; }
+  template <class T>
+  TACIT_HD static T f(T a, T b) { return b == 0 ? T(0) : T(a / b); }
+};
+struct Pow {
+  TACIT_HD static float f(float a, float b) { return libm_pow(a, b); }
+  TACIT_HD static double f(double a, double b) { return libm_pow(a, b); }
+  template <class T>
+  TACIT_HD static T f(T a, T b) { return T(::pow(double(a), double(b))); }
+};
+
+/// Calls f(Functor{}) for the op code: how a kernel family is instantiated for every function.
+template <class F>
+inline void visit(UnaryOp op, F&& f) {
+  switch (op) {
+#define TACIT_CASE(Functor, name, low, high) \
+  case UnaryOp::Functor: return f(Functor{});
+    TACIT_FOREACH_UNARY(TACIT_CASE)
+#undef TACIT_CASE
+  }
+}
+template <class F>
+inline void visit(BinaryOp op, F&& f) {
+  switch (op) {
+#define TACIT_CASE(Functor, name, compares) \
+  case BinaryOp::Functor: return f(Functor{});
+    TACIT_FOREACH_BINARY(TACIT_CASE)
+#undef TACIT_CASE
+  }
+}
+
+}  // namespace TACIT_ISA
+
+/// True for the ops whose result is u8.
+constexpr bool compares(BinaryOp op) { return op >= BinaryOp::Equal; }
+
+}  // namespace tacit

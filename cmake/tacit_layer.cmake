@@ -46,3 +46,45 @@ function(tacit_link_layer target name)
   endforeach()
   target_link_libraries(${target} PRIVATE tacit_flags Threads::Threads)
 endfunction()
+
+# The installable library: every layer's objects in one file, and the package that find_package(tacit) reads.
+function(tacit_library)
+  get_property(layers GLOBAL PROPERTY TACIT_LAYERS)
+  set(objects)
+  set(libs)
+  foreach(layer IN LISTS layers)
+    get_property(layer_libs GLOBAL PROPERTY TACIT_LIBS_${layer})
+    list(APPEND libs ${layer_libs})
+    list(APPEND objects $<TARGET_OBJECTS:tacit_${layer}>)
+  endforeach()
+  list(REMOVE_DUPLICATES libs)
+  list(REMOVE_ITEM libs nlohmann_json::nlohmann_json)  # header-only, used inside .cpp files only
+
+  if(TACIT_SHARED)
+    add_library(tacit SHARED ${objects})
+    set_target_properties(tacit PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
+  else()
+    add_library(tacit STATIC ${objects})
+  endif()
+  add_library(tacit::tacit ALIAS tacit)
+  target_compile_features(tacit PUBLIC cxx_std_20)
+  target_include_directories(tacit PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>
+                                          $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/tacit>)
+  target_link_libraries(tacit PRIVATE ${libs} PUBLIC Threads::Threads)
+  if(TACIT_SANITIZE)
+    target_link_options(tacit PUBLIC -fsanitize=${TACIT_SANITIZE})
+  endif()
+
+  include(CMakePackageConfigHelpers)
+  install(TARGETS tacit EXPORT tacitTargets)
+  install(EXPORT tacitTargets NAMESPACE tacit:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/tacit)
+  configure_package_config_file(cmake/tacitConfig.cmake.in ${PROJECT_BINARY_DIR}/tacitConfig.cmake
+    INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/tacit)
+  write_basic_package_version_file(${PROJECT_BINARY_DIR}/tacitConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+  install(FILES ${PROJECT_BINARY_DIR}/tacitConfig.cmake ${PROJECT_BINARY_DIR}/tacitConfigVersion.cmake
+    DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/tacit)
+  install(DIRECTORY tensor autograd nn optim ssl DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/tacit
+    FILES_MATCHING PATTERN "*.h")
+  install(FILES backends/cpu/backend.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/tacit/backends/cpu)
+  install(FILES tacit.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/tacit)
+endfunction()

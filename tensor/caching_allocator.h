@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <mutex>
 #include <unordered_map>
 #include <vector>
@@ -42,6 +41,8 @@ class CachingAllocator {
   static size_t size_class(size_t bytes);
 
  private:
+  void free_all_unused();  // with the lock held
+
   Backend& backend_;
   mutable std::mutex mutex_;
   std::unordered_map<size_t, std::vector<void*>> free_;

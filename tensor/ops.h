@@ -44,6 +44,8 @@ Tensor where(const Tensor& cond, const Tensor& a, const Tensor& b);
 
 // ---- reductions. No dims: over everything, to a scalar. keepdim leaves a dimension of size 1.
 Tensor reduce(ReduceOp, const Tensor& x, std::span<const int> dims, bool keepdim);
+/// The shape with each named dimension set to 1; none named means all.
+Shape reduced_shape(const Shape&, std::span<const int> dims);
 Tensor sum(const Tensor& x, std::initializer_list<int> dims = {}, bool keepdim = false);
 Tensor mean(const Tensor& x, std::initializer_list<int> dims = {}, bool keepdim = false);
 Tensor amax(const Tensor& x, std::initializer_list<int> dims = {}, bool keepdim = false);

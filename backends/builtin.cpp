@@ -1,0 +1,25 @@
+// The only list of built-in backends.
+#include <array>
+
+#include "backends/cpu/backend.h"
+#include "backends/reference/backend.h"
+
+namespace tacit {
+
+namespace {
+template <class B>
+std::unique_ptr<Backend> make_single(const char* name, int index) {
+  TACIT_CHECK(index == 0, "[device] there is one '", name, "' device, no number ", index);
+  return std::make_unique<B>();
+}
+}  // namespace
+
+std::span<const BackendEntry> builtin_backends() {
+  static const std::array<BackendEntry, 2> entries = {{
+      {"cpu", [](int index) { return make_single<cpu::CpuBackend>("cpu", index); }},
+      {"reference", [](int index) { return make_single<reference::ReferenceBackend>("reference", index); }},
+  }};
+  return entries;
+}
+
+}  // namespace tacit

@@ -1,0 +1,193 @@
+// The register tile: mr rows by two vectors of columns, all sums in registers. See gemm.h.
+#include "backends/cpu/kernels/gemm.h"
+
+#if defined(__clang__)
+#define TACIT_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define TACIT_UNROLL _Pragma("GCC unroll 64")
+#endif
+
+namespace tacit::cpu::TACIT_ISA {
+namespace {
+
+// Accumulators + 2 of B + 1 broadcast must fit the registers: 32 of them with AVX-512, 16 otherwise.
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64, kMr = 12;
+#elif defined(__AVX2__)
+constexpr int kVectorBytes = 32, kMr = 6;
+#else
+constexpr int kVectorBytes = 16, kMr = 6;
+#endif
+
+template <class T>
+struct Simd {
+  typedef T Vec __attribute__((vector_size(kVectorBytes)));
+  static constexpr int kLanes = kVectorBytes / sizeof(T);
+  static constexpr int kNr = 2 * kLanes;
+};
+template <class T>
+using Vec = typename Simd<T>::Vec;
+
+template <class V, class T>
+inline V load(const T* p) {
+  V v;
+  __builtin_memcpy(&v, p, sizeof(V));
+  return v;
+}
+template <class V, class T>
+inline void store(T* p, const V& v) {
+  __builtin_memcpy(p, &v, sizeof(V));
+}
+
+// Where element (i, k) of the gathered A lies. An odd number of cache lines between rows spreads them over the sets.
+constexpr int kRowPitch = kGemmDepth + 16;
+enum class Gather { Rows, Columns };
+template <Gather G>
+constexpr int step_k = G == Gather::Rows ? 1 : kMr;
+template <Gather G>
+constexpr int step_i = G == Gather::Rows ? kRowPitch : 1;
+
+template <class T, Gather G, int M, int V>
+void tile(const T* a, const GemmPanel<T>& panel, T* const* c, int64_t rows, bool accumulate) {
+  constexpr int lanes = Simd<T>::kLanes, nr = Simd<T>::kNr;
+  const bool whole = rows == M && panel.columns == V * lanes;
+  alignas(64) T edge[M * V * lanes];
+  if (!whole) {
+    for (int i = 0; i < M; ++i)
+      for (int j = 0; j < V * lanes; ++j)
+        edge[i * V * lanes + j] = accumulate && i < rows && j < panel.columns ? c[i][panel.column + j] : T(0);
+  }
+
+  Vec<T> sum[M][V];
+  TACIT_UNROLL for (int i = 0; i < M; ++i) {
+    TACIT_UNROLL for (int j = 0; j < V; ++j) {
+      if (!accumulate) sum[i][j] = Vec<T>{};
+      else sum[i][j] = load<Vec<T>>(whole ? c[i] + panel.column + j * lanes : edge + (i * V + j) * lanes);
+    }
+  }
+  for (int64_t r = 0; r < panel.run_count; ++r) {
+    const T* pa = a + panel.runs[r].a * step_k<G>;
+    const T* pb = panel.b + panel.runs[r].b * nr;
+    for (int64_t k = panel.runs[r].length; k > 0; --k) {
+      Vec<T> b[V];
+      TACIT_UNROLL for (int j = 0; j < V; ++j) b[j] = load<Vec<T>>(pb + j * lanes);
+      TACIT_UNROLL for (int i = 0; i < M; ++i) {
+        TACIT_UNROLL for (int j = 0; j < V; ++j) sum[i][j] += b[j] * pa[i * step_i<G>];
+      }
+      pa += step_k<G>;
+      pb += nr;
+    }
+  }
+  TACIT_UNROLL for (int i = 0; i < M; ++i) {
+    TACIT_UNROLL for (int j = 0; j < V; ++j)
+      store(whole ? c[i] + panel.column + j * lanes : edge + (i * V + j) * lanes, sum[i][j]);
+  }
+  if (!whole) {
+    for (int i = 0; i < rows; ++i)
+      for (int j = 0; j < panel.columns; ++j) c[i][panel.column + j] = edge[i * V * lanes + j];
+  }
+}
+
+template <class T, Gather G, int M>
+void row_of_tiles(const T* a, const GemmBlock<T>& block, int64_t first, int64_t rows) {
+  for (int64_t p = 0; p < block.panel_count; ++p) {
+    const GemmPanel<T>& panel = block.panels[p];
+    if (panel.columns > Simd<T>::kLanes) tile<T, G, M, 2>(a, panel, block.c + first, rows, block.accumulate);
+    else tile<T, G, M, 1>(a, panel, block.c + first, rows, block.accumulate);
+  }
+}
+
+template <class T>
+inline void copy(T* to, const T* from, int64_t n) {
+  int64_t j = 0;
+  for (; j + Simd<T>::kLanes <= n; j += Simd<T>::kLanes) store(to + j, load<Vec<T>>(from + j));
+  for (; j < n; ++j) to[j] = from[j];
+}
+
+template <class T>
+void gather_rows(T* a, const GemmBlock<T>& block, int64_t first, int64_t rows) {
+  for (int64_t i = 0; i < rows; ++i) {
+    T* to = a + i * kRowPitch;
+    for (int64_t p = 0; p < block.piece_count; ++p) {
+      copy(to, block.a[first + i] + block.pieces[p].offset, block.pieces[p].length);
+      to += block.pieces[p].length;
+    }
+  }
+}
+
+template <class T>
+void gather_columns(T* a, const GemmBlock<T>& block, int64_t first, int64_t rows) {
+  if (rows == kMr) {
+    for (int64_t k = 0; k < block.depth; ++k) __builtin_memcpy(a + k * kMr, block.a[k] + first, sizeof(T) * kMr);
+  } else {
+    for (int64_t k = 0; k < block.depth; ++k)
+      for (int64_t i = 0; i < rows; ++i) a[k * kMr + i] = block.a[k][first + i];
+  }
+}
+
+template <class T, Gather G>
+void multiply(const GemmBlock<T>& block) {
+  // Rows past the end are computed from zeros or from the rows before them, and dropped.
+  alignas(64) T a[kMr * kRowPitch];
+  for (T& x : a) x = T(0);
+  for (int64_t first = 0; first < block.rows; first += kMr) {
+    const int64_t rows = block.rows - first < kMr ? block.rows - first : kMr;
+    if (G == Gather::Rows) gather_rows(a, block, first, rows);
+    else gather_columns(a, block, first, rows);
+    if (rows > kMr * 2 / 3) row_of_tiles<T, G, kMr>(a, block, first, rows);
+    else if (rows > kMr / 3) row_of_tiles<T, G, kMr * 2 / 3>(a, block, first, rows);
+    else row_of_tiles<T, G, kMr / 3>(a, block, first, rows);
+  }
+}
+
+template <class T>
+void pack(T* panel, const T* const* rows, int64_t count, int64_t columns) {
+  constexpr int nr = Simd<T>::kNr;
+  if (columns == nr) {
+    for (int64_t k = 0; k < count; ++k) {
+      store(panel + k * nr, load<Vec<T>>(rows[k]));
+      store(panel + k * nr + nr / 2, load<Vec<T>>(rows[k] + nr / 2));
+    }
+  } else {
+    for (int64_t k = 0; k < count; ++k) copy(panel + k * nr, rows[k], columns);
+  }
+}
+
+// Four rows by four columns at a time, turned in registers.
+inline void turn4(float* to, int64_t to_stride, const float* from, int64_t from_stride) {
+  typedef float V __attribute__((vector_size(16)));
+  const V r0 = load<V>(from), r1 = load<V>(from + from_stride);
+  const V r2 = load<V>(from + 2 * from_stride), r3 = load<V>(from + 3 * from_stride);
+  const V a = __builtin_shufflevector(r0, r1, 0, 4, 1, 5), b = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
+  const V c = __builtin_shufflevector(r0, r1, 2, 6, 3, 7), d = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
+  store(to, __builtin_shufflevector(a, b, 0, 1, 4, 5));
+  store(to + to_stride, __builtin_shufflevector(a, b, 2, 3, 6, 7));
+  store(to + 2 * to_stride, __builtin_shufflevector(c, d, 0, 1, 4, 5));
+  store(to + 3 * to_stride, __builtin_shufflevector(c, d, 2, 3, 6, 7));
+}
+inline void turn4(double* to, int64_t to_stride, const double* from, int64_t from_stride) {
+  for (int k = 0; k < 4; ++k)
+    for (int j = 0; j < 4; ++j) to[k * to_stride + j] = from[j * from_stride + k];
+}
+
+template <class T>
+void pack_transposed(T* panel, const T* source, int64_t stride, int64_t count, int64_t columns) {
+  constexpr int nr = Simd<T>::kNr;
+  const int64_t whole_k = count - count % 4, whole_j = columns - columns % 4;
+  for (int64_t k = 0; k < whole_k; k += 4)
+    for (int64_t j = 0; j < whole_j; j += 4) turn4(panel + k * nr + j, nr, source + j * stride + k, stride);
+  for (int64_t k = 0; k < count; ++k)
+    for (int64_t j = k < whole_k ? whole_j : 0; j < columns; ++j) panel[k * nr + j] = source[j * stride + k];
+}
+
+template <class T>
+constexpr GemmTable<T> table() {
+  return {kMr, Simd<T>::kNr, multiply<T, Gather::Rows>, multiply<T, Gather::Columns>, pack<T>, pack_transposed<T>};
+}
+constexpr GemmTables kTables = {table<float>(), table<double>()};
+
+}  // namespace
+
+const GemmTables& gemm_tables() { return kTables; }
+
+}  // namespace tacit::cpu::TACIT_ISA

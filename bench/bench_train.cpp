@@ -1,0 +1,102 @@
+// Whole training steps: seconds a step, images a second, peak memory. bench/compare_pytorch.py runs the same steps in
+// PyTorch beside this program and prints the ratios.
+//   bench_train CASE [STEPS] [THREADS]     CASE: resnet18 (forward + backward, batch 64), resnet18-256,
+//                                          simclr-resnet18 (256 images x 2 views, loss and SGD), simclr-small-cnn (demo)
+// Prints one JSON object on a line.
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "backends/cpu/backend.h"
+#include "tacit.h"
+
+using namespace tacit;
+
+namespace {
+
+struct Case {
+  int64_t images;              // source images a step
+  std::function<void()> step;  // one whole step
+};
+
+// Images do not matter for speed; they only must not be zeros or NaN.
+Tensor random_images(int64_t n, int64_t size, int64_t channels, uint64_t stream) {
+  return Tensor::normal({n, size, size, channels}, 0, stream);
+}
+
+Case resnet18_step(int64_t batch) {
+  auto encoder = std::make_shared<nn::Encoder>(nn::make_encoder({.name = "resnet18"}));
+  const Tensor x = random_images(batch, 32, 3, 1);
+  return {batch, [encoder, x] {
+            encoder->zero_grad();
+            const Variable features = (*encoder)(x);
+            mean(square(features)).backward();
+          }};
+}
+
+template <class Optimizer>
+Case simclr_step(const nn::EncoderOptions& encoder, int64_t batch, double temperature, double lr) {
+  auto model = std::make_shared<ssl::SimCLR>(nn::make_encoder(encoder), ssl::SimCLROptions{.temperature = temperature});
+  auto optimizer = std::make_shared<Optimizer>(*model, typename Optimizer::Options{.lr = lr});
+  const std::vector<Tensor> views = {random_images(batch, encoder.image_size, encoder.channels, 1),
+                                     random_images(batch, encoder.image_size, encoder.channels, 2)};
+  return {batch, [model, optimizer, views] {
+            const Variable loss = model->loss(views);
+            optimizer->zero_grad();
+            loss.backward();
+            optimizer->step();
+          }};
+}
+
+Case make_case(const std::string& name) {
+  if (name == "resnet18") return resnet18_step(64);
+  if (name == "resnet18-256") return resnet18_step(256);
+  if (name == "simclr-resnet18") return simclr_step<optim::SGD>({.name = "resnet18"}, 256, 0.5, 0.06);
+  if (name == "simclr-small-cnn")
+    return simclr_step<optim::AdamW>({.name = "small_cnn", .image_size = 28, .channels = 1}, 256, 0.1, 2e-3);
+  throw Error("[bench_train] unknown case '" + name +
+              "'; known: resnet18, resnet18-256, simclr-resnet18, simclr-small-cnn");
+}
+
+double seconds_of(const std::function<void()>& f) {
+  const auto start = std::chrono::steady_clock::now();
+  f();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  const std::string name = argc > 1 ? argv[1] : "simclr-small-cnn";
+  const int steps = argc > 2 ? std::stoi(argv[2]) : 9;
+  if (argc > 3) cpu::set_threads(std::stoi(argv[3]));
+
+  const Case work = make_case(name);
+  for (int i = 0; i < 2; ++i) work.step();  // first touch of memory, caches, the allocator's free lists
+  const int64_t before = default_device().allocator().statistics().system_allocations;
+  std::vector<double> seconds;
+  for (int i = 0; i < steps; ++i) seconds.push_back(seconds_of(work.step));
+  std::sort(seconds.begin(), seconds.end());
+
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  const double median = seconds[seconds.size() / 2];
+  const MemoryStatistics memory = default_device().allocator().statistics();
+  std::cout << nlohmann::ordered_json{{"case", name},
+                                      {"steps", steps},
+                                      {"threads", cpu::threads()},
+                                      {"seconds_median", median},
+                                      {"seconds_min", seconds.front()},
+                                      {"images_per_second", static_cast<double>(work.images) / median},
+                                      {"peak_rss_mb", usage.ru_maxrss / 1024},
+                                      {"peak_tensor_mb", memory.peak_bytes >> 20},
+                                      {"system_allocations_in_steady_state", memory.system_allocations - before}}
+            << '\n';
+} catch (const std::exception& e) {
+  std::cerr << "error: " << e.what() << '\n';
+  return 1;
+}

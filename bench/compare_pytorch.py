@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""The steps of bench_train in PyTorch, taking turns with bench_train, and the ratios of the medians.
+
+    python bench/compare_pytorch.py [--build build] [--rounds 3] [--threads 2] [CASE…]
+
+Needs torch, torchvision and lightly in this interpreter. PyTorch runs eager with channels_last, its fastest setting for
+convolutions on few cores. A ratio below 1 means that tacit is faster.
+"""
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+CASES = ["resnet18", "resnet18-256", "simclr-resnet18", "simclr-small-cnn"]
+
+
+def torch_step(case):
+    import torch
+    import torchvision
+    from lightly.loss import NTXentLoss
+    from torch import nn
+
+    def resnet18():
+        net = torchvision.models.resnet18()
+        net.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
+        net.maxpool = nn.Identity()
+        net.fc = nn.Identity()
+        return net.to(memory_format=torch.channels_last)
+
+    def small_cnn():
+        layers, c = [], 1
+        for k in (32, 64, 128, 256):
+            layers += [nn.Conv2d(c, k, 3, 2, 1, bias=False), nn.BatchNorm2d(k), nn.ReLU(inplace=True)]
+            c = k
+        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()).to(memory_format=torch.channels_last)
+
+    def images(n, size, channels):
+        return torch.randn(n, channels, size, size).to(memory_format=torch.channels_last)
+
+    if case.startswith("resnet18"):
+        batch = 256 if case.endswith("256") else 64
+        net, x = resnet18(), images(batch, 32, 3)
+
+        def step():
+            net.zero_grad(set_to_none=True)
+            net(x).square().mean().backward()
+
+        return batch, step
+
+    wide = case == "simclr-resnet18"
+    net, d, size, channels = (resnet18(), 512, 32, 3) if wide else (small_cnn(), 256, 28, 1)
+    head = nn.Sequential(nn.Linear(d, d, bias=False), nn.BatchNorm1d(d), nn.ReLU(inplace=True), nn.Linear(d, 128))
+    params = list(net.parameters()) + list(head.parameters())
+    opt = (torch.optim.SGD(params, 0.06, momentum=0.9, weight_decay=5e-4) if wide
+           else torch.optim.AdamW(params, 2e-3, weight_decay=1e-2))
+    criterion = NTXentLoss(temperature=0.5 if wide else 0.1)
+    a, b = images(256, size, channels), images(256, size, channels)
+
+    def step():
+        z = head(net(torch.cat([a, b])))
+        loss = criterion(z[:256], z[256:])
+        opt.zero_grad(set_to_none=True)
+        loss.backward()
+        opt.step()
+
+    return 256, step
+
+
+def run_torch(case, steps, threads):
+    import torch
+
+    torch.set_num_threads(threads)
+    images, step = torch_step(case)
+    for _ in range(2):
+        step()
+    seconds = []
+    for _ in range(steps):
+        start = time.perf_counter()
+        step()
+        seconds.append(time.perf_counter() - start)
+    median = statistics.median(seconds)
+    print(json.dumps({"case": case, "seconds_median": median, "images_per_second": images / median,
+                      "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", default=CASES)
+    parser.add_argument("--build", default="build")
+    parser.add_argument("--rounds", type=int, default=3, help="turns each program takes")
+    parser.add_argument("--steps", type=int, default=7, help="timed steps a turn")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--torch-only", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.torch_only:
+        return run_torch(args.torch_only, args.steps, args.threads)
+
+    import torch
+    import torchvision
+    print(f"PyTorch {torch.__version__} (torchvision {torchvision.__version__}, eager, channels_last), "
+          f"{args.threads} threads, {args.rounds} turns of {args.steps} steps after 2 of warm-up; medians")
+    env = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_")}
+    print(f"{'case':20} {'tacit s':>9} {'torch s':>9} {'ratio':>6}   {'tacit MB':>8} {'torch MB':>8} {'ratio':>6}")
+    for case in args.cases:
+        ours, theirs = [], []
+        for _ in range(args.rounds):
+            out = subprocess.run([f"{args.build}/bin/bench_train", case, str(args.steps), str(args.threads)],
+                                 check=True, capture_output=True, text=True).stdout
+            ours.append(json.loads(out))
+            out = subprocess.run([sys.executable, __file__, "--torch-only", case, "--steps", str(args.steps),
+                                  "--threads", str(args.threads)],
+                                 check=True, capture_output=True, text=True, env=env).stdout
+            theirs.append(json.loads(out.splitlines()[-1]))
+        a = statistics.median(r["seconds_median"] for r in ours)
+        b = statistics.median(r["seconds_median"] for r in theirs)
+        m, n = max(r["peak_rss_mb"] for r in ours), max(r["peak_rss_mb"] for r in theirs)
+        print(f"{case:20} {a:9.4f} {b:9.4f} {a / b:6.2f}   {m:8} {n:8} {m / n:6.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+// The `evaluate` table: a run beside raw pixels and an untrained encoder, by kNN, linear probe and few labels.
+// The rule: every row is made by one method, whatever the features; none has a setting chosen on test.
+#pragma once
+
+#include <functional>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "ssl/evaluate/knn.h"
+#include "ssl/evaluate/label_efficiency.h"
+#include "ssl/evaluate/linear.h"
+
+namespace tacit::ssl {
+
+/// Accuracies (fractions) of the three kinds of features.
+struct ThreeWay {
+  double pixels = 0, random = 0, run = 0;
+};
+struct EvaluationTable {
+  ThreeWay knn, linear;
+  int64_t k = 20;                                    ///< of knn
+  std::vector<LabelEfficiencyRow> label_efficiency;  ///< by labels_per_class; pixels, random, trained ones, run
+  std::vector<LabelDraw> draws;                      ///< the index lists
+  double feature_std = 0, rank_me = 0;               ///< of the run's features on test
+};
+
+/// A network trained end to end on each draw, elsewhere (ssl/train): "supervised", "finetuned".
+struct TrainedMethod {
+  std::string name;
+  DrawAccuracy top1;
+};
+struct EvaluateOptions {
+  KnnOptions knn;  ///< k is lowered to the size of train
+  LinearProbeOptions linear;
+  LabelEfficiencyOptions labels;
+  std::vector<TrainedMethod> trained;
+  /// Called before each part with what comes now ("random initialisation: features").
+  std::function<void(const std::string&)> progress;
+};
+/// Fills the table. `random` says how the untrained encoder is made: as the run's, with its own seed. Needs labels.
+EvaluationTable evaluate(nn::Encoder& run, const nn::EncoderOptions& random, ImageSourcePtr train, ImageSourcePtr test,
+                         const PlainViews&, const EvaluateOptions& = {});
+
+/// As text, in percent, a line for each method.
+std::string render(const EvaluationTable&);
+/// {"knn": {"pixels", "random", "run"}, "linear": {the same}, "label_efficiency": [{"labels_per_class", "method",
+/// "mean", "std", "draws"}]}, and "feature_std", "rank_me"; fractions.
+nlohmann::json to_json(const EvaluationTable&);
+/// {"top1", "k", "temperature", "train_images", "test_images"}.
+nlohmann::json to_json(const KnnResult&);
+/// {"top1", "best_lr", "sweep": [{"lr", "validation_top1"}]}.
+nlohmann::json to_json(const LinearProbeResult&);
+/// The index lists: [{"labels_per_class", "draw", "indices": […]}].
+nlohmann::json to_json(const std::vector<LabelDraw>&);
+
+}  // namespace tacit::ssl

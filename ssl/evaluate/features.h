@@ -1,0 +1,81 @@
+// Features of a whole data set: images through a frozen network (or none: pixels), extracted once and kept.
+// The rule: extraction changes nothing: evaluation mode for its duration, no graph, plain views in the source's order.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "nn/encoder.h"
+#include "ssl/data/augment.h"
+#include "ssl/data/image_source.h"
+#include "ssl/methods/method.h"
+
+namespace tacit::ssl {
+
+/// One feature vector and one label an image, in the source's order.
+struct FeatureSet {
+  Tensor features;              ///< (N, D) f32
+  std::vector<int64_t> labels;  ///< N; -1 where unknown
+
+  int64_t size() const { return features.size(0); }
+  int64_t dimensions() const { return features.size(1); }
+};
+
+/// How images become the network's input, without augmentation.
+struct PlainViews {
+  ViewPolicy normalisation;  ///< its mean and std are used; empty ones leave pixels in [0, 1]
+  int64_t image_size = 32, channels = 3;
+  int64_t batch_size = 256;
+};
+
+/// Puts a module into evaluation mode and, when it goes, every part of it back into the mode that it was in.
+class EvalMode {
+ public:
+  explicit EvalMode(nn::Module& module);
+  ~EvalMode();
+  EvalMode(const EvalMode&) = delete;
+  EvalMode& operator=(const EvalMode&) = delete;
+
+ private:
+  std::vector<std::pair<nn::Module*, bool>> before_;
+};
+
+/// features(images (B, S, S, C)) -> (B, …), flattened to (B, D), over all images. Throws Error for an empty source.
+FeatureSet extract_features(const std::function<Tensor(const Tensor& images)>& features, const ImageSource&,
+                            const PlainViews&);
+/// The encoder's output.
+FeatureSet encoder_features(nn::Encoder&, const ImageSource&, const PlainViews&);
+/// What the method's projection head makes of it.
+FeatureSet projected_features(Method&, const ImageSource&, const PlainViews&);
+/// Raw pixels in [0, 1], flattened; views.normalisation's mean and std are not used.
+FeatureSet pixel_features(const ImageSource&, const PlainViews&);
+
+/// An untrained encoder to compare with. Its running batch norm statistics are set by passing images of `train` in
+/// training mode (fresh ones would be mean 0, variance 1 and make it worse than it is).
+nn::Encoder random_encoder(const nn::EncoderOptions&, ImageSourcePtr train, const PlainViews&);
+
+/// The number of classes: the largest label + 1. Throws Error when an image has no label, saying how many; `what`
+/// names the set in the message ("the training split").
+int64_t check_labelled(const FeatureSet&, const std::string& what);
+/// Throws Error unless both have the same number of dimensions.
+void check_same_dimensions(const char* op, const FeatureSet& a, const FeatureSet& b);
+
+/// (x - mean) / std of every dimension; the statistics come from all training images, without their labels.
+class Standardizer {
+ public:
+  /// A dimension that hardly varies is divided by `floor` times the root mean square of all stds instead of its own.
+  explicit Standardizer(const Tensor& features, double floor = 0.1);
+  /// Standardised rows with a last column of ones (the bias): (n, D + 1). `rows` empty: all of them, in order.
+  Tensor design(const Tensor& features, const std::vector<int64_t>& rows = {}) const;
+
+ private:
+  Tensor mean_, scale_;  // (D)
+};
+
+/// Fraction of equal entries.
+double accuracy(const std::vector<int64_t>& predictions, const std::vector<int64_t>& labels);
+/// labels at rows.
+std::vector<int64_t> take(const std::vector<int64_t>& values, const std::vector<int64_t>& rows);
+
+}  // namespace tacit::ssl

@@ -1,0 +1,77 @@
+// TrainConfig: everything that `tacit pretrain` can be told, the recipes that fill it, and the checks of it.
+// The rule: a setting's name is its long flag's; the order is default < recipe < configuration file < command line.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "nn/encoder.h"
+#include "ssl/data/image_source.h"
+#include "ssl/train/settings.h"
+
+namespace tacit::ssl {
+
+struct TrainConfig {
+  std::string method = "simclr", recipe;  ///< recipe "": chosen by the image size
+
+  // ---- data
+  std::vector<std::string> data;  ///< SPECs
+  std::string test_data, split = "train";
+  int64_t limit = 0;
+  bool no_labels = false;
+  int64_t max_pixels = 64'000'000;
+  int64_t image_size = 0;  ///< 0: the data's own up to 64, else 64
+  int64_t channels = 0;    ///< 0: the data's own, 1 or 3
+
+  // ---- model
+  std::string encoder = "small_cnn", stem = "auto", init;
+  int64_t encoder_width = 0;  ///< 0: the published one
+  double temperature = 0.5;
+  std::vector<int64_t> projector = {0, 128};
+  bool projector_batch_norm = true;
+  std::string augmentation = "simclr";
+
+  // ---- optimisation
+  int64_t epochs = 100, batch_size = 256;
+  std::string optimizer = "adamw";
+  std::optional<double> lr, base_lr;  ///< lr = base_lr * batch_size / 256
+  double weight_decay = 1e-2, sgd_momentum = 0.9;
+  bool decay_all = false;             ///< weight decay on biases and norm weights too
+  std::optional<double> warmup_epochs, warmup_fraction = 0.1;  ///< of the schedule
+  double clip = 0;                    ///< largest global gradient norm; 0: none
+  std::string precision = "fp32";
+  int64_t seed = 0;
+  std::string device = "cpu";
+
+  // ---- the run: nothing here changes a number
+  std::optional<int64_t> steps, stop_after_epochs;
+  int64_t log_every = 1, eval_every = 0, save_every = 1, save_every_steps = 0;
+  int64_t threads = 0;
+  std::string memory_limit;
+  bool quiet = false;
+
+  double effective_lr() const { return lr ? *lr : base_lr.value_or(0.) * static_cast<double>(batch_size) / 256; }
+  /// Warm-up in steps of a schedule of `steps` steps.
+  int64_t warmup_steps(int64_t steps) const;
+  nn::EncoderOptions encoder_options() const;
+  DataOptions data_options() const;
+};
+
+/// The settings over a config's members, in the order of --help and config.toml.
+Settings settings_of(TrainConfig&);
+
+std::vector<std::string> recipe_names();
+/// One line on what a recipe is for.
+std::string recipe_summary(const std::string& name);
+/// Overwrites what the recipe sets. Throws UsageError listing the known ones.
+void apply_recipe(TrainConfig&, const std::string& name);
+/// The recipe for images of this size ({0, 0}: sizes vary): "small-images" up to 64 pixels, else "folder".
+std::string default_recipe(int64_t image_size);
+
+/// Refuses unknown names, values out of range and contradictions. Throws UsageError naming the flag.
+void validate(const TrainConfig&);
+/// "train", "test", "unlabeled" or "all". Throws UsageError.
+Split parse_split(const std::string&);
+
+}  // namespace tacit::ssl

@@ -1,0 +1,263 @@
+#include "ssl/train/settings.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+#define TOML_EXCEPTIONS 1
+#include <toml++/toml.h>
+
+namespace tacit::ssl {
+
+namespace {
+
+template <class... Parts>
+[[noreturn]] void usage(const Parts&... parts) {
+  std::ostringstream text;
+  (text << ... << parts);
+  throw UsageError(text.str());
+}
+
+template <class T>
+T parse_number(const std::string& flag, const std::string& text, const char* expected) {
+  T value{};
+  const char* begin = text.data();
+  const char* end = begin + text.size();
+  if (begin != end && *begin == '+') ++begin;
+  const auto result = std::from_chars(begin, end, value);
+  if (text.empty() || result.ec != std::errc() || result.ptr != end)
+    usage("--", flag, " expects ", expected, ", got '", text, "'");
+  return value;
+}
+int64_t parse_integer(const std::string& flag, const std::string& text) {
+  return parse_number<int64_t>(flag, text, "a whole number");
+}
+double parse_double(const std::string& flag, const std::string& text) {
+  const double value = parse_number<double>(flag, text, "a number");
+  if (!std::isfinite(value)) usage("--", flag, " expects a finite number, got '", text, "'");
+  return value;
+}
+bool parse_bool(const std::string& flag, const std::string& text) {
+  if (text == "true") return true;
+  if (text == "false") return false;
+  usage("--", flag, " expects true or false, got '", text, "'");
+}
+
+std::vector<std::string> split_commas(const std::vector<std::string>& texts) {
+  std::vector<std::string> parts;
+  for (const std::string& text : texts) {
+    std::istringstream stream(text);
+    for (std::string part; std::getline(stream, part, ',');) parts.push_back(part);
+  }
+  return parts;
+}
+
+/// Writes texts from a command line into a target.
+struct Parse {
+  const std::string& flag;
+  const std::vector<std::string>& texts;
+
+  const std::string& one() const {
+    if (texts.size() != 1) usage("--", flag, " is given ", texts.size(), " times; it takes one value");
+    return texts[0];
+  }
+  void operator()(bool* t) const { *t = parse_bool(flag, one()); }
+  void operator()(int64_t* t) const { *t = parse_integer(flag, one()); }
+  void operator()(double* t) const { *t = parse_double(flag, one()); }
+  void operator()(std::string* t) const { *t = one(); }
+  void operator()(std::optional<int64_t>* t) const { *t = parse_integer(flag, one()); }
+  void operator()(std::optional<double>* t) const { *t = parse_double(flag, one()); }
+  void operator()(std::vector<std::string>* t) const { *t = texts; }
+  void operator()(std::vector<int64_t>* t) const {
+    t->clear();
+    for (const std::string& part : split_commas(texts)) t->push_back(parse_integer(flag, part));
+  }
+};
+
+/// Writes a TOML value into a target.
+struct FromToml {
+  const std::string& key;
+  const std::string where;
+  const toml::node& node;
+
+  [[noreturn]] void expected(const char* what) const { usage(where, ": '", key, "' expects ", what); }
+  template <class T>
+  T scalar(const toml::node& n, const char* what) const {
+    if constexpr (std::is_same_v<T, double>) {
+      if (auto whole = n.value_exact<int64_t>()) return static_cast<double>(*whole);
+    }
+    auto value = n.value_exact<T>();
+    if (!value) expected(what);
+    if constexpr (std::is_same_v<T, double>) {
+      if (!std::isfinite(*value)) expected("a finite number");
+    }
+    return *value;
+  }
+  template <class T>
+  std::vector<T> list(const char* what) const {
+    std::vector<T> values;
+    if (const toml::array* array = node.as_array()) {
+      for (const toml::node& element : *array) values.push_back(scalar<T>(element, what));
+    } else {
+      values.push_back(scalar<T>(node, what));
+    }
+    return values;
+  }
+  void operator()(bool* t) const { *t = scalar<bool>(node, "true or false"); }
+  void operator()(int64_t* t) const { *t = scalar<int64_t>(node, "a whole number"); }
+  void operator()(double* t) const { *t = scalar<double>(node, "a number"); }
+  void operator()(std::string* t) const { *t = scalar<std::string>(node, "a string"); }
+  void operator()(std::optional<int64_t>* t) const { *t = scalar<int64_t>(node, "a whole number"); }
+  void operator()(std::optional<double>* t) const { *t = scalar<double>(node, "a number"); }
+  void operator()(std::vector<std::string>* t) const { *t = list<std::string>("a string or a list of strings"); }
+  void operator()(std::vector<int64_t>* t) const { *t = list<int64_t>("a whole number or a list of them"); }
+};
+
+std::string quoted(const std::string& text) {
+  std::ostringstream out;
+  out << toml::array{text};  // "[ 'text' ]": the library knows how to escape
+  const std::string all = out.str();
+  const size_t first = all.find_first_not_of("[ "), last = all.find_last_not_of(" ]");
+  return all.substr(first, last - first + 1);
+}
+
+std::string toml_double(double value) {
+  std::string text = shortest(value);
+  if (text.find_first_of(".e") == std::string::npos) text += ".0";
+  return text;
+}
+
+/// A target's value as TOML; empty for "not set".
+struct ToToml {
+  std::string operator()(const bool* t) const { return *t ? "true" : "false"; }
+  std::string operator()(const int64_t* t) const { return std::to_string(*t); }
+  std::string operator()(const double* t) const { return toml_double(*t); }
+  std::string operator()(const std::string* t) const { return quoted(*t); }
+  std::string operator()(const std::optional<int64_t>* t) const { return *t ? std::to_string(**t) : ""; }
+  std::string operator()(const std::optional<double>* t) const { return *t ? toml_double(**t) : ""; }
+  template <class T>
+  std::string operator()(const std::vector<T>* t) const {
+    std::string text = "[";
+    for (const T& element : *t) text += (text.size() > 1 ? ", " : "") + (*this)(&element);
+    return text + "]";
+  }
+};
+
+/// Empties an optional target.
+struct Unset {
+  template <class T>
+  void operator()(std::optional<T>* t) const {
+    t->reset();
+  }
+  template <class T>
+  void operator()(T*) const {}
+};
+
+}  // namespace
+
+Settings& Settings::group(std::string heading) {
+  group_ = std::move(heading);
+  return *this;
+}
+
+Settings& Settings::add(std::string name, Target target, std::string help, Effect effect) {
+  TACIT_CHECK(!has(name), "[settings] '", name, "' is listed twice");
+  all_.push_back({std::move(name), std::move(help), group_, target, effect});
+  return *this;
+}
+
+Settings& Settings::exclusive(std::string a, std::string b) {
+  exclusive_.emplace_back(std::move(a), std::move(b));
+  return *this;
+}
+
+const Settings::Setting* Settings::find(const std::string& name) const {
+  const auto found = std::find_if(all_.begin(), all_.end(), [&](const Setting& s) { return s.name == name; });
+  return found == all_.end() ? nullptr : &*found;
+}
+
+std::string Settings::value(const std::string& name) const {
+  const Setting* setting = find(name);
+  TACIT_CHECK(setting, "[settings] there is no '", name, "'");
+  const std::string text = std::visit(ToToml{}, setting->target);
+  return text.empty() ? "not set" : text;
+}
+
+void Settings::check_exclusive(const std::vector<std::string>& names, const std::string& where) const {
+  const auto given = [&](const std::string& name) { return std::find(names.begin(), names.end(), name) != names.end(); };
+  for (const auto& pair : exclusive_)
+    if (given(pair.first) && given(pair.second))
+      usage(where, "--", pair.first, " and --", pair.second, " contradict each other; give one");
+}
+
+void Settings::unset_partner(const std::string& name) const {
+  for (const auto& pair : exclusive_) {
+    if (pair.first == name) std::visit(Unset{}, find(pair.second)->target);
+    if (pair.second == name) std::visit(Unset{}, find(pair.first)->target);
+  }
+}
+
+void Settings::apply(const Given& given) {
+  std::vector<std::string> names;
+  for (const auto& flag : given) names.push_back(flag.first);
+  check_exclusive(names, "");
+  for (const auto& flag : given) {
+    const Setting* setting = find(flag.first);
+    if (!setting) usage("unknown flag --", flag.first);
+    unset_partner(flag.first);
+    std::visit(Parse{setting->name, flag.second}, setting->target);
+  }
+}
+
+void Settings::apply_toml(const std::string& text, const std::string& file) {
+  toml::table table;
+  try {
+    table = toml::parse(text);
+  } catch (const toml::parse_error& e) {
+    usage(file, ", line ", e.source().begin.line, ": ", e.description());
+  }
+  std::vector<std::string> names;
+  for (auto&& entry : table) {
+    const std::string key(entry.first.str());
+    const std::string where = file + ", line " + std::to_string(entry.first.source().begin.line);
+    const Setting* setting = find(key);
+    if (!setting) usage(where, ": unknown key '", key, "'");
+    names.push_back(key);
+    unset_partner(key);
+    std::visit(FromToml{key, where, entry.second}, setting->target);
+  }
+  check_exclusive(names, file + ": ");
+}
+
+std::string Settings::toml(bool only_trajectory) const {
+  std::string text, heading;
+  for (const Setting& setting : all_) {
+    if (only_trajectory && setting.effect != Effect::Trajectory) continue;
+    const std::string value = std::visit(ToToml{}, setting.target);
+    if (value.empty()) continue;
+    if (setting.group != heading && !only_trajectory) text += (text.empty() ? "# " : "\n# ") + setting.group + "\n";
+    heading = setting.group;
+    text += setting.name + " = " + value + "\n";
+  }
+  return text;
+}
+
+std::string shortest(double value) {
+  char buffer[40];
+  const auto result = std::to_chars(buffer, buffer + sizeof buffer, value);
+  return std::string(buffer, result.ptr);
+}
+
+std::string read_text_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  TACIT_CHECK(file, "cannot read ", path, ": ", std::strerror(errno));
+  std::ostringstream text;
+  text << file.rdbuf();
+  TACIT_CHECK(!file.bad(), "cannot read ", path, ": ", std::strerror(errno));
+  return text.str();
+}
+
+}  // namespace tacit::ssl

@@ -1,0 +1,77 @@
+// Settings: named values that a command line, a TOML file and a run directory have in common.
+// The rule: a value has one name, the long flag's, everywhere; a name that is not listed is an error, never ignored.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "tensor/error.h"
+
+namespace tacit::ssl {
+
+/// What flags, a configuration file or the build alone show to be wrong; found before any work (exit status 2).
+class UsageError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// What changing a setting does to a run that is resumed.
+enum class Effect : uint8_t {
+  Trajectory,  ///< other numbers: refused on resume, kept in checkpoints
+  Place,       ///< the same, but it names a place (a path, a device), so it stays out of checkpoints
+  Free         ///< the same numbers: may differ on resume
+};
+
+class Settings {
+ public:
+  /// Where the value lives. An empty optional is "not set".
+  using Target = std::variant<bool*, int64_t*, double*, std::string*, std::optional<int64_t>*, std::optional<double>*,
+                              std::vector<std::string>*, std::vector<int64_t>*>;
+  struct Setting {
+    std::string name, help, group;
+    Target target;
+    Effect effect;
+  };
+  /// Names and texts as a command line has them.
+  using Given = std::vector<std::pair<std::string, std::vector<std::string>>>;
+
+  /// Settings added from now on stand under this heading.
+  Settings& group(std::string heading);
+  /// `target` must outlive the Settings; its value is the default.
+  Settings& add(std::string name, Target target, std::string help, Effect effect = Effect::Free);
+  /// Setting one of two optional values unsets the other; both in one layer are an error.
+  Settings& exclusive(std::string a, std::string b);
+
+  const std::vector<Setting>& all() const { return all_; }
+  bool has(const std::string& name) const { return find(name) != nullptr; }
+  /// The value as TOML writes it; "not set" for an empty optional. Throws Error for an unknown name.
+  std::string value(const std::string& name) const;
+
+  /// Applies a layer of flags. Throws UsageError naming the flag.
+  void apply(const Given& given);
+  /// Applies a TOML text; `file` is what errors call it. Throws UsageError naming the key and its line.
+  void apply_toml(const std::string& text, const std::string& file);
+  /// All values that are set, in order, under comments with the headings; apply_toml reads it back. `only_trajectory`
+  /// leaves out what does not change a run's numbers or names a place.
+  std::string toml(bool only_trajectory = false) const;
+
+ private:
+  const Setting* find(const std::string& name) const;
+  void check_exclusive(const std::vector<std::string>& names, const std::string& where) const;
+  void unset_partner(const std::string& name) const;
+
+  std::string group_;
+  std::vector<Setting> all_;
+  std::vector<std::pair<std::string, std::string>> exclusive_;
+};
+
+/// The shortest decimal text that reads back as the same double.
+std::string shortest(double value);
+/// A whole file's bytes. Throws Error naming the file.
+std::string read_text_file(const std::string& path);
+
+}  // namespace tacit::ssl

@@ -1,0 +1,217 @@
+#include "ssl/train/tfevents.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+
+#include "ssl/train/append.h"
+#include "ssl/train/settings.h"
+
+namespace tacit::ssl {
+
+namespace {
+
+constexpr const char* kPrefix = "events.out.tfevents.";
+// Field number << 3 | wire type, of Event{wall_time=1: double, step=2: int64, file_version=3: string, summary=5},
+// Summary{value=1} and Summary.Value{tag=1: string, simple_value=2: float}.
+constexpr char kWallTime = 0x09, kStep = 0x10, kFileVersion = 0x1a, kSummary = 0x2a, kValue = 0x0a, kTag = 0x0a,
+               kSimpleValue = 0x15;
+
+std::string varint(uint64_t value) {
+  std::string out;
+  for (; value >= 0x80; value >>= 7) out += static_cast<char>(value | 0x80);
+  return out + static_cast<char>(value);
+}
+template <class T>
+std::string raw(T value) {
+  std::string out(sizeof value, '\0');
+  std::memcpy(out.data(), &value, sizeof value);
+  return out;
+}
+std::string field(char key, const std::string& bytes) { return key + varint(bytes.size()) + bytes; }
+
+std::string record(const std::string& payload) {
+  const std::string length = raw(static_cast<uint64_t>(payload.size()));
+  return length + raw(masked_crc32c(length)) + payload + raw(masked_crc32c(payload));
+}
+
+double wall_time() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+/// Walks the records of a file; stops at the end or at the first damaged one.
+class RecordReader {
+ public:
+  explicit RecordReader(const std::string& path) : bytes_(read_text_file(path)) {}
+  bool next(std::string& payload) {
+    if (bytes_.size() - end_ < 16) return false;
+    uint64_t length = 0;
+    std::memcpy(&length, bytes_.data() + end_, 8);
+    const size_t left = bytes_.size() - end_ - 16;
+    if (length > left || number(end_ + 8) != masked_crc32c(bytes_.substr(end_, 8))) return false;
+    payload = bytes_.substr(end_ + 12, length);
+    if (number(end_ + 12 + length) != masked_crc32c(payload)) return false;
+    end_ += length + 16;
+    return true;
+  }
+  /// Where the last good record ends.
+  size_t end() const { return end_; }
+
+ private:
+  uint32_t number(size_t at) const {
+    uint32_t value = 0;
+    std::memcpy(&value, bytes_.data() + at, 4);
+    return value;
+  }
+  std::string bytes_;
+  size_t end_ = 0;
+};
+
+/// Reads a message of the kind written here, field by field.
+class FieldReader {
+ public:
+  explicit FieldReader(const std::string& bytes) : bytes_(bytes) {}
+  bool next() {
+    if (at_ >= bytes_.size()) return false;
+    key = bytes_[at_++];
+    switch (key & 7) {
+      case 0: number = varint(); return true;
+      case 1: bytes = take(8); return true;
+      case 2: bytes = take(varint()); return true;
+      case 5: bytes = take(4); return true;
+      default: return false;
+    }
+  }
+  char key = 0;
+  uint64_t number = 0;
+  std::string bytes;
+
+ private:
+  uint64_t varint() {
+    uint64_t value = 0;
+    for (int shift = 0; at_ < bytes_.size() && shift < 64; shift += 7) {
+      const auto byte = static_cast<unsigned char>(bytes_[at_++]);
+      value |= static_cast<uint64_t>(byte & 0x7f) << shift;
+      if (byte < 0x80) break;
+    }
+    return value;
+  }
+  std::string take(uint64_t n) {
+    const std::string part = bytes_.substr(at_, n);
+    at_ += part.size();
+    return part;
+  }
+  const std::string& bytes_;
+  size_t at_ = 0;
+};
+
+EventScalar parse_value(const std::string& bytes) {
+  EventScalar scalar;
+  FieldReader value(bytes);
+  while (value.next()) {
+    if (value.key == kTag) scalar.tag = value.bytes;
+    float number = 0;
+    if (value.key == kSimpleValue && value.bytes.size() == sizeof number) {
+      std::memcpy(&number, value.bytes.data(), sizeof number);
+      scalar.value = number;
+    }
+  }
+  return scalar;
+}
+
+std::vector<EventScalar> parse_event(const std::string& payload, int64_t* step) {
+  std::vector<EventScalar> scalars;
+  FieldReader event(payload);
+  while (event.next()) {
+    if (event.key == kStep) *step = static_cast<int64_t>(event.number);
+    if (event.key != kSummary) continue;
+    const std::string inner = event.bytes;
+    FieldReader summary(inner);
+    while (summary.next())
+      if (summary.key == kValue) scalars.push_back(parse_value(summary.bytes));
+  }
+  for (EventScalar& scalar : scalars) scalar.step = *step;
+  return scalars;
+}
+
+std::vector<std::string> event_files(const std::string& directory) {
+  std::vector<std::string> files;
+  for (const auto& entry : std::filesystem::directory_iterator(directory))
+    if (entry.path().filename().string().rfind(kPrefix, 0) == 0) files.push_back(entry.path().string());
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+}  // namespace
+
+uint32_t masked_crc32c(const std::string& bytes) {
+  static const std::array<uint32_t, 256> table = [] {
+    std::array<uint32_t, 256> t{};
+    for (uint32_t i = 0; i < 256; ++i) {
+      uint32_t c = i;
+      for (int k = 0; k < 8; ++k) c = c & 1 ? 0x82F63B78u ^ (c >> 1) : c >> 1;
+      t[i] = c;
+    }
+    return t;
+  }();
+  uint32_t crc = ~0u;
+  for (const char byte : bytes) crc = table[(crc ^ static_cast<unsigned char>(byte)) & 0xff] ^ (crc >> 8);
+  crc = ~crc;
+  return ((crc >> 15) | (crc << 17)) + 0xa282ead8u;
+}
+
+EventFile::EventFile(const std::string& directory) {
+  const std::vector<std::string> files = event_files(directory);
+  if (!files.empty()) {
+    path_ = files.back();
+    return;
+  }
+  char host[256] = "localhost";
+  gethostname(host, sizeof host - 1);
+  char name[400];
+  std::snprintf(name, sizeof name, "%s%010lld.%s.%d.0", kPrefix, static_cast<long long>(wall_time()), host,
+                static_cast<int>(getpid()));
+  path_ = directory + "/" + name;
+  append_to_file(path_, record(kWallTime + raw(wall_time()) + field(kFileVersion, "brain.Event:2")));
+}
+
+void EventFile::add(int64_t step, const std::vector<std::pair<std::string, double>>& scalars) {
+  std::string summary;
+  for (const auto& scalar : scalars)
+    summary += field(kValue, field(kTag, scalar.first) + kSimpleValue + raw(static_cast<float>(scalar.second)));
+  append_to_file(path_, record(kWallTime + raw(wall_time()) + kStep + varint(static_cast<uint64_t>(step)) +
+                               field(kSummary, summary)));
+}
+
+void cut_events(const std::string& directory, int64_t last) {
+  for (const std::string& file : event_files(directory)) {
+    RecordReader records(file);
+    size_t keep = 0;
+    std::string payload;
+    for (int64_t step = 0; records.next(payload); keep = records.end()) {
+      step = 0;
+      parse_event(payload, &step);
+      if (step > last) break;
+    }
+    cut_file(file, static_cast<int64_t>(keep));
+    // Without even its first record the file is of no use to a reader.
+    if (keep == 0) std::filesystem::remove(file);
+  }
+}
+
+std::vector<EventScalar> read_events(const std::string& path) {
+  std::vector<EventScalar> all;
+  RecordReader records(path);
+  for (std::string payload; records.next(payload);) {
+    int64_t step = 0;
+    for (EventScalar& scalar : parse_event(payload, &step)) all.push_back(std::move(scalar));
+  }
+  return all;
+}
+
+}  // namespace tacit::ssl

@@ -1,0 +1,51 @@
+#include "ssl/train/trainer.h"
+
+#include <chrono>
+#include <cmath>
+
+namespace tacit::ssl {
+
+namespace {
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+void one_step(Training& t, StepRecord& record, const Batch& batch) {
+  t.optimizer->set_lr(record.lr);
+  const Variable loss = t.loss(batch);
+  record.loss = loss.item();
+  TACIT_CHECK(std::isfinite(record.loss), "the loss is ", record.loss, " at step ", record.step, " (epoch ", record.epoch,
+              ", lr ", record.lr, "); the last checkpoint is from before it. Try a smaller --lr, a longer warm-up or --clip 1");
+  if (t.metrics)
+    for (const auto& metric : t.metrics()) record.metrics[metric.first] = metric.second.item();
+  t.optimizer->zero_grad();
+  loss.backward();
+  if (t.clip > 0) record.metrics["grad_norm"] = t.optimizer->clip_grad_norm(t.clip);
+  t.optimizer->step();
+  if (t.after_step) t.after_step({record.step, t.steps});
+}
+
+}  // namespace
+
+StopReason train(Training& t) {
+  for (int64_t step = t.done; step < t.last; ++step) {
+    const double start = now();
+    const Batch batch = t.next();
+    const double ready = now();
+    StepRecord record;
+    record.step = step + 1;
+    record.epoch = step / t.steps_per_epoch + 1;
+    record.epoch_end = record.step % t.steps_per_epoch == 0;
+    record.lr = t.lr(step);
+    record.images = static_cast<int64_t>(batch.indices.size());
+    one_step(t, record, batch);
+    record.seconds = now() - start;
+    record.waited = ready - start;
+    if (t.on_step) t.on_step(record);
+    if (t.stop && t.stop()) return StopReason::Interrupted;
+  }
+  return StopReason::Finished;
+}
+
+}  // namespace tacit::ssl

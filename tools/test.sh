@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, and runs every fast test. Ends with "N passed, N failed, N skipped".
+#   tools/test.sh            TACIT_SKIP_INSTALL=1 leaves Debian's packages alone
+set -u -o pipefail
+cd "$(dirname "$0")/.." || exit 1
+. tools/common.sh
+
+werror=OFF
+[ "${CI:-}" = true ] && werror=ON
+step "Debian packages" install_packages $TACIT_PACKAGES
+step "build (build/)" build release -DTACIT_WERROR=$werror
+step "tests" run_tests build -LE slow -j "$(nproc)"

@@ -88,11 +88,14 @@ struct RunningStats {
 /// gamma and beta may be undefined (1 and 0).
 Variable batch_norm(const Variable& x, const Variable& gamma, const Variable& beta, const RunningStats& running,
                     bool training, double eps = 1e-5);
-/// relu(batch_norm(x) + residual), residual may be undefined; one kernel pair where the backend has it.
+/// relu(batch_norm(x) + residual), residual (of x's shape) may be undefined; one kernel pair where the backend has it.
 Variable batch_norm_relu(const Variable& x, const Variable& gamma, const Variable& beta, const Variable& residual,
                          const RunningStats& running, bool training, double eps = 1e-5);
+/// How often a fused op was composed of others because the backend has no kernels for it (process-wide).
+int64_t composites();
 /// Over the last dimension. gamma and beta may be undefined.
 Variable layer_norm(const Variable& x, const Variable& gamma, const Variable& beta, double eps = 1e-5);
+/// Rows (last dimension) divided by max(their Euclidean norm, eps).
 Variable l2_normalize(const Variable& x, double eps = 1e-12);
 
 // ---- softmax and losses
@@ -100,7 +103,8 @@ Variable softmax(const Variable& x);
 Variable log_softmax(const Variable& x);
 /// Mean over rows of -log softmax(logits)[label]; logits (N, C), labels (N) i64. smoothing as torch's label_smoothing.
 Variable cross_entropy(const Variable& logits, const Tensor& labels, double smoothing = 0);
-/// Each element is 0 with probability p, else divided by 1 - p. The mask is a function of (seed, stream, step).
+/// Each element is 0 with probability p (0 <= p < 1), else divided by 1 - p. The mask is a function of
+/// (seed, stream, step) and of the element's position.
 Variable dropout(const Variable& x, double p, uint64_t seed, uint64_t stream, int64_t step);
 
 }  // namespace tacit

@@ -5,9 +5,10 @@ namespace tacit {
 
 Variable conv2d(const Variable& x, const Variable& w, const Conv2dOptions& options) {
   const Window window = conv2d_geometry(x.shape(), w.shape(), options).first;
-  return record("conv2d", conv2d(x.value(), w.value(), options),
-                {{x, [=, shape = x.shape(), w = w.value()](const Tensor& dy) { return conv2d_dx(shape, dy, w, window); }},
-                 {w, [=, shape = w.shape(), x = x.value()](const Tensor& dy) { return conv2d_dw(shape, x, dy, window); }}});
+  return record(
+      "conv2d", conv2d(x.value(), w.value(), options),
+      {{x, [=, shape = x.shape(), w = w.value()](const Tensor& dy) { return conv2d_dx(shape, dy, w, window); }},
+       {w, [=, shape = w.shape(), x = x.value()](const Tensor& dy) { return conv2d_dw(shape, x, dy, window); }}});
 }
 
 namespace {
@@ -15,8 +16,8 @@ Variable record_pool(const char* op, PoolOp kind, const Variable& x, const std::
   const Window window = geometry.first;
   const std::pair<Tensor, Tensor> y_and_index = pool(kind, x.value(), window, geometry.second);
   return record(op, y_and_index.first, {{x, [=, shape = x.shape(), index = y_and_index.second](const Tensor& dy) {
-                   return pool_grad(kind, shape, dy, index, window);
-                 }}});
+                                           return pool_grad(kind, shape, dy, index, window);
+                                         }}});
 }
 }  // namespace
 

@@ -35,18 +35,20 @@ Variable transpose(const Variable& x, int a, int b) {
 
 Variable slice(const Variable& x, int dim, int64_t lo, int64_t hi, int64_t step) {
   return record("slice", x.value().slice(dim, lo, hi, step), {{x, [=, shape = x.shape()](const Tensor& dy) {
-                   const Tensor dx = Tensor::zeros(shape, dy.dtype(), dy.device());
-                   dx.slice(dim, lo, hi, step).copy_(dy);
-                   return dx;
-                 }}});
+                                                                 const Tensor dx =
+                                                                     Tensor::zeros(shape, dy.dtype(), dy.device());
+                                                                 dx.slice(dim, lo, hi, step).copy_(dy);
+                                                                 return dx;
+                                                               }}});
 }
 
 Variable select(const Variable& x, int dim, int64_t index) {
   return record("select", x.value().select(dim, index), {{x, [=, shape = x.shape()](const Tensor& dy) {
-                   const Tensor dx = Tensor::zeros(shape, dy.dtype(), dy.device());
-                   dx.select(dim, index).copy_(dy);
-                   return dx;
-                 }}});
+                                                            const Tensor dx =
+                                                                Tensor::zeros(shape, dy.dtype(), dy.device());
+                                                            dx.select(dim, index).copy_(dy);
+                                                            return dx;
+                                                          }}});
 }
 
 Variable broadcast_to(const Variable& x, const Shape& shape) {
@@ -75,17 +77,17 @@ Variable stack(const std::vector<Variable>& xs, int dim) {
 }
 
 Variable gather(const Variable& x, int dim, const Tensor& index) {
-  return record("gather", gather(x.value(), dim, index), {{x, [=, shape = x.shape()](const Tensor& dy) {
-                   return scatter_add(shape, dim, index, dy);
-                 }}});
+  return record("gather", gather(x.value(), dim, index),
+                {{x, [=, shape = x.shape()](const Tensor& dy) { return scatter_add(shape, dim, index, dy); }}});
 }
 
 Variable index_select(const Variable& x, int dim, const Tensor& index) {
-  return record("index_select", index_select(x.value(), dim, index), {{x, [=, shape = x.shape()](const Tensor& dy) {
-                   Shape column{index.size(0)};  // (n, 1, …, 1) broadcasts over the dimensions after dim
-                   for (int d = shape.index(dim) + 1; d < shape.rank(); ++d) column.push_back(1);
-                   return scatter_add(shape, dim, index.reshape(column), dy);
-                 }}});
+  return record("index_select", index_select(x.value(), dim, index),
+                {{x, [=, shape = x.shape()](const Tensor& dy) {
+                    Shape column{index.size(0)};  // (n, 1, …, 1) broadcasts over the dimensions after dim
+                    for (int d = shape.index(dim) + 1; d < shape.rank(); ++d) column.push_back(1);
+                    return scatter_add(shape, dim, index.reshape(column), dy);
+                  }}});
 }
 
 }  // namespace tacit

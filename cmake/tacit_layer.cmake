@@ -14,6 +14,9 @@ if(TACIT_SANITIZE)
     target_compile_options(tacit_flags INTERFACE -fno-sanitize-recover=undefined)
   endif()
 endif()
+if(TACIT_FUZZ)
+  target_compile_options(tacit_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
 
 set_property(GLOBAL PROPERTY TACIT_LAYERS "")
 

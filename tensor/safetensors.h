@@ -10,19 +10,21 @@
 namespace tacit {
 
 struct SafeTensors {
-  std::map<std::string, Tensor> tensors;        ///< on the CPU ("cpu" device)
+  std::map<std::string, Tensor> tensors;        ///< read: on the device "cpu"
   std::map<std::string, std::string> metadata;  ///< "__metadata__"
 };
 
-/// Reads a whole file. Throws Error naming the file and the fault. Dtypes without a tacit counterpart are errors.
+/// Reads a whole file. Throws Error naming the file, the tensor and the fault. Dtypes without a tacit counterpart and
+/// tensors of more than kMaxRank dimensions are errors.
 SafeTensors read_safetensors(const std::string& path);
-/// Names, dtypes and shapes only ("F32 (64, 3, 3, 3)"), without reading the data.
-std::map<std::string, std::string> list_safetensors(const std::string& path, std::map<std::string, std::string>* metadata);
-/// Writes path atomically: a temporary file beside it, fsync, rename, fsync of the directory. On any failure (no space,
-/// a directory in the way) throws Error and leaves what was there before untouched.
-void write_safetensors(const std::string& path, const SafeTensors&);
 
-/// The same atomic replacement for any bytes; used for every file that must never be half-written.
-void write_file_atomically(const std::string& path, const std::string& bytes);
+/// Names, dtypes and shapes only ("F32 (64, 3, 3, 3)"), of any dtype and rank, without reading the data.
+/// `metadata` may be null.
+std::map<std::string, std::string> list_safetensors(const std::string& path,
+                                                    std::map<std::string, std::string>* metadata);
+
+/// Replaces `path` atomically (see atomic_file.h). The bytes are those that the format's own writer makes, except that
+/// metadata is sorted. On any failure throws Error and leaves what was there before untouched.
+void write_safetensors(const std::string& path, const SafeTensors&);
 
 }  // namespace tacit

@@ -1,6 +1,6 @@
 // The CPU backend: oneTBB for threads, OpenBLAS and own vector kernels (kernels/) for the work.
-// The rule that makes a run repeat bit by bit: work is cut into pieces whose number depends on the shapes only, never on
-// the threads, and partial sums are added in a fixed order.
+// The rule that makes a run repeat bit by bit: work is cut into pieces whose number depends on the shapes only, never
+// on the threads, and partial sums are added in a fixed order.
 #pragma once
 
 #include "tensor/backend.h"

@@ -85,13 +85,6 @@ nn::Encoder random_encoder(const nn::EncoderOptions& options, ImageSourcePtr tra
   return encoder;
 }
 
-int64_t check_labelled(const FeatureSet& set, const std::string& what) {
-  const auto unknown = std::count_if(set.labels.begin(), set.labels.end(), [](int64_t l) { return l < 0; });
-  TACIT_CHECK(unknown == 0, "[evaluate] ", unknown, " of ", set.labels.size(), " images of ", what,
-              " have no label; accuracies need labelled data");
-  return set.labels.empty() ? 0 : 1 + *std::max_element(set.labels.begin(), set.labels.end());
-}
-
 void check_same_dimensions(const char* op, const FeatureSet& a, const FeatureSet& b) {
   TACIT_CHECK(a.features.rank() == 2 && b.features.rank() == 2 && a.dimensions() == b.dimensions(), "[", op,
               "] features of shapes ", a.features.shape(), " and ", b.features.shape(),
@@ -121,29 +114,13 @@ Tensor Standardizer::design(const Tensor& features, const std::vector<int64_t>& 
   Tensor out = Tensor::ones({n, d + 1}, f32, features.device());
   for (int64_t lo = 0; lo < n; lo += kRowsAtOnce) {
     const int64_t hi = std::min(n, lo + kRowsAtOnce);
-    const Tensor block =
-        rows.empty() ? features.slice(0, lo, hi)
-                     : index_select(features, 0,
-                                    Tensor::from(std::span<const int64_t>(rows).subspan(lo, hi - lo), {hi - lo},
-                                                 features.device()));
+    const Tensor block = rows.empty() ? features.slice(0, lo, hi)
+                                      : index_select(features, 0,
+                                                     Tensor::from(std::span<const int64_t>(rows).subspan(lo, hi - lo),
+                                                                  {hi - lo}, features.device()));
     out.slice(0, lo, hi).slice(1, 0, d).copy_((block - mean_) * scale_);
   }
   return out;
-}
-
-double accuracy(const std::vector<int64_t>& predictions, const std::vector<int64_t>& labels) {
-  TACIT_CHECK(predictions.size() == labels.size() && !labels.empty(), "[accuracy] ", predictions.size(),
-              " predictions for ", labels.size(), " labels");
-  int64_t right = 0;
-  for (size_t i = 0; i < labels.size(); ++i) right += predictions[i] == labels[i];
-  return static_cast<double>(right) / static_cast<double>(labels.size());
-}
-
-std::vector<int64_t> take(const std::vector<int64_t>& values, const std::vector<int64_t>& rows) {
-  std::vector<int64_t> taken;
-  taken.reserve(rows.size());
-  for (const int64_t row : rows) taken.push_back(values.at(static_cast<size_t>(row)));
-  return taken;
 }
 
 }  // namespace tacit::ssl

@@ -9,6 +9,7 @@
 #include "nn/encoder.h"
 #include "ssl/data/augment.h"
 #include "ssl/data/image_source.h"
+#include "ssl/evaluate/labels.h"
 #include "ssl/methods/method.h"
 
 namespace tacit::ssl {
@@ -55,9 +56,6 @@ FeatureSet pixel_features(const ImageSource&, const PlainViews&);
 /// training mode (fresh ones would be mean 0, variance 1 and make it worse than it is).
 nn::Encoder random_encoder(const nn::EncoderOptions&, ImageSourcePtr train, const PlainViews&);
 
-/// The number of classes: the largest label + 1. Throws Error when an image has no label, saying how many; `what`
-/// names the set in the message ("the training split").
-int64_t check_labelled(const FeatureSet&, const std::string& what);
 /// Throws Error unless both have the same number of dimensions.
 void check_same_dimensions(const char* op, const FeatureSet& a, const FeatureSet& b);
 
@@ -72,10 +70,5 @@ class Standardizer {
  private:
   Tensor mean_, scale_;  // (D)
 };
-
-/// Fraction of equal entries.
-double accuracy(const std::vector<int64_t>& predictions, const std::vector<int64_t>& labels);
-/// labels at rows.
-std::vector<int64_t> take(const std::vector<int64_t>& values, const std::vector<int64_t>& rows);
 
 }  // namespace tacit::ssl

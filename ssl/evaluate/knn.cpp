@@ -34,9 +34,8 @@ std::pair<Tensor, Tensor> nearest_of_block(const Tensor& query, const Tensor& ba
 }  // namespace
 
 Neighbours nearest(const Tensor& query, const Tensor& bank, int64_t k) {
-  TACIT_CHECK(query.rank() == 2 && bank.rank() == 2 && query.size(1) == bank.size(1),
-              "[knn] queries of shape ", query.shape(), " against a bank of shape ", bank.shape(),
-              "; both must be (images, D) with one D");
+  TACIT_CHECK(query.rank() == 2 && bank.rank() == 2 && query.size(1) == bank.size(1), "[knn] queries of shape ",
+              query.shape(), " against a bank of shape ", bank.shape(), "; both must be (images, D) with one D");
   TACIT_CHECK(k >= 1 && k <= bank.size(0), "[knn] k = ", k, " neighbours asked of ", bank.size(0),
               " images; k must be 1 … ", bank.size(0));
   const Tensor unit_bank = l2_normalize(bank);
@@ -55,8 +54,8 @@ Neighbours nearest(const Tensor& query, const Tensor& bank, int64_t k) {
 KnnResult knn(const FeatureSet& train, const FeatureSet& test, const KnnOptions& options) {
   TACIT_CHECK(options.temperature > 0, "[knn] temperature ", options.temperature, " must be above 0");
   check_same_dimensions("knn", train, test);
-  const int64_t classes = check_labelled(train, "the training split");
-  check_labelled(test, "the test split");
+  const int64_t classes = check_labelled(train.labels, "the training split");
+  check_labelled(test.labels, "the test split");
   const Neighbours found = nearest(test.features, train.features, options.k);
 
   KnnResult result{0, options, train.size(), test.size(), {}};

@@ -10,15 +10,6 @@
 
 namespace tacit::ssl {
 
-/// One class-balanced subset of the training split.
-struct LabelDraw {
-  int64_t labels_per_class = 0, draw = 0;
-  std::vector<int64_t> indices;  ///< ascending, into the training split
-};
-/// Throws Error, naming the class, where it has fewer than labels_per_class images. `class_names` may be empty.
-LabelDraw draw_labels(const std::vector<int64_t>& labels, int64_t classes, int64_t labels_per_class, int64_t draw,
-                      uint64_t seed, const std::vector<std::string>& class_names = {});
-
 struct LabelEfficiencyOptions {
   std::vector<int64_t> labels_per_class = {10, 100};
   int64_t draws = 3;

@@ -31,9 +31,9 @@ constexpr int kMostShortenings = 30;
 
 Lbfgs::Lbfgs(std::vector<double> start, const LbfgsOptions& options)
     : options_(options), x_(start), trial_(std::move(start)) {
-  TACIT_CHECK(options.max_iterations > 0 && options.history > 0 && options.tolerance >= 0,
-              "[lbfgs] max_iterations ", options.max_iterations, ", history ", options.history, ", tolerance ",
-              options.tolerance, ": the first two must be above 0, the last at least 0");
+  TACIT_CHECK(options.max_iterations > 0 && options.history > 0 && options.tolerance >= 0, "[lbfgs] max_iterations ",
+              options.max_iterations, ", history ", options.history, ", tolerance ", options.tolerance,
+              ": the first two must be above 0, the last at least 0");
 }
 
 double Lbfgs::gradient_norm() const {

@@ -28,11 +28,4 @@ struct LinearProbeResult {
 /// matrix. Throws Error for unlabelled sets and where some class has fewer than two training images.
 LinearProbeResult linear_probe(const FeatureSet& train, const FeatureSet& test, const LinearProbeOptions& = {});
 
-/// The rows that the sweep holds out and those that it trains on, both ascending: of every class round(fraction * n),
-/// at least 1 and at most n - 1.
-struct HeldOut {
-  std::vector<int64_t> train, validation;
-};
-HeldOut hold_out(const std::vector<int64_t>& labels, int64_t classes, double fraction, uint64_t seed);
-
 }  // namespace tacit::ssl

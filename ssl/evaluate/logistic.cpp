@@ -1,6 +1,7 @@
 #include "ssl/evaluate/logistic.h"
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include "tensor/ops.h"
@@ -24,8 +25,8 @@ class SideBySide {
   SideBySide(const Tensor& design, const std::vector<int64_t>& labels, int64_t classes)
       : design_(design), classes_(classes), rows_(design.size(0)) {
     label_index_ = Tensor::from(labels, {rows_, 1, 1}, design.device());
-    one_hot_ = scatter_add({rows_, 1, classes}, 2, label_index_,
-                           Tensor::ones({rows_, 1, 1}, design.dtype(), design.device()));
+    one_hot_ =
+        scatter_add({rows_, 1, classes}, 2, label_index_, Tensor::ones({rows_, 1, 1}, design.dtype(), design.device()));
   }
 
   std::vector<LogisticFit> fit(std::span<const LogisticProblem> problems, const LbfgsOptions& options) {
@@ -51,7 +52,8 @@ class SideBySide {
     std::vector<double> shares(static_cast<size_t>(rows_) * active.size());
     for (size_t a = 0; a < active.size(); ++a) {
       const auto& rows = problems[active[a]].rows;
-      const auto count = rows.empty() ? rows_ : std::count_if(rows.begin(), rows.end(), [](uint8_t r) { return r != 0; });
+      const auto count =
+          rows.empty() ? rows_ : std::count_if(rows.begin(), rows.end(), [](uint8_t r) { return r != 0; });
       for (size_t i = 0; i < static_cast<size_t>(rows_); ++i)
         if (rows.empty() || rows[i]) shares[i * active.size() + a] = 1.0 / static_cast<double>(count);
     }
@@ -135,43 +137,45 @@ std::vector<LogisticFit> fit_logistic(const Tensor& design, const std::vector<in
   return fits;
 }
 
-std::vector<std::vector<int64_t>> predict(const Tensor& design, const std::vector<LogisticFit>& fits, int64_t classes) {
-  std::vector<std::vector<int64_t>> predictions;
-  for (const LogisticFit& fit : fits) {
-    const Tensor weight = stack_weights(design, classes, {&fit.weight});
-    predictions.push_back(argmax(matmul(design, weight.t())).to_vector<int64_t>());
-  }
-  return predictions;
+Tensor log_probabilities(const Tensor& design, const LogisticFit& fit) {
+  const auto classes = static_cast<int64_t>(fit.weight.size()) / design.size(1);
+  return log_softmax(matmul(design, stack_weights(design, classes, {&fit.weight}).t()));
+}
+
+std::vector<int64_t> predict(const Tensor& design, const LogisticFit& fit) {
+  return argmax(log_probabilities(design, fit)).to_vector<int64_t>();
 }
 
 double choose_l2(const Tensor& design, const std::vector<int64_t>& labels, int64_t classes,
                  const CrossValidationOptions& options) {
-  TACIT_CHECK(!options.grid.empty() && options.folds >= 2, "[logistic] cross-validation needs a grid and at least two "
-              "folds, got ", options.grid.size(), " penalties and ", options.folds, " folds");
+  TACIT_CHECK(!options.grid.empty() && options.folds >= 2,
+              "[logistic] cross-validation needs a grid and at least two "
+              "folds, got ",
+              options.grid.size(), " penalties and ", options.folds, " folds");
   const auto by_class = rows_by_class(labels, classes);
   for (const auto& rows : by_class)
     if (static_cast<int>(rows.size()) < options.folds) return options.fixed_l2;
 
   const std::vector<int> fold = deal_folds(by_class, labels.size(), options.folds, options.seed);
-  std::vector<double> grid = options.grid;
-  std::sort(grid.begin(), grid.end());
   std::vector<LogisticProblem> problems;
-  for (const double l2 : grid)
+  for (const double l2 : options.grid)
     for (int f = 0; f < options.folds; ++f) {
       problems.push_back({l2, std::vector<uint8_t>(labels.size())});
       for (size_t i = 0; i < labels.size(); ++i) problems.back().rows[i] = fold[i] != f;
     }
-  const auto predictions = predict(design, fit_logistic(design, labels, classes, problems), classes);
+  const auto fits = fit_logistic(design, labels, classes, problems);
 
-  double best = grid.front();
-  int64_t most = -1;
-  for (size_t g = 0; g < grid.size(); ++g) {
-    int64_t right = 0;
-    for (size_t i = 0; i < labels.size(); ++i)
-      right += predictions[g * static_cast<size_t>(options.folds) + static_cast<size_t>(fold[i])][i] == labels[i];
-    if (right >= most) {
-      most = right;
-      best = grid[g];
+  double best = 0, least = std::numeric_limits<double>::infinity();
+  for (size_t p = 0; p < problems.size(); p += static_cast<size_t>(options.folds)) {
+    double loss = 0;
+    for (int f = 0; f < options.folds; ++f) {
+      const auto log_p = log_probabilities(design, fits[p + static_cast<size_t>(f)]).to(f64).to_vector<double>();
+      for (size_t i = 0; i < labels.size(); ++i)
+        if (fold[i] == f) loss -= log_p[i * static_cast<size_t>(classes) + static_cast<size_t>(labels[i])];
+    }
+    if (loss < least) {
+      least = loss;
+      best = problems[p].l2;
     }
   }
   return best;

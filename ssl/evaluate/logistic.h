@@ -23,8 +23,10 @@ struct LogisticFit {
 /// design (N, D + 1) f32 or f64, last column ones (Standardizer::design); labels N in 0 … classes - 1.
 std::vector<LogisticFit> fit_logistic(const Tensor& design, const std::vector<int64_t>& labels, int64_t classes,
                                       const std::vector<LogisticProblem>& problems, const LbfgsOptions& = {});
-/// The most probable class of every row, for each fit: [fit][row].
-std::vector<std::vector<int64_t>> predict(const Tensor& design, const std::vector<LogisticFit>& fits, int64_t classes);
+/// Log-probabilities (N, classes) of every row, in the design's dtype.
+Tensor log_probabilities(const Tensor& design, const LogisticFit&);
+/// The most probable class of every row.
+std::vector<int64_t> predict(const Tensor& design, const LogisticFit&);
 
 struct CrossValidationOptions {
   std::vector<double> grid = {1e-4, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1, 3, 10};  ///< of l2
@@ -32,7 +34,8 @@ struct CrossValidationOptions {
   double fixed_l2 = 1;  ///< used, without any choice, where a class has fewer images than there are folds
   uint64_t seed = 0;    ///< of the folds
 };
-/// The penalty with the best accuracy over the held-out folds; the larger one among equals.
+/// The penalty with the lowest cross-entropy over the held-out folds (smoother than their accuracy, and a better guide
+/// to accuracy on test).
 double choose_l2(const Tensor& design, const std::vector<int64_t>& labels, int64_t classes,
                  const CrossValidationOptions& = {});
 

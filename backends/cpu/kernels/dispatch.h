@@ -13,9 +13,12 @@ namespace tacit::cpu {
 
 enum class Isa { v2, v3, v4 };
 
-/// The best set that this CPU has, or what TACIT_CPU (v2, v3, v4) says; decided once. Error if TACIT_CPU names an
-/// unknown set or one that this CPU lacks.
+/// The set that the kernels use: the best that this CPU has, or what TACIT_CPU says; decided once.
 Isa cpu_isa();
+/// The best set that this CPU and the operating system have. Error when that is not even v2.
+Isa detected_isa();
+/// What `wanted` (v2, v3 or v4; null or empty: `best`) names. Error if it is unknown or above `best`.
+Isa choose_isa(const char* wanted, Isa best);
 /// "x86-64-v3 (AVX2, FMA)" and the like; "native" on other architectures.
 const char* isa_name(Isa);
 

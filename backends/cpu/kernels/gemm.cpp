@@ -61,8 +61,10 @@ void tile(const T* a, const GemmPanel<T>& panel, T* const* c, int64_t rows, bool
   Vec<T> sum[M][V];
   TACIT_UNROLL for (int i = 0; i < M; ++i) {
     TACIT_UNROLL for (int j = 0; j < V; ++j) {
-      if (!accumulate) sum[i][j] = Vec<T>{};
-      else sum[i][j] = load<Vec<T>>(whole ? c[i] + panel.column + j * lanes : edge + (i * V + j) * lanes);
+      if (!accumulate)
+        sum[i][j] = Vec<T>{};
+      else
+        sum[i][j] = load<Vec<T>>(whole ? c[i] + panel.column + j * lanes : edge + (i * V + j) * lanes);
     }
   }
   for (int64_t r = 0; r < panel.run_count; ++r) {
@@ -80,20 +82,11 @@ void tile(const T* a, const GemmPanel<T>& panel, T* const* c, int64_t rows, bool
   }
   TACIT_UNROLL for (int i = 0; i < M; ++i) {
     TACIT_UNROLL for (int j = 0; j < V; ++j)
-      store(whole ? c[i] + panel.column + j * lanes : edge + (i * V + j) * lanes, sum[i][j]);
+        store(whole ? c[i] + panel.column + j * lanes : edge + (i * V + j) * lanes, sum[i][j]);
   }
   if (!whole) {
     for (int i = 0; i < rows; ++i)
       for (int j = 0; j < panel.columns; ++j) c[i][panel.column + j] = edge[i * V * lanes + j];
-  }
-}
-
-template <class T, Gather G, int M>
-void row_of_tiles(const T* a, const GemmBlock<T>& block, int64_t first, int64_t rows) {
-  for (int64_t p = 0; p < block.panel_count; ++p) {
-    const GemmPanel<T>& panel = block.panels[p];
-    if (panel.columns > Simd<T>::kLanes) tile<T, G, M, 2>(a, panel, block.c + first, rows, block.accumulate);
-    else tile<T, G, M, 1>(a, panel, block.c + first, rows, block.accumulate);
   }
 }
 
@@ -104,39 +97,56 @@ inline void copy(T* to, const T* from, int64_t n) {
   for (; j < n; ++j) to[j] = from[j];
 }
 
-template <class T>
-void gather_rows(T* a, const GemmBlock<T>& block, int64_t first, int64_t rows) {
-  for (int64_t i = 0; i < rows; ++i) {
+// Both gather M rows. Those past the end repeat the last one: their sums are dropped, but reading old bits there could
+// meet slow subnormal numbers.
+template <class T, int M>
+inline void gather_rows(T* a, const GemmBlock<T>& block, int64_t first, int64_t rows) {
+  for (int64_t i = 0; i < M; ++i) {
     T* to = a + i * kRowPitch;
+    const T* from = block.a[first + (i < rows ? i : rows - 1)];
     for (int64_t p = 0; p < block.piece_count; ++p) {
-      copy(to, block.a[first + i] + block.pieces[p].offset, block.pieces[p].length);
+      copy(to, from + block.pieces[p].offset, block.pieces[p].length);
       to += block.pieces[p].length;
     }
   }
 }
+template <class T, int M>
+inline void gather_columns(T* a, const GemmBlock<T>& block, int64_t first, int64_t rows) {
+  for (int64_t k = 0; k < block.depth; ++k) {
+    const T* from = block.a[k] + first;
+    if (rows == M)
+      __builtin_memcpy(a + k * kMr, from, sizeof(T) * M);
+    else
+      TACIT_UNROLL for (int i = 0; i < M; ++i) a[k * kMr + i] = from[i < rows ? i : rows - 1];
+  }
+}
 
-template <class T>
-void gather_columns(T* a, const GemmBlock<T>& block, int64_t first, int64_t rows) {
-  if (rows == kMr) {
-    for (int64_t k = 0; k < block.depth; ++k) __builtin_memcpy(a + k * kMr, block.a[k] + first, sizeof(T) * kMr);
-  } else {
-    for (int64_t k = 0; k < block.depth; ++k)
-      for (int64_t i = 0; i < rows; ++i) a[k * kMr + i] = block.a[k][first + i];
+template <class T, Gather G, int M>
+void row_of_tiles(const GemmBlock<T>& block, int64_t first, int64_t rows, T* a) {
+  if (G == Gather::Rows)
+    gather_rows<T, M>(a, block, first, rows);
+  else
+    gather_columns<T, M>(a, block, first, rows);
+  for (int64_t p = 0; p < block.panel_count; ++p) {
+    const GemmPanel<T>& panel = block.panels[p];
+    if (panel.columns > Simd<T>::kLanes)
+      tile<T, G, M, 2>(a, panel, block.c + first, rows, block.accumulate);
+    else
+      tile<T, G, M, 1>(a, panel, block.c + first, rows, block.accumulate);
   }
 }
 
 template <class T, Gather G>
 void multiply(const GemmBlock<T>& block) {
-  // Rows past the end are computed from zeros or from the rows before them, and dropped.
   alignas(64) T a[kMr * kRowPitch];
-  for (T& x : a) x = T(0);
   for (int64_t first = 0; first < block.rows; first += kMr) {
     const int64_t rows = block.rows - first < kMr ? block.rows - first : kMr;
-    if (G == Gather::Rows) gather_rows(a, block, first, rows);
-    else gather_columns(a, block, first, rows);
-    if (rows > kMr * 2 / 3) row_of_tiles<T, G, kMr>(a, block, first, rows);
-    else if (rows > kMr / 3) row_of_tiles<T, G, kMr * 2 / 3>(a, block, first, rows);
-    else row_of_tiles<T, G, kMr / 3>(a, block, first, rows);
+    if (rows > kMr * 2 / 3)
+      row_of_tiles<T, G, kMr>(block, first, rows, a);
+    else if (rows > kMr / 3)
+      row_of_tiles<T, G, kMr * 2 / 3>(block, first, rows, a);
+    else
+      row_of_tiles<T, G, kMr / 3>(block, first, rows, a);
   }
 }
 

@@ -1,0 +1,67 @@
+// Softmax, cross-entropy and dropout.
+#include "autograd/ops.h"
+
+namespace tacit {
+
+namespace {
+Variable record_softmax(const char* op, const Variable& x, const Tensor& y, bool log) {
+  return record(op, y, {{x, [y, log](const Tensor& dy) {
+                           const Tensor dense = dy.contiguous_copy_if_needed();
+                           const Tensor dx = Tensor::empty(y.shape(), y.dtype(), y.device());
+                           if (dx.numel() > 0) dx.backend().softmax_grad(dx.view(), dense.view(), y.view(), log);
+                           return dx;
+                         }}});
+}
+
+void check_labels(const Tensor& labels, const Tensor& logits) {
+  TACIT_CHECK(logits.defined() && logits.rank() == 2 && logits.numel() > 0,
+              "[cross_entropy] logits must be (N, C) and not empty, got ", logits.shape());
+  TACIT_CHECK(logits.dtype() == f32 || logits.dtype() == f64, "[cross_entropy] needs f32 or f64, got ", logits.dtype());
+  TACIT_CHECK(labels.defined() && labels.dtype() == i64 && labels.shape() == Shape{logits.size(0)},
+              "[cross_entropy] labels must be i64 of shape (", logits.size(0), "), got ", labels.dtype(), " of shape ",
+              labels.shape());
+  TACIT_CHECK(labels.device() == logits.device(), "[cross_entropy] devices differ: ", logits.device().name(), " and ",
+              labels.device().name());
+  for (const int64_t label : labels.to_vector<int64_t>())
+    TACIT_CHECK(label >= 0 && label < logits.size(1), "[cross_entropy] label ", label, " is out of range for ",
+                logits.size(1), " classes");
+}
+}  // namespace
+
+Variable softmax(const Variable& x) { return record_softmax("softmax", x, softmax(x.value()), false); }
+Variable log_softmax(const Variable& x) { return record_softmax("log_softmax", x, log_softmax(x.value()), true); }
+
+Variable cross_entropy(const Variable& x, const Tensor& labels, double smoothing) {
+  check_labels(labels, x.value());
+  TACIT_CHECK(smoothing >= 0 && smoothing <= 1, "[cross_entropy] smoothing ", smoothing, " is not in [0, 1]");
+  const Tensor logits = x.value().contiguous_copy_if_needed(), dense_labels = labels.contiguous_copy_if_needed();
+  const Shape rows{logits.size(0)};
+  const Tensor losses = Tensor::empty(rows, logits.dtype(), logits.device());
+  const Tensor lse = Tensor::empty(rows, logits.dtype(), logits.device());
+  logits.backend().cross_entropy(losses.view(), lse.view(), logits.view(), dense_labels.view(), smoothing);
+  return record("cross_entropy", mean(losses),
+                {{x, [=](const Tensor& dy) {
+                    const Tensor dloss = (dy / static_cast<double>(rows[0])).broadcast_to(rows).clone();
+                    const Tensor dx = Tensor::empty(logits.shape(), logits.dtype(), logits.device());
+                    dx.backend().cross_entropy_grad(dx.view(), dloss.view(), logits.view(), lse.view(),
+                                                    dense_labels.view(), smoothing);
+                    return dx;
+                  }}});
+}
+
+Variable dropout(const Variable& x, double p, uint64_t seed, uint64_t stream, int64_t step) {
+  TACIT_CHECK(p >= 0 && p < 1, "[dropout] p = ", p, " is not in [0, 1)");
+  if (p == 0) return x;
+  const Device device = x.value().device();
+  // Always drawn in f32: a model in f64 drops the same elements.
+  const Tensor uniform = Tensor::empty(x.shape(), f32, device);
+  const Tensor counter = Tensor::from(std::vector<int64_t>{step}, {1}, device);
+  if (x.value().numel() > 0)
+    device.backend().random(Distribution::Uniform, uniform.view(), seed, stream, counter.view());
+  const Tensor kept = greater_equal(uniform, Tensor::scalar(p, f32, device));
+  const Tensor zero = Tensor::zeros({}, x.dtype(), device);
+  return record("dropout", where(kept, x.value() / (1 - p), zero),
+                {{x, [=](const Tensor& dy) { return where(kept, dy / (1 - p), zero); }}});
+}
+
+}  // namespace tacit

@@ -1,0 +1,259 @@
+// Matrix products.
+//
+// Which code computes them: f32 always takes the own tiles of kernels/gemm.h, so that its speed does not depend on the
+// core type that OpenBLAS detected; f64 takes OpenBLAS's dgemm. Both run on one thread inside oneTBB tasks, each task a
+// block of C. Few blocks over a long summed index (weight gradients) also cut that index; the partial products are
+// added in order.
+#include <cblas.h>
+
+#include <climits>
+
+#include "backends/cpu/backend.h"
+#include "backends/cpu/gemm_blocks.h"
+#include "backends/cpu/memory.h"
+#include "backends/cpu/parallel.h"
+
+namespace tacit::cpu {
+namespace {
+
+/// A strided matrix.
+template <class T>
+struct Matrix {
+  T* data;
+  int64_t rows, columns, row_stride, column_stride;
+
+  T* at(int64_t i, int64_t j) const { return data + i * row_stride + j * column_stride; }
+  Matrix transposed() const { return {data, columns, rows, column_stride, row_stride}; }
+  /// The stride of a dimension with one element says nothing: make it the dense one.
+  Matrix tidy() const {
+    Matrix m = *this;
+    if (m.columns <= 1) m.column_stride = 1;
+    if (m.rows <= 1) m.row_stride = m.column_stride == 1 ? m.columns : 1;
+    return m;
+  }
+};
+
+template <class T>
+Matrix<T> dense(T* data, int64_t rows, int64_t columns) {
+  return {data, rows, columns, columns, 1};
+}
+
+template <class T, class U>
+void copy_matrix(const Matrix<T>& to, const Matrix<U>& from) {
+  parallel_ranges(to.rows, std::max<int64_t>(1, 16384 / std::max<int64_t>(1, to.columns)), [&](int64_t i0, int64_t i1) {
+    for (int64_t i = i0; i < i1; ++i)
+      for (int64_t j = 0; j < to.columns; ++j) *to.at(i, j) = *from.at(i, j);
+  });
+}
+
+/// Rows [i, i + rows), columns [j, j + columns) of C, steps [k, k + depth) of the summed index.
+struct Range {
+  int64_t i, rows, j, columns, k, depth;
+};
+
+/// The part of B that one panel reads: steps [k, k + depth), columns [j, j + columns).
+void pack_panel(float* panel, const Matrix<const float>& b, int64_t k, int64_t depth, int64_t j, int64_t columns) {
+  const GemmTable<float>& gemm = gemm_table<float>();
+  if (columns < gemm.nr) std::fill_n(panel, depth * gemm.nr, 0.0f);
+  if (b.column_stride == 1) {
+    const float* rows[kGemmDepth];
+    for (int64_t i = 0; i < depth; ++i) rows[i] = b.at(k + i, j);
+    gemm.pack(panel, rows, depth, columns);
+  } else {
+    gemm.pack_transposed(panel, b.at(k, j), b.column_stride, depth, columns);
+  }
+}
+
+/// A product in progress: C = A B, where each of A and B is contiguous in one direction and C in its columns.
+template <class T>
+struct Product {
+  Matrix<T> c;
+  Matrix<const T> a, b;
+  const T* packed = nullptr;  // all of B in panels of b.rows steps, or null: every task packs what it needs
+
+  void block(const Matrix<T>& out, const Range& range) const;
+};
+
+template <>
+void Product<float>::block(const Matrix<float>& out, const Range& range) const {
+  const GemmTable<float>& gemm = gemm_table<float>();
+  const int64_t panel_size = (packed ? b.rows : kGemmDepth) * gemm.nr;
+  const Scratch local(packed ? 0 : ceil_div(range.columns, gemm.nr) * panel_size * sizeof(float));
+  const bool by_rows = a.column_stride == 1;
+
+  GemmRun run{};
+  GemmPiece piece{};
+  auto panels = make_panels(packed ? packed : local.as<float>() - range.j / gemm.nr * panel_size, panel_size, range.j,
+                            range.columns, &run, 1);
+  const float* from[kGemmDepth];  // by rows at most kBlockRows, by columns at most kGemmDepth
+  static_assert(kBlockRows <= kGemmDepth);
+  float* to[kBlockRows];
+  for (int64_t i = 0; i < range.rows; ++i) to[i] = out.at(range.i + i, 0);
+  if (by_rows)
+    for (int64_t i = 0; i < range.rows; ++i) from[i] = a.at(range.i + i, 0);
+
+  const int64_t end = range.k + range.depth, step = depth_step(range.depth);
+  for (int64_t k = range.k; k < end; k += step) {
+    const int64_t depth = std::min(step, end - k);
+    run = {0, packed ? k : 0, depth};
+    piece = {k, depth};
+    if (!by_rows)
+      for (int64_t i = 0; i < depth; ++i) from[i] = a.at(range.i, k + i);
+    if (!packed)
+      for (const auto& panel : panels)
+        pack_panel(const_cast<float*>(panel.b), b, k, depth, panel.column, panel.columns);
+    const GemmBlock<float> block{
+        from, range.rows, depth, &piece, 1, to, panels.data(), static_cast<int64_t>(panels.size()), k > range.k};
+    (by_rows ? gemm.by_rows : gemm.by_columns)(block);
+  }
+}
+
+template <>
+void Product<double>::block(const Matrix<double>& out, const Range& range) const {
+  const bool a_rows = a.column_stride == 1, b_rows = b.column_stride == 1;
+  cblas_dgemm(CblasRowMajor, a_rows ? CblasNoTrans : CblasTrans, b_rows ? CblasNoTrans : CblasTrans,
+              static_cast<int>(range.rows), static_cast<int>(range.columns), static_cast<int>(range.depth), 1.0,
+              a.at(range.i, range.k), static_cast<int>(a_rows ? a.row_stride : a.column_stride), b.at(range.k, range.j),
+              static_cast<int>(b_rows ? b.row_stride : b.column_stride), 0.0, out.at(range.i, range.j),
+              static_cast<int>(out.row_stride));
+}
+
+/// Calls compute(range) for every block of C, in parallel.
+template <class F>
+void for_each_block(const BlockSize& size, int64_t rows, int64_t columns, F&& compute) {
+  const int64_t across = ceil_div(columns, size.columns);
+  parallel_pieces(ceil_div(rows, size.rows) * across, [&](int64_t t) {
+    const int64_t i = t / across * size.rows, j = t % across * size.columns;
+    compute(Range{i, std::min(size.rows, rows - i), j, std::min(size.columns, columns - j), 0, 0});
+  });
+}
+
+template <class T>
+void run_product(Product<T> p, int64_t wanted) {
+  const int64_t rows = p.c.rows, columns = p.c.columns, depth = p.a.columns;
+  const int64_t mr = gemm_table<T>().mr, nr = gemm_table<T>().nr;
+  const BlockSize size = choose_block(rows, columns, depth, mr, nr, wanted);
+  const int64_t blocks = ceil_div(rows, size.rows) * ceil_div(columns, size.columns);
+
+  const int64_t pieces = std::min(depth / 1024, wanted / 2 / blocks);
+  if (pieces > 1) {
+    const int64_t step = ceil_div(depth, pieces);
+    const Scratch partial(pieces * rows * columns * sizeof(T));
+    parallel_pieces(pieces, [&](int64_t s) {
+      const Matrix<T> sum = dense(partial.as<T>() + s * rows * columns, rows, columns);
+      for_each_block(size, rows, columns, [&](Range r) {
+        r.k = s * step, r.depth = std::min(step, depth - r.k);
+        p.block(sum, r);
+      });
+    });
+    parallel_ranges(rows, std::max<int64_t>(1, 4096 / columns), [&](int64_t i0, int64_t i1) {
+      for (int64_t i = i0; i < i1; ++i) {
+        T* const to = p.c.at(i, 0);
+        std::copy_n(partial.as<T>() + i * columns, columns, to);
+        for (int64_t s = 1; s < pieces; ++s) {
+          const T* const from = partial.as<T>() + (s * rows + i) * columns;
+          for (int64_t j = 0; j < columns; ++j) to[j] += from[j];
+        }
+      }
+    });
+    return;
+  }
+
+  // Many blocks below each other read the same columns of B: pack them once for all.
+  const bool share = std::is_same_v<T, float> && rows > 2 * size.rows;
+  const int64_t panels = ceil_div(columns, nr);
+  const Scratch packed(share ? panels * nr * depth * sizeof(T) : 0);
+  if constexpr (std::is_same_v<T, float>) {
+    if (share) {
+      const int64_t steps = ceil_div(depth, kGemmDepth);
+      parallel_pieces(panels * steps, [&](int64_t t) {
+        const int64_t j = t / steps * nr, k = t % steps * kGemmDepth;
+        pack_panel(packed.as<T>() + j * depth + k * nr, p.b, k, std::min(kGemmDepth, depth - k), j,
+                   std::min(nr, columns - j));
+      });
+      p.packed = packed.as<T>();
+    }
+  }
+  for_each_block(size, rows, columns, [&](Range r) {
+    r.depth = depth;
+    p.block(p.c, r);
+  });
+}
+
+/// Whether the block kernels can read the matrix where it lies.
+template <class T>
+bool readable(const Matrix<T>& m) {
+  const int64_t pitch = m.column_stride == 1 ? m.row_stride : m.column_stride;
+  if (m.column_stride != 1 && m.row_stride != 1) return false;
+  if constexpr (std::is_same_v<std::remove_const_t<T>, float>) return true;
+  return pitch >= (m.column_stride == 1 ? m.columns : m.rows) && pitch <= INT_MAX;  // what BLAS demands
+}
+
+/// C = A B for any strides, in about `wanted` tasks or more if it is large.
+template <class T>
+void product(Matrix<T> c, Matrix<const T> a, Matrix<const T> b, int64_t wanted) {
+  c = c.tidy(), a = a.tidy(), b = b.tidy();
+  if (c.column_stride != 1 && c.row_stride == 1) {
+    return product(c.transposed(), b.transposed(), a.transposed(), wanted);
+  }
+  if (a.columns == 0) {
+    for (int64_t i = 0; i < c.rows; ++i)
+      for (int64_t j = 0; j < c.columns; ++j) *c.at(i, j) = T(0);
+    return;
+  }
+  TACIT_CHECK(std::max({c.rows, c.columns, a.columns}) <= INT_MAX, "[matmul] a dimension is above 2^31 - 1");
+  const bool direct = c.column_stride == 1 && c.row_stride >= c.columns;
+  const Scratch c_copy(direct ? 0 : c.rows * c.columns * sizeof(T));
+  const Scratch a_copy(readable(a) ? 0 : a.rows * a.columns * sizeof(T));
+  const Scratch b_copy(readable(b) ? 0 : b.rows * b.columns * sizeof(T));
+  const auto make_readable = [](const Matrix<const T>& m, const Scratch& memory) {
+    if (readable(m)) return m;
+    copy_matrix(dense(memory.as<T>(), m.rows, m.columns), m);
+    return dense<const T>(memory.as<T>(), m.rows, m.columns);
+  };
+  const Matrix<T> out = direct ? c : dense(c_copy.as<T>(), c.rows, c.columns);
+  run_product(Product<T>{out, make_readable(a, a_copy), make_readable(b, b_copy)}, wanted);
+  if (!direct) copy_matrix(c, out);
+}
+
+template <class T>
+Matrix<T> last_two(const View& v) {
+  return {v.ptr<T>(), v.shape[-2], v.shape[-1], v.strides[-2], v.strides[-1]};
+}
+
+template <class T>
+void batched(const View& out, const View& a, const View& b) {
+  Matrix<T> c = last_two<T>(out);
+  Matrix<const T> p = last_two<const T>(a), q = last_two<const T>(b);
+  // Leading dimensions that share B and lie below each other in A and C are more rows of one product.
+  int leading = out.shape.rank() - 2;
+  for (; leading > 0; --leading) {
+    const int d = leading - 1;
+    const bool below = out.strides[d] == c.rows * c.row_stride && a.strides[d] == p.rows * p.row_stride;
+    if (out.shape[d] != 1 && !(b.strides[d] == 0 && below)) break;
+    c.rows *= out.shape[d], p.rows *= out.shape[d];
+  }
+  int64_t count = 1;
+  for (int d = 0; d < leading; ++d) count *= out.shape[d];
+  parallel_pieces(count, [&](int64_t item) {
+    int64_t c0 = 0, p0 = 0, q0 = 0;
+    for (int d = leading - 1; d >= 0; --d) {
+      const int64_t i = item % out.shape[d];
+      item /= out.shape[d];
+      c0 += i * out.strides[d], p0 += i * a.strides[d], q0 += i * b.strides[d];
+    }
+    Matrix<T> ci = c;
+    Matrix<const T> pi = p, qi = q;
+    ci.data += c0, pi.data += p0, qi.data += q0;
+    product(ci, pi, qi, ceil_div(kEnoughBlocks, count));
+  });
+}
+
+}  // namespace
+
+void CpuBackend::matmul(const View& out, const View& a, const View& b) {
+  if (out.numel() == 0) return;
+  visit_floating("matmul", out.dtype, [&](auto zero) { batched<decltype(zero)>(out, a, b); });
+}
+
+}  // namespace tacit::cpu

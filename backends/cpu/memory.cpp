@@ -1,0 +1,68 @@
+#include "backends/cpu/memory.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstdlib>
+#include <mutex>
+#include <vector>
+
+#include "tensor/error.h"
+
+namespace tacit::cpu {
+namespace {
+
+constexpr size_t kHugePage = size_t{2} << 20;
+constexpr int kSmallestClass = 16;  // 64 KiB
+
+// Free blocks by the binary logarithm of their size. Never destroyed: kernels may still run while the process ends.
+struct Pool {
+  std::mutex mutex;
+  std::array<std::vector<void*>, 64> free;
+};
+Pool& pool() {
+  static Pool& pool = *new Pool;
+  return pool;
+}
+
+}  // namespace
+
+void* system_allocate(size_t bytes) {
+  const size_t alignment = bytes >= kHugePage ? kHugePage : 64;
+  TACIT_CHECK(bytes <= SIZE_MAX - alignment, "[cpu] cannot allocate ", bytes, " bytes");
+  const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
+  void* data = std::aligned_alloc(alignment, rounded > 0 ? rounded : alignment);
+  TACIT_CHECK(data != nullptr, "[cpu] out of memory: ", bytes, " bytes were asked for; use a smaller batch");
+  // Best effort: without huge pages the memory is slower to touch the first time, but the same.
+  if (alignment == kHugePage) madvise(data, rounded, MADV_HUGEPAGE);
+  return data;
+}
+
+void system_free(void* data) noexcept { std::free(data); }
+
+Scratch::Scratch(size_t bytes)
+    : size_class_(bytes == 0 ? 0 : std::max(kSmallestClass, static_cast<int>(std::bit_width(bytes - 1)))),
+      data_(nullptr) {
+  if (bytes == 0) return;
+  {
+    const std::lock_guard lock(pool().mutex);
+    auto& free = pool().free[size_class_];
+    if (!free.empty()) {
+      data_ = free.back();
+      free.pop_back();
+      return;
+    }
+    free.reserve(64);
+  }
+  data_ = system_allocate(size_t{1} << size_class_);
+}
+
+Scratch::~Scratch() {
+  if (data_ == nullptr) return;
+  const std::lock_guard lock(pool().mutex);
+  pool().free[size_class_].push_back(data_);
+}
+
+}  // namespace tacit::cpu

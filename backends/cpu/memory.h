@@ -1,0 +1,33 @@
+// Memory from the system, and scratch memory for kernels. Page faults are dear, so large blocks use huge pages and
+// scratch blocks are kept: a kernel that runs again with the same shapes takes nothing from the system.
+#pragma once
+
+#include <cstddef>
+
+namespace tacit::cpu {
+
+/// At least `bytes` bytes, aligned to 64; from 2 MiB on to 2 MiB, and backed by huge pages where the system has them.
+/// Error when there are none.
+void* system_allocate(size_t bytes);
+void system_free(void*) noexcept;
+
+/// A block of scratch memory, aligned to 64, lent from a pool of the process for the life of this object; null for 0
+/// bytes. Any thread may hold any number.
+class Scratch {
+ public:
+  explicit Scratch(size_t bytes);
+  ~Scratch();
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(data_);
+  }
+
+ private:
+  int size_class_;
+  void* data_;
+};
+
+}  // namespace tacit::cpu

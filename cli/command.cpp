@@ -1,0 +1,55 @@
+#include "cli/command.h"
+
+#include <cmath>
+#include <cstdio>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "backends/cpu/backend.h"
+#include "tensor/atomic_file.h"
+#include "tensor/device.h"
+
+namespace tacit::cli {
+
+void Command::resolve(Settings& settings, const ssl::ConfigLayers& layers) {
+  settings.apply_toml(layers.toml, layers.toml_file);
+  settings.apply(layers.flags);
+}
+
+void say(const Common& common, const std::string& line) {
+  if (!common.quiet) std::fprintf(stderr, "%s\n", line.c_str());
+}
+
+void write_json(const Common& common, const nlohmann::json& figures) {
+  if (common.json == "-")
+    std::cout << figures.dump(2) << "\n";
+  else if (!common.json.empty())
+    write_file_atomically(common.json, figures.dump(2) + "\n");
+}
+
+void print_result(const Common& common, const std::string& line) {
+  if (common.json != "-") std::cout << line << "\n";
+}
+
+std::string percent(double fraction) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.2f %%", fraction * 100);
+  return text;
+}
+
+void use_device(const std::string& device, int64_t threads) {
+  const size_t colon = device.find(':');
+  const std::string kind = device.substr(0, colon), index = colon == std::string::npos ? "0" : device.substr(colon + 1);
+  if (index.empty() || index.size() > 4 || index.find_first_not_of("0123456789") != std::string::npos)
+    throw UsageError("--device " + device + ": '" + index + "' is no device number");
+  if (kind == "cuda") throw Error("--device " + device + ": this build has no CUDA; use --device cpu");
+  if (kind != "cpu" && kind != "reference")
+    throw UsageError("--device: unknown value '" + device + "'; known: cpu, cuda, cuda:1, reference");
+  if (std::stoi(index) != 0) throw UsageError("--device " + device + ": there is one '" + kind + "' device, number 0");
+  if (threads < 0 || threads > 4096) throw UsageError("--threads must lie between 0 (all cores) and 4096");
+  set_default_device(Device(kind));
+  if (threads > 0) cpu::set_threads(static_cast<int>(threads));
+}
+
+}  // namespace tacit::cli

@@ -1,0 +1,72 @@
+// A sub-command: its name, its settings and what it does. One file each; main.cpp has the list.
+// The rule: a command reads flags only through its Settings, so that --config and --print-config know every one.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "ssl/train/resolve.h"
+#include "ssl/train/settings.h"
+
+namespace tacit::cli {
+
+using ssl::Settings;
+using ssl::UsageError;
+
+/// The flags that every command has.
+struct Common {
+  std::string device = "cpu", json, memory_limit;
+  int64_t threads = 0, seed = 0;
+  bool quiet = false;
+};
+
+class Command {
+ public:
+  virtual ~Command() = default;
+  virtual const char* name() const = 0;
+  /// One line for the list of commands.
+  virtual const char* summary() const = 0;
+  /// Command lines that work, shown under --help.
+  virtual const char* example() const = 0;
+  /// Positional arguments and flags that are no settings (--out, --resume).
+  virtual void arguments(CLI::App&) {}
+  /// The command's own settings; pointers must stay valid.
+  virtual void settings(Settings&) {}
+  /// True for a command that takes --device, --threads, --seed, --quiet and --json from Common.
+  virtual bool uses_common() const { return true; }
+  /// Fills the settings from what was said. The default: configuration file, then command line.
+  virtual void resolve(Settings&, const ssl::ConfigLayers&);
+  /// What --print-config prints.
+  virtual std::string print_config(const Settings& settings) { return settings.toml(); }
+  /// Does the work; the exit status.
+  virtual int run() = 0;
+
+  Common common;
+};
+
+/// A line on stderr for people, unless --quiet.
+void say(const Common&, const std::string& line);
+/// Writes the figures to --json FILE, or to stdout for "-"; nothing without --json.
+void write_json(const Common&, const nlohmann::json&);
+/// A line of results on stdout, unless stdout is taken by --json -.
+void print_result(const Common&, const std::string& line);
+/// "88.8 %".
+std::string percent(double fraction);
+/// Makes the device the default one and sets the threads. A name or index that cannot exist is a UsageError, one that this
+/// build or machine lacks an Error.
+void use_device(const std::string& device, int64_t threads);
+
+std::unique_ptr<Command> make_pretrain();
+std::unique_ptr<Command> make_knn();
+std::unique_ptr<Command> make_linear();
+std::unique_ptr<Command> make_finetune();
+std::unique_ptr<Command> make_evaluate();
+std::unique_ptr<Command> make_embed();
+std::unique_ptr<Command> make_augment();
+std::unique_ptr<Command> make_export();
+std::unique_ptr<Command> make_neighbours();
+std::unique_ptr<Command> make_info();
+
+}  // namespace tacit::cli

@@ -1,0 +1,146 @@
+// The command `tacit`: finds the sub-command, fills its settings, runs it, and turns whatever goes wrong into one line
+// and an exit status: 0 done, 1 data, disk, memory or hardware, 2 flags, 130 interrupted.
+#include <array>
+#include <cstdio>
+#include <exception>
+#include <iostream>
+#include <new>
+
+#include "cli/command.h"
+#include "ssl/train/interrupt.h"
+
+namespace tacit::cli {
+
+namespace {
+
+constexpr int kDone = 0, kFailed = 1, kUsage = 2;
+constexpr const char* kLater[] = {"reconstruct", "report", "bench", "duplicates"};
+
+/// A sub-command with what CLI11 found for it.
+struct Bound {
+  std::unique_ptr<Command> command;
+  CLI::App* app = nullptr;
+  Settings settings;
+  Settings::Given given;
+  std::string config_file;
+  bool print_config = false;
+};
+
+std::vector<std::unique_ptr<Command>> all_commands() {
+  std::vector<std::unique_ptr<Command>> commands;
+  for (const auto make : {make_pretrain, make_knn, make_linear, make_finetune, make_evaluate, make_embed, make_neighbours,
+                          make_augment, make_export, make_info})
+    commands.push_back(make());
+  return commands;
+}
+
+void add_common(Settings& settings, Common& common) {
+  settings.group("General")
+      .add("device", &common.device, "cpu, cuda, cuda:1 or reference")
+      .add("threads", &common.threads, "CPU threads (0: all cores)")
+      .add("seed", &common.seed, "of every random choice")
+      .add("memory-limit", &common.memory_limit, "such as 6G; default: the cgroup's or 90 % of what is available")
+      .add("quiet", &common.quiet, "no progress");
+}
+
+void bind(Bound& bound, CLI::App& parent) {
+  Command& command = *bound.command;
+  bound.app = parent.add_subcommand(command.name(), command.summary());
+  bound.app->footer(std::string("\nExample:\n") + command.example());
+  command.arguments(*bound.app);
+  command.settings(bound.settings);
+  if (command.uses_common()) add_common(bound.settings, command.common);
+  for (const Settings::Setting& setting : bound.settings.all()) {
+    if (bound.app->get_option_no_throw(setting.name)) continue;  // a positional argument
+    const std::string name = setting.name, value = bound.settings.value(name);
+    const std::string help = setting.help + (value == "not set" || value == "\"\"" || value == "''" || value == "[]"
+                                                 ? "" : " (default " + value + ")");
+    CLI::Option* option = nullptr;
+    if (std::holds_alternative<bool*>(setting.target)) {
+      option = bound.app->add_flag_function(
+          "--" + name, [&bound, name](int64_t count) { bound.given.push_back({name, {count > 0 ? "true" : "false"}}); }, help);
+    } else {
+      option = bound.app->add_option_function<std::vector<std::string>>(
+          "--" + name, [&bound, name](const std::vector<std::string>& texts) { bound.given.push_back({name, texts}); }, help);
+      option->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->type_name("");
+    }
+    option->group(setting.group);
+  }
+  if (command.uses_common())
+    bound.app->add_option("--json", command.common.json, "write the figures to this file (-: stdout)")->group("General");
+  bound.app->add_option("--config", bound.config_file, "TOML file with any of these flags by its long name")->group("General");
+  bound.app->add_flag("--print-config", bound.print_config, "print the resolved settings and stop")->group("General");
+}
+
+int execute(Bound& bound) {
+  ssl::ConfigLayers layers;
+  layers.flags = bound.given;
+  if (!bound.config_file.empty()) {
+    layers.toml = ssl::read_text_file(bound.config_file);
+    layers.toml_file = bound.config_file;
+  }
+  Command& command = *bound.command;
+  command.resolve(bound.settings, layers);
+  if (bound.print_config) {
+    std::cout << command.print_config(bound.settings) << std::flush;
+    return kDone;
+  }
+  return command.run();
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("tacit: self-supervised learning on images");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", TACIT_VERSION);
+  std::vector<Bound> bound;
+  std::vector<std::unique_ptr<Command>> commands = all_commands();
+  bound.reserve(commands.size());  // options hold references
+  for (auto& command : commands) {
+    bound.emplace_back().command = std::move(command);
+    bind(bound.back(), app);
+  }
+  for (const char* later : kLater)
+    if (argc > 1 && std::string(argv[1]) == later)
+      throw UsageError(std::string("'") + later + "' is not in this version of tacit (" + TACIT_VERSION + ")");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& asked) {  // --help, --version
+    return app.exit(asked);
+  } catch (const CLI::ParseError& wrong) {
+    throw UsageError(wrong.what() + std::string("; see tacit ") + (argc > 1 && argv[1][0] != '-' ? argv[1] : "") + " --help");
+  }
+  for (Bound& candidate : bound)
+    if (candidate.app->parsed()) return execute(candidate);
+  return kUsage;
+}
+
+int report(const char* message, int status) {
+  std::string line = message;
+  for (char& c : line)
+    if (c == '\n') c = ' ';
+  std::cout << std::flush;
+  std::fprintf(stderr, "error: %s\n", line.c_str());
+  return status;
+}
+
+int guarded_main(int argc, char** argv) {
+  ssl::install_signal_handlers();
+  try {
+    const int status = run(argc, argv);
+    std::cout << std::flush;
+    if (!std::cout) throw Error("cannot write to stdout");
+    return status;
+  } catch (const UsageError& e) {
+    return report(e.what(), kUsage);
+  } catch (const std::bad_alloc&) {
+    return report("out of memory; use a smaller --batch-size or --limit", kFailed);
+  } catch (const std::exception& e) {
+    return report(e.what(), kFailed);
+  }
+}
+
+}  // namespace
+
+}  // namespace tacit::cli
+
+int main(int argc, char** argv) { return tacit::cli::guarded_main(argc, argv); }

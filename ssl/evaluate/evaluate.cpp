@@ -1,0 +1,137 @@
+#include "ssl/evaluate/evaluate.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "ssl/evaluate/metrics.h"
+
+namespace tacit::ssl {
+namespace {
+
+/// One kind of features through all three evaluations.
+class Rows {
+ public:
+  Rows(EvaluationTable& table, const EvaluateOptions& options) : table_(table), options_(options) {}
+
+  void announce(const std::string& method, const char* part) const {
+    if (options_.progress) options_.progress(method + ": " + part);
+  }
+  void features(const std::string& method, double ThreeWay::*column, const FeatureSet& train, const FeatureSet& test) {
+    announce(method, "nearest neighbours");
+    KnnOptions neighbours = options_.knn;
+    neighbours.k = table_.k;
+    table_.knn.*column = knn(train, test, neighbours).top1;
+    announce(method, "linear probe");
+    table_.linear.*column = linear_probe(train, test, options_.linear).top1;
+    few_labels(method, logistic_on_draws(train, test));
+  }
+  void few_labels(const std::string& method, const DrawAccuracy& top1) {
+    announce(method, "few labels");
+    auto rows = label_efficiency(method, table_.draws, top1);
+    std::move(rows.begin(), rows.end(), std::back_inserter(table_.label_efficiency));
+  }
+
+ private:
+  EvaluationTable& table_;
+  const EvaluateOptions& options_;
+};
+
+nlohmann::json to_json(const ThreeWay& x) { return {{"pixels", x.pixels}, {"random", x.random}, {"run", x.run}}; }
+
+std::string format(const char* pattern, auto... values) {
+  char text[160];
+  std::snprintf(text, sizeof(text), pattern, values...);
+  return text;
+}
+
+std::string line(const char* name, const ThreeWay& x) {
+  return format("  %-22s %7.1f %7.1f %7.1f\n", name, 100 * x.pixels, 100 * x.random, 100 * x.run);
+}
+
+}  // namespace
+
+EvaluationTable evaluate(nn::Encoder& run, const nn::EncoderOptions& random, ImageSourcePtr train, ImageSourcePtr test,
+                         const PlainViews& views, const EvaluateOptions& options) {
+  EvaluationTable table;
+  const auto labels = labels_of(*train);
+  const int64_t classes = check_labelled(labels, "the training split");
+  check_labelled(labels_of(*test), "the test split");
+  table.k = std::min(options.knn.k, train->size());
+  table.draws = draw_all(labels, classes, options.labels, train->class_names());
+
+  Rows rows(table, options);
+  rows.announce("pixels", "features");
+  rows.features("pixels", &ThreeWay::pixels, pixel_features(*train, views), pixel_features(*test, views));
+  rows.announce("random", "features");
+  nn::Encoder untrained = random_encoder(random, train, views);
+  rows.features("random", &ThreeWay::random, encoder_features(untrained, *train, views),
+                encoder_features(untrained, *test, views));
+  for (const TrainedMethod& method : options.trained) rows.few_labels(method.name, method.top1);
+  rows.announce("run", "features");
+  const FeatureSet run_test = encoder_features(run, *test, views);
+  rows.features("run", &ThreeWay::run, encoder_features(run, *train, views), run_test);
+  table.feature_std = feature_std(run_test.features);
+  table.rank_me = rank_me(run_test.features);
+
+  // By number of labels first; within one, the methods stay in the order in which they were evaluated.
+  std::stable_sort(table.label_efficiency.begin(), table.label_efficiency.end(),
+                   [](const auto& a, const auto& b) { return a.labels_per_class < b.labels_per_class; });
+  return table;
+}
+
+std::string render(const EvaluationTable& table) {
+  std::string text = "Accuracy on test, %      pixels  random     run\n";
+  text += line(format("kNN (k = %lld)", static_cast<long long>(table.k)).c_str(), table.knn);
+  text += line("linear, all labels", table.linear);
+  int64_t labels = 0;
+  for (const LabelEfficiencyRow& row : table.label_efficiency) {
+    if (row.labels_per_class != labels) {
+      labels = row.labels_per_class;
+      text += format("%lld label%s per class, %lld draw%s\n", static_cast<long long>(labels), labels == 1 ? "" : "s",
+                     static_cast<long long>(row.draws), row.draws == 1 ? "" : "s");
+    }
+    text += format("  %-22s %7.1f ± %.1f\n", row.method.c_str(), 100 * row.mean, 100 * row.std);
+  }
+  text += format("Features of the run: std %.2f (1 healthy, 0 collapsed), effective rank %.1f\n", table.feature_std,
+                 table.rank_me);
+  return text;
+}
+
+nlohmann::json to_json(const EvaluationTable& table) {
+  nlohmann::json rows = nlohmann::json::array();
+  for (const LabelEfficiencyRow& r : table.label_efficiency)
+    rows.push_back({{"labels_per_class", r.labels_per_class},
+                    {"method", r.method},
+                    {"mean", r.mean},
+                    {"std", r.std},
+                    {"draws", r.draws}});
+  return {{"knn", to_json(table.knn)},
+          {"linear", to_json(table.linear)},
+          {"label_efficiency", rows},
+          {"feature_std", table.feature_std},
+          {"rank_me", table.rank_me}};
+}
+
+nlohmann::json to_json(const KnnResult& r) {
+  return {{"top1", r.top1},
+          {"k", r.options.k},
+          {"temperature", r.options.temperature},
+          {"train_images", r.train_images},
+          {"test_images", r.test_images}};
+}
+
+nlohmann::json to_json(const LinearProbeResult& r) {
+  nlohmann::json sweep = nlohmann::json::array();
+  for (const SweepPoint& p : r.sweep) sweep.push_back({{"lr", p.lr}, {"validation_top1", p.validation_top1}});
+  return {{"top1", r.top1}, {"best_lr", r.best_lr}, {"sweep", sweep}};
+}
+
+nlohmann::json to_json(const std::vector<LabelDraw>& draws) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const LabelDraw& d : draws)
+    list.push_back({{"labels_per_class", d.labels_per_class}, {"draw", d.draw}, {"indices", d.indices}});
+  return list;
+}
+
+}  // namespace tacit::ssl

@@ -1,0 +1,33 @@
+// From settings to objects: the method, its optimiser and schedule, and a whole model from a checkpoint.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "optim/optimizer.h"
+#include "ssl/evaluate/features.h"
+#include "ssl/methods/method.h"
+#include "ssl/train/checkpoint.h"
+
+namespace tacit::ssl {
+
+/// A fresh method with its encoder; config.image_size and config.channels must be resolved. Throws UsageError for a method
+/// that this version lacks.
+std::unique_ptr<Method> make_method(const TrainConfig&);
+/// By config.optimizer, weight_decay and decay_all.
+std::unique_ptr<optim::Optimizer> make_optimizer(const TrainConfig&, nn::Module&);
+/// The learning rate of step 0, 1, … of `steps`: linear warm-up, then cosine to 0.
+std::function<double(int64_t)> make_schedule(const TrainConfig&, int64_t steps);
+/// Loads encoder weights from a tacit checkpoint or a file of encoder tensors (config.init).
+void load_initial_weights(nn::Encoder&, const std::string& file);
+
+/// A model as a checkpoint describes it.
+struct Pretrained {
+  CheckpointInfo info;
+  std::unique_ptr<Method> method;
+  PlainViews views;  ///< how images enter its encoder
+};
+/// RUN may be a run directory or a checkpoint file. Throws Error naming the file.
+Pretrained load_pretrained(const std::string& run);
+
+}  // namespace tacit::ssl

@@ -1,0 +1,129 @@
+#include "ssl/train/checkpoint.h"
+
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "tensor/safetensors.h"
+
+namespace tacit::ssl {
+
+namespace {
+
+using Metadata = std::map<std::string, std::string>;
+constexpr const char *kModel = "model.", *kOptimizer = "optim.";
+
+std::string numbers(const std::vector<float>& values) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const float v : values) list.push_back(v);
+  return list.dump();
+}
+
+Metadata to_metadata(const CheckpointInfo& info) {
+  TrainConfig config = info.config;
+  return {{"tacit_checkpoint_format", std::to_string(kCheckpointFormat)},
+          {"method", config.method},
+          {"step", std::to_string(info.step)},
+          {"epoch", std::to_string(info.epoch())},
+          {"position", std::to_string(info.position())},
+          {"steps_per_epoch", std::to_string(info.steps_per_epoch)},
+          {"images", std::to_string(info.images)},
+          {"mean", numbers(info.mean)},
+          {"std", numbers(info.std)},
+          {"config", settings_of(config).toml(true)}};
+}
+
+const std::string& entry(const Metadata& metadata, const std::string& path, const std::string& key) {
+  const auto found = metadata.find(key);
+  TACIT_CHECK(found != metadata.end(), path, " is damaged: its metadata has no '", key, "'");
+  return found->second;
+}
+
+int64_t integer(const Metadata& metadata, const std::string& path, const std::string& key, int64_t lowest) {
+  const std::string& text = entry(metadata, path, key);
+  const nlohmann::json value = nlohmann::json::parse(text, nullptr, false);
+  TACIT_CHECK(value.is_number_integer() && value.get<int64_t>() >= lowest, path, " is damaged: '", key, "' is '", text, "'");
+  return value.get<int64_t>();
+}
+
+std::vector<float> floats(const Metadata& metadata, const std::string& path, const std::string& key) {
+  const std::string& text = entry(metadata, path, key);
+  const nlohmann::json list = nlohmann::json::parse(text, nullptr, false);
+  TACIT_CHECK(list.is_array(), path, " is damaged: '", key, "' is '", text, "'");
+  std::vector<float> values;
+  for (const nlohmann::json& v : list) {
+    TACIT_CHECK(v.is_number(), path, " is damaged: '", key, "' is '", text, "'");
+    values.push_back(v.get<float>());
+  }
+  return values;
+}
+
+CheckpointInfo from_metadata(const Metadata& metadata, const std::string& path) {
+  TACIT_CHECK(metadata.count("tacit_checkpoint_format"), path,
+              " is not a tacit checkpoint (its metadata has no tacit_checkpoint_format)");
+  const int64_t format = integer(metadata, path, "tacit_checkpoint_format", 1);
+  TACIT_CHECK(format <= kCheckpointFormat, path, " has checkpoint format ", format, ", this tacit reads up to format ",
+              kCheckpointFormat, "; use a newer tacit");
+  CheckpointInfo info;
+  try {
+    settings_of(info.config).apply_toml(entry(metadata, path, "config"), "config");
+  } catch (const UsageError& e) {  // a damaged file, not a wrong flag
+    TACIT_CHECK(false, path, " is damaged: ", e.what());
+  }
+  info.step = integer(metadata, path, "step", 0);
+  info.steps_per_epoch = integer(metadata, path, "steps_per_epoch", 1);
+  info.images = integer(metadata, path, "images", 0);
+  info.mean = floats(metadata, path, "mean");
+  info.std = floats(metadata, path, "std");
+  return info;
+}
+
+/// A weight that is not finite must never replace a good checkpoint.
+void check_finite(const std::string& path, const nn::StateDict& tensors) {
+  for (const auto& tensor : tensors) {
+    if (tensor.second.dtype() != f32) continue;
+    for (const float v : tensor.second.to_vector<float>())
+      TACIT_CHECK(std::isfinite(v), "not saving ", path, ": ", tensor.first,
+                  " has become ", v, "; the last checkpoint is kept. Try a smaller --lr");
+  }
+}
+
+}  // namespace
+
+void save_checkpoint(const std::string& path, const Checkpoint& checkpoint) {
+  check_finite(path, checkpoint.model);
+  SafeTensors file;
+  file.metadata = to_metadata(checkpoint.info);
+  for (const auto& tensor : checkpoint.model) file.tensors[kModel + tensor.first] = tensor.second;
+  for (const auto& tensor : checkpoint.optimizer) file.tensors[kOptimizer + tensor.first] = tensor.second;
+  write_safetensors(path, file);
+}
+
+Checkpoint load_checkpoint(const std::string& path) {
+  // The format first: a newer file may hold what this version's reader refuses.
+  Checkpoint checkpoint{load_checkpoint_info(path), {}, {}};
+  for (auto& tensor : read_safetensors(path).tensors) {
+    const bool model = tensor.first.rfind(kModel, 0) == 0;
+    TACIT_CHECK(model || tensor.first.rfind(kOptimizer, 0) == 0, path, " is damaged: unexpected tensor ", tensor.first);
+    const size_t prefix = std::char_traits<char>::length(model ? kModel : kOptimizer);
+    (model ? checkpoint.model : checkpoint.optimizer)[tensor.first.substr(prefix)] = tensor.second;
+  }
+  return checkpoint;
+}
+
+CheckpointInfo load_checkpoint_info(const std::string& path) {
+  Metadata metadata;
+  list_safetensors(path, &metadata);
+  return from_metadata(metadata, path);
+}
+
+std::string checkpoint_path(const std::string& run) {
+  namespace fs = std::filesystem;
+  TACIT_CHECK(fs::exists(run), "there is no run directory or checkpoint ", run);
+  if (!fs::is_directory(run)) return run;
+  std::string path = run + "/checkpoints/last.safetensors";
+  TACIT_CHECK(fs::exists(path), run, " has no checkpoint (", path, ")");
+  return path;
+}
+
+}  // namespace tacit::ssl

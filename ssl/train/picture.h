@@ -1,0 +1,33 @@
+// Pictures for people: contact sheets of views and of nearest neighbours, written as PNG.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ssl/data/loader.h"
+
+namespace tacit::ssl {
+
+/// Tiles of one size in rows, RGB, with a white gap between them.
+class ContactSheet {
+ public:
+  /// Tiles are `tile` pixels square, enlarged by a whole factor so that they are at least 56.
+  ContactSheet(int64_t rows, int64_t columns, int64_t tile);
+  /// pixels (tile, tile, channels) in [0, 1], channels 1 or 3; values outside are clamped.
+  void put(int64_t row, int64_t column, const float* pixels, int64_t channels);
+  /// Throws Error when the file cannot be written; atomic.
+  void write_png(const std::string& path) const;
+
+ private:
+  int64_t rows_, columns_, tile_, scale_, width_, height_;
+  std::vector<uint8_t> rgb_;
+};
+
+/// A row an image: the plain one, then `views` views of it as the method's first batches would see them.
+void write_views_png(const std::string& path, ImageSourcePtr, LoaderOptions, int64_t images = 10, int64_t views = 8);
+
+/// A row a query: the query, then the images of `bank` at its `neighbours` (nearest first), all at `size` pixels.
+void write_neighbours_png(const std::string& path, const ImageSource& queries, const std::vector<int64_t>& rows,
+                          const ImageSource& bank, const std::vector<std::vector<int64_t>>& neighbours, int64_t size);
+
+}  // namespace tacit::ssl

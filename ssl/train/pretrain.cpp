@@ -1,0 +1,219 @@
+#include "ssl/train/pretrain.h"
+
+#include <algorithm>
+#include <cmath>
+#include <sstream>
+
+#include "ssl/evaluate/knn.h"
+#include "ssl/train/build.h"
+#include "ssl/train/interrupt.h"
+#include "ssl/train/memory.h"
+#include "ssl/train/picture.h"
+#include "ssl/train/run_directory.h"
+
+namespace tacit::ssl {
+
+namespace {
+
+/// n images of a source, drawn once and the same in every process.
+ImageSourcePtr sample(const ImageSourcePtr& source, int64_t n) {
+  if (source->size() <= n) return source;
+  std::vector<int64_t> indices(static_cast<size_t>(source->size()));
+  for (size_t i = 0; i < indices.size(); ++i) indices[i] = static_cast<int64_t>(i);
+  Random random(0, random_stream("evaluation subset"));
+  for (int64_t i = 0; i < n; ++i)
+    std::swap(indices[static_cast<size_t>(i)],
+              indices[static_cast<size_t>(i) + random.below(indices.size() - static_cast<size_t>(i))]);
+  indices.resize(static_cast<size_t>(n));
+  std::sort(indices.begin(), indices.end());
+  return subset(source, std::move(indices));
+}
+
+/// kNN(20) on part of the data while a run goes on. It draws no random number and leaves every mode as it was.
+class OnlineKnn {
+ public:
+  OnlineKnn(const TrainConfig& config, const ImageSourcePtr& train, PlainViews views) : views_(std::move(views)) {
+    const ImageSourcePtr test = open_data(config.data, Split::Test, config.data_options());
+    if (!train->labelled() || !test->labelled()) return;
+    train_ = sample(train, 5000);
+    test_ = sample(test, 1000);
+  }
+  bool possible() const { return train_ != nullptr; }
+  double top1(nn::Encoder& encoder) const {
+    KnnOptions options;
+    options.k = std::min<int64_t>(20, train_->size());
+    return knn(encoder_features(encoder, *train_, views_), encoder_features(encoder, *test_, views_), options).top1;
+  }
+
+ private:
+  PlainViews views_;
+  ImageSourcePtr train_, test_;
+};
+
+class Pretraining {
+ public:
+  Pretraining(const TrainConfig& config, ImageSourcePtr source, const std::string& out, bool resume,
+              const PretrainObserver& observer)
+      : config_(config), source_(std::move(source)), observer_(observer) {
+    validate(config_);
+    RunDirectory::check(out, resume);
+    policies_ = augmentation(config_.augmentation, config_.image_size, config_.channels);
+    plan_schedule();
+    check_training_memory(config_, static_cast<int64_t>(policies_.size()));
+    if (config_.eval_every > 0) prepare_evaluation();
+    method_ = make_method(config_);
+    optimizer_ = make_optimizer(config_, *method_);
+    describe();
+    directory_ = std::make_unique<RunDirectory>(out, settings_of(config_).toml());
+    if (resume && directory_->has_checkpoint())
+      load();
+    else
+      begin();
+    plan_.last = std::max(plan_.last, plan_.done);
+  }
+
+  PretrainResult run() {
+    Loader loader(source_, loader_options(), plan_.done / plan_.steps_per_epoch, plan_.done % plan_.steps_per_epoch);
+    Training training;
+    training.next = [&] { return loader.next(); };
+    training.loss = [&](const Batch& batch) { return method_->loss(batch.views); };
+    training.after_step = [&](const Progress& progress) { method_->after_step(progress); };
+    training.metrics = [&] { return method_->metrics(); };
+    training.lr = make_schedule(config_, plan_.steps);
+    training.optimizer = optimizer_.get();
+    training.done = plan_.done;
+    training.last = plan_.last;
+    training.steps = plan_.steps;
+    training.steps_per_epoch = plan_.steps_per_epoch;
+    training.clip = config_.clip;
+    training.on_step = [&](StepRecord& record) { on_step(record); };
+    training.stop = interrupted;
+    observer_.begin(plan_);
+
+    PretrainResult result;
+    result.reason = train(training);
+    if (last_.step > saved_) save(last_.step);
+    for (const std::string& file : loader.damaged()) observer_.say("warning: " + file + " could not be read");
+    result.step = std::max(plan_.done, last_.step);
+    result.last = last_;
+    return result;
+  }
+
+ private:
+  LoaderOptions loader_options() const {
+    LoaderOptions options;
+    options.batch_size = config_.batch_size;
+    options.image_size = config_.image_size;
+    options.channels = config_.channels;
+    options.views = policies_;
+    options.seed = static_cast<uint64_t>(config_.seed);
+    return options;
+  }
+  PlainViews plain_views() const { return {policies_[0], config_.image_size, config_.channels}; }
+
+  void plan_schedule() {
+    TACIT_CHECK(source_->size() >= config_.batch_size, "--batch-size ", config_.batch_size, " is more than the data's ",
+                source_->size(), " images; use at most that many");
+    plan_.epochs = config_.epochs;
+    plan_.steps_per_epoch = source_->size() / config_.batch_size;
+    plan_.steps = plan_.last = plan_.epochs * plan_.steps_per_epoch;
+    if (config_.steps) plan_.last = std::min(plan_.last, *config_.steps);
+    if (config_.stop_after_epochs) plan_.last = std::min(plan_.last, *config_.stop_after_epochs * plan_.steps_per_epoch);
+  }
+
+  void prepare_evaluation() {
+    knn_ = std::make_unique<OnlineKnn>(config_, source_, plain_views());
+    if (knn_->possible()) return;
+    knn_.reset();
+    observer_.say("the data has no labels: --eval-every is ignored");
+  }
+
+  void describe() {
+    plan_.chance_loss = method_->chance_level(config_.batch_size);
+    std::ostringstream text;
+    text << "data        " << source_->size() << " images";
+    if (source_->labelled()) text << " of " << source_->class_names().size() << " classes";
+    text << ", seen at " << config_.image_size << " x " << config_.image_size << " x " << config_.channels << "\n"
+         << "encoder     " << config_.encoder << ", " << method_->encoder().parameter_count() << " parameters, "
+         << method_->encoder().features() << " features\n"
+         << "recipe      " << config_.recipe << "; " << plan_.epochs << " epochs of " << plan_.steps_per_epoch
+         << " steps, batches of " << config_.batch_size << " x " << policies_.size() << " views\n"
+         << "optimiser   " << config_.optimizer << ", lr " << shortest(config_.effective_lr()) << " (warm-up "
+         << config_.warmup_steps(plan_.steps) << " steps, then cosine to 0)\n";
+    std::istringstream groups(optimizer_->describe());
+    for (std::string line; std::getline(groups, line);) text << "            " << line << "\n";
+    text << "chance      a network that knows nothing has loss " << shortest(std::round(plan_.chance_loss * 100) / 100);
+    std::istringstream lines(text.str());
+    for (std::string line; std::getline(lines, line);) observer_.say(line);
+  }
+
+  /// A new run: its first checkpoint is what a run that fails in its first epoch leaves.
+  void begin() {
+    if (!config_.init.empty()) load_initial_weights(method_->encoder(), config_.init);
+    directory_->cut_to(0);
+    write_views_png(directory_->images() + "/views.png", source_, loader_options());
+    save(0);
+  }
+
+  void load() {
+    const std::string path = directory_->checkpoint();
+    const Checkpoint checkpoint = load_checkpoint(path);
+    const std::string difference = first_difference(checkpoint.info.config, config_, false);
+    if (!difference.empty()) throw UsageError("--resume cannot change " + difference + " (the first is " + path + "'s)");
+    TACIT_CHECK(checkpoint.info.images == source_->size(), "--data has ", source_->size(), " images, the run was started with ",
+                checkpoint.info.images, "; a resume needs the same data");
+    nn::load_state(*method_, checkpoint.model);
+    optimizer_->load_state(checkpoint.optimizer);
+    plan_.done = saved_ = checkpoint.info.step;
+    directory_->cut_to(plan_.done);
+    observer_.say("resume      at step " + std::to_string(plan_.done) + " of " + std::to_string(plan_.steps));
+  }
+
+  void on_step(StepRecord& record) {
+    const bool evaluated = knn_ && record.epoch_end && record.epoch % config_.eval_every == 0;
+    if (evaluated) record.metrics["knn_top1"] = knn_->top1(method_->encoder());
+    if (evaluated || record.step % config_.log_every == 0) directory_->log(record);
+    last_ = record;
+    const bool end_of_epochs = record.epoch_end && record.epoch % config_.save_every == 0;
+    const bool end_of_steps = config_.save_every_steps > 0 && record.step % config_.save_every_steps == 0;
+    if (end_of_epochs || end_of_steps || interrupted()) save(record.step);
+    observer_.step(record);
+  }
+
+  void save(int64_t step) {
+    Checkpoint checkpoint;
+    checkpoint.info.config = config_;
+    checkpoint.info.step = step;
+    checkpoint.info.steps_per_epoch = plan_.steps_per_epoch;
+    checkpoint.info.images = source_->size();
+    checkpoint.info.mean = policies_[0].mean;
+    checkpoint.info.std = policies_[0].std;
+    checkpoint.model = nn::state_dict(*method_);
+    checkpoint.optimizer = optimizer_->state();
+    directory_->sync();
+    save_checkpoint(directory_->checkpoint(), checkpoint);
+    saved_ = step;
+  }
+
+  TrainConfig config_;
+  ImageSourcePtr source_;
+  const PretrainObserver& observer_;
+  RunPlan plan_;
+  std::vector<ViewPolicy> policies_;
+  std::unique_ptr<OnlineKnn> knn_;
+  std::unique_ptr<Method> method_;
+  std::unique_ptr<optim::Optimizer> optimizer_;
+  std::unique_ptr<RunDirectory> directory_;
+  StepRecord last_;
+  int64_t saved_ = -1;
+};
+
+}  // namespace
+
+PretrainResult pretrain(const TrainConfig& config, const ImageSourcePtr& source, const std::string& out, bool resume,
+                        const PretrainObserver& observer) {
+  const InterruptScope scope;
+  return Pretraining(config, source, out, resume, observer).run();
+}
+
+}  // namespace tacit::ssl

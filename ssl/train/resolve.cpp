@@ -1,0 +1,72 @@
+#include "ssl/train/resolve.h"
+
+#include <algorithm>
+
+#include "ssl/train/run_directory.h"
+
+namespace tacit::ssl {
+
+namespace {
+
+void apply_layers(TrainConfig& config, const ConfigLayers& layers) {
+  Settings settings = settings_of(config);
+  settings.apply_toml(layers.toml, layers.toml_file);
+  settings.apply(layers.flags);
+}
+
+}  // namespace
+
+TrainConfig resolve(const ConfigLayers& layers, int64_t data_image_size) {
+  TrainConfig said;  // only to see which recipe and size are asked for
+  apply_layers(said, layers);
+  TrainConfig config;
+  const int64_t size = said.image_size > 0 ? said.image_size : data_image_size;
+  apply_recipe(config, said.recipe.empty() ? default_recipe(size) : said.recipe);
+  apply_layers(config, layers);
+  if (config.recipe.empty()) config.recipe = default_recipe(size);
+  validate(config);
+  return config;
+}
+
+TrainConfig resolve_resume(const std::string& run, const ConfigLayers& layers) {
+  const std::string file = run + "/config.toml";
+  TrainConfig stored;
+  settings_of(stored).apply_toml(read_text_file(file), file);
+  TrainConfig config = stored;
+  apply_layers(config, layers);
+  const std::string difference = first_difference(stored, config, true);
+  if (!difference.empty()) throw UsageError("--resume cannot change " + difference + " (the first is " + file + "'s)");
+  validate(config);
+  return config;
+}
+
+std::string first_difference(const TrainConfig& before, const TrainConfig& after, bool places) {
+  TrainConfig a = before, b = after;
+  const Settings left = settings_of(a), right = settings_of(b);
+  for (const Settings::Setting& setting : left.all()) {
+    if (setting.effect == Effect::Free || (setting.effect == Effect::Place && !places)) continue;
+    const std::string was = left.value(setting.name), is = right.value(setting.name);
+    if (was != is) return "--" + setting.name + " from " + was + " to " + is;
+  }
+  return "";
+}
+
+ImageSourcePtr open_training_data(const TrainConfig& config, std::vector<std::string>* notes) {
+  ImageSourcePtr source = open_data(config.data, parse_split(config.split), config.data_options(), notes);
+  TACIT_CHECK(source->size() > 0, "--data ", config.data[0], " has no images in its ", config.split, " split");
+  return source;
+}
+
+int64_t natural_size(const ImageSource& source) {
+  const std::pair<int64_t, int64_t> size = source.image_size();
+  return std::min(size.first, size.second);
+}
+
+void take_size_from(TrainConfig& config, const ImageSource& source) {
+  constexpr int64_t kLargestDefault = 64;
+  const int64_t natural = natural_size(source);
+  if (config.image_size == 0) config.image_size = natural > 0 ? std::min(natural, kLargestDefault) : kLargestDefault;
+  if (config.channels == 0) config.channels = source.channels();
+}
+
+}  // namespace tacit::ssl

@@ -1,0 +1,35 @@
+// From what the user said to a complete TrainConfig: layers, recipes, the data's own size, and what a resume may change.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ssl/train/recipe.h"
+
+namespace tacit::ssl {
+
+/// What was said, before defaults: a configuration file's text ("" for none) and the command line.
+struct ConfigLayers {
+  std::string toml, toml_file;
+  Settings::Given flags;
+};
+
+/// default < recipe < configuration file < command line. Without a recipe, the one for images of side `data_image_size`
+/// (0: sizes vary). Throws UsageError.
+TrainConfig resolve(const ConfigLayers&, int64_t data_image_size);
+
+/// RUN/config.toml under the layers. Throws UsageError, with both values, where they would change the trajectory.
+TrainConfig resolve_resume(const std::string& run, const ConfigLayers&);
+
+/// The first setting in which two configurations would make different runs, as a message with both values; "" if none.
+/// `places`: data, paths and device too.
+std::string first_difference(const TrainConfig& before, const TrainConfig& after, bool places);
+
+/// Opens config.data; `notes` receives what the user should be told.
+ImageSourcePtr open_training_data(const TrainConfig&, std::vector<std::string>* notes);
+/// The side that a source's images have, the shorter one; 0 when sizes vary.
+int64_t natural_size(const ImageSource&);
+/// Fills in image_size and channels where the configuration leaves them to the data.
+void take_size_from(TrainConfig&, const ImageSource&);
+
+}  // namespace tacit::ssl

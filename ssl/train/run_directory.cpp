@@ -1,0 +1,103 @@
+#include "ssl/train/run_directory.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "ssl/train/append.h"
+#include "ssl/train/settings.h"
+#include "tensor/atomic_file.h"
+
+namespace tacit::ssl {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+void make_directories(const std::string& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  TACIT_CHECK(!error && fs::is_directory(path), "cannot make the directory ", path, ": ",
+              error ? error.message() : "a file is in its place");
+}
+
+/// The bytes of the first lines of metrics.jsonl whose step is at most `last`; a damaged line ends it.
+size_t kept_bytes(const std::string& text, int64_t last) {
+  size_t keep = 0;
+  while (keep < text.size()) {
+    const size_t end = text.find('\n', keep);
+    if (end == std::string::npos) break;
+    const auto line = nlohmann::json::parse(text.begin() + static_cast<std::ptrdiff_t>(keep),
+                                            text.begin() + static_cast<std::ptrdiff_t>(end), nullptr, false);
+    if (!line.is_object() || !line.contains("step") || !line["step"].is_number_integer()) break;
+    if (line["step"].get<int64_t>() > last) break;
+    keep = end + 1;
+  }
+  return keep;
+}
+
+double images_per_second(const StepRecord& record) {
+  return record.seconds > 0 ? static_cast<double>(record.images) / record.seconds : 0;
+}
+
+}  // namespace
+
+void RunDirectory::check(const std::string& path, bool resume) {
+  if (!fs::exists(fs::symlink_status(path))) return;
+  TACIT_CHECK(fs::is_directory(path), "--out ", path, " is a file; a run needs a directory");
+  if (!resume && !fs::is_empty(path))
+    throw UsageError("--out " + path + " exists already; give another directory, or --resume to go on with it");
+}
+
+bool RunDirectory::has_config(const std::string& path) { return fs::exists(path + "/config.toml"); }
+
+RunDirectory::RunDirectory(std::string path, const std::string& config_toml) : path_(std::move(path)) {
+  make_directories(path_);
+  lock_ = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  TACIT_CHECK(lock_ >= 0, "cannot open ", path_, ": ", std::strerror(errno));
+  TACIT_CHECK(::flock(lock_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK, "another process is writing to ", path_);
+  make_directories(path_ + "/checkpoints");
+  make_directories(images());
+  write_file_atomically(config(), config_toml);
+}
+
+RunDirectory::~RunDirectory() {
+  if (lock_ >= 0) ::close(lock_);
+}
+
+bool RunDirectory::has_checkpoint() const { return fs::exists(checkpoint()); }
+
+void RunDirectory::cut_to(int64_t step) {
+  if (fs::exists(metrics())) cut_file(metrics(), static_cast<int64_t>(kept_bytes(read_text_file(metrics()), step)));
+  cut_events(path_, step);
+  events_ = std::make_unique<EventFile>(path_);
+}
+
+void RunDirectory::log(const StepRecord& record) {
+  append_to_file(metrics(), metrics_line(record) + "\n");
+  std::vector<std::pair<std::string, double>> scalars = {{"loss", record.loss}, {"lr", record.lr}};
+  for (const auto& metric : record.metrics) scalars.emplace_back(metric);
+  scalars.emplace_back("images_per_second", images_per_second(record));
+  events_->add(record.step, scalars);
+}
+
+void RunDirectory::sync() const {
+  if (fs::exists(metrics())) sync_file(metrics());
+  if (events_) sync_file(events_->path());
+}
+
+std::string metrics_line(const StepRecord& record) {
+  nlohmann::ordered_json line = {{"step", record.step}, {"epoch", record.epoch}, {"loss", record.loss}, {"lr", record.lr}};
+  line["images_per_second"] = images_per_second(record);
+  for (const auto& metric : record.metrics) line[metric.first] = metric.second;
+  line["loader_wait"] = record.seconds > 0 ? std::min(1., record.waited / record.seconds) : 0;
+  return line.dump();
+}
+
+}  // namespace tacit::ssl

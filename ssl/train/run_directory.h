@@ -1,0 +1,51 @@
+// The run directory: config.toml, metrics.jsonl, events.out.tfevents.*, checkpoints/last.safetensors, images/.
+// The rule: an existing run is never overwritten; a resumed one is first cut back to its checkpoint's step.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "ssl/train/tfevents.h"
+#include "ssl/train/trainer.h"
+
+namespace tacit::ssl {
+
+class RunDirectory {
+ public:
+  /// Checks, before any work, that `path` can become a new run (resume false) or may be one that goes on (resume true).
+  /// Throws UsageError for an existing run without resume, Error for a file in the way.
+  static void check(const std::string& path, bool resume);
+  /// Whether there is a run to resume: a config.toml.
+  static bool has_config(const std::string& path);
+
+  /// Makes the directory (and its parents) with config.toml, or, for a resume, opens it and rewrites config.toml.
+  /// Throws Error where it cannot be written or another process is writing to this run.
+  RunDirectory(std::string path, const std::string& config_toml);
+  ~RunDirectory();
+  RunDirectory(const RunDirectory&) = delete;
+  RunDirectory& operator=(const RunDirectory&) = delete;
+
+  const std::string& path() const { return path_; }
+  std::string config() const { return path_ + "/config.toml"; }
+  std::string metrics() const { return path_ + "/metrics.jsonl"; }
+  std::string checkpoint() const { return path_ + "/checkpoints/last.safetensors"; }
+  std::string images() const { return path_ + "/images"; }
+  bool has_checkpoint() const;
+
+  /// Removes the lines and events after `step` and opens the event file. Call once, before log().
+  void cut_to(int64_t step);
+  /// One line of metrics.jsonl and one event.
+  void log(const StepRecord&);
+  /// Forces the logs to the disk: a checkpoint must not be ahead of them.
+  void sync() const;
+
+ private:
+  std::string path_;
+  int lock_ = -1;
+  std::unique_ptr<EventFile> events_;
+};
+
+/// The line of metrics.jsonl, without the line's end. Deterministic fields come in a fixed order.
+std::string metrics_line(const StepRecord&);
+
+}  // namespace tacit::ssl

@@ -1,0 +1,39 @@
+// Writing files that are never seen half-written: a temporary file beside the target, fsync, rename, fsync of the
+// folder. The rule: whatever fails or is killed, what was there before stays whole until the new file has replaced it.
+#pragma once
+
+#include <string>
+
+#include "tensor/tensor.h"
+
+namespace tacit {
+
+/// Collects the new content of `path` in "<path>.tmp" until commit(); destroyed without it, the temporary file goes.
+/// Every function throws Error naming the file and the reason: no space, no such folder, a directory in the way,
+/// another process that is writing the same file. Running into a file size limit (RLIMIT_FSIZE) is an Error only where
+/// SIGXFSZ is ignored; by default that signal ends the process.
+class AtomicFile {
+ public:
+  explicit AtomicFile(const std::string& path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void write(const void* bytes, size_t count);
+  void write(const std::string& bytes) { write(bytes.data(), bytes.size()); }
+  /// The elements in row-major order.
+  void write(const Tensor&);
+  /// Puts the new content in place. The last call on this object.
+  void commit();
+
+ private:
+  [[noreturn]] void fail(const char* what, int error) const;
+
+  std::string path_, temporary_;
+  int descriptor_ = -1;
+};
+
+/// AtomicFile for content that is at hand.
+void write_file_atomically(const std::string& path, const std::string& bytes);
+
+}  // namespace tacit

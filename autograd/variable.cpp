@@ -33,8 +33,10 @@ Node::Node(const char* op_name) : op(op_name), order(next_order++) {}
 Node::~Node() {
   std::vector<std::shared_ptr<Node>> doomed;
   const auto take_edges = [&doomed](Node& node) {
-    for (Edge& edge : node.edges)
+    for (Edge& edge : node.edges) {
       if (edge.input.use_count() == 1) doomed.push_back(std::move(edge.input));
+      edge.input.reset();  // now, so that the second edge to the same node (x * x) finds itself to be the last
+    }
     node.edges.clear();
   };
   take_edges(*this);

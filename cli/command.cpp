@@ -4,7 +4,6 @@
 #include <cstdio>
 #include <iostream>
 #include <nlohmann/json.hpp>
-#include <thread>
 
 #include "backends/cpu/backend.h"
 #include "tensor/atomic_file.h"
@@ -15,6 +14,16 @@ namespace tacit::cli {
 void Command::resolve(Settings& settings, const ssl::ConfigLayers& layers) {
   settings.apply_toml(layers.toml, layers.toml_file);
   settings.apply(layers.flags);
+}
+
+void Command::add_common(Settings& settings) {
+  settings.group("General")
+      .add("device", &common_.device, "cpu, cuda, cuda:1 or reference")
+      .add("threads", &common_.threads, "CPU threads (0: all cores)")
+      .add("seed", &common_.seed, "of every random choice")
+      .add("memory-limit", &common_.memory_limit, "such as 6G; default: the cgroup's or 90 % of what is available")
+      .add("quiet", &common_.quiet, "no progress")
+      .add("json", &common_.json, "write the figures to this file (-: stdout)", ssl::Effect::Session);
 }
 
 void say(const Common& common, const std::string& line) {

@@ -30,12 +30,10 @@ class Command {
   virtual const char* summary() const = 0;
   /// Command lines that work, shown under --help.
   virtual const char* example() const = 0;
-  /// Positional arguments and flags that are no settings (--out, --resume).
+  /// Positional arguments (METHOD, RUN).
   virtual void arguments(CLI::App&) {}
-  /// The command's own settings; pointers must stay valid.
-  virtual void settings(Settings&) {}
-  /// True for a command that takes --device, --threads, --seed, --quiet and --json from Common.
-  virtual bool uses_common() const { return true; }
+  /// All flags; pointers must stay valid.
+  virtual void settings(Settings& settings) { add_common(settings); }
   /// Fills the settings from what was said. The default: configuration file, then command line.
   virtual void resolve(Settings&, const ssl::ConfigLayers&);
   /// What --print-config prints.
@@ -43,7 +41,10 @@ class Command {
   /// Does the work; the exit status.
   virtual int run() = 0;
 
-  Common common;
+ protected:
+  /// --device, --threads, --seed, --memory-limit, --quiet and --json.
+  void add_common(Settings&);
+  Common common_;
 };
 
 /// A line on stderr for people, unless --quiet.

@@ -34,22 +34,12 @@ std::vector<std::unique_ptr<Command>> all_commands() {
   return commands;
 }
 
-void add_common(Settings& settings, Common& common) {
-  settings.group("General")
-      .add("device", &common.device, "cpu, cuda, cuda:1 or reference")
-      .add("threads", &common.threads, "CPU threads (0: all cores)")
-      .add("seed", &common.seed, "of every random choice")
-      .add("memory-limit", &common.memory_limit, "such as 6G; default: the cgroup's or 90 % of what is available")
-      .add("quiet", &common.quiet, "no progress");
-}
-
 void bind(Bound& bound, CLI::App& parent) {
   Command& command = *bound.command;
   bound.app = parent.add_subcommand(command.name(), command.summary());
   bound.app->footer(std::string("\nExample:\n") + command.example());
   command.arguments(*bound.app);
   command.settings(bound.settings);
-  if (command.uses_common()) add_common(bound.settings, command.common);
   for (const Settings::Setting& setting : bound.settings.all()) {
     if (bound.app->get_option_no_throw(setting.name)) continue;  // a positional argument
     const std::string name = setting.name, value = bound.settings.value(name);
@@ -66,8 +56,6 @@ void bind(Bound& bound, CLI::App& parent) {
     }
     option->group(setting.group);
   }
-  if (command.uses_common())
-    bound.app->add_option("--json", command.common.json, "write the figures to this file (-: stdout)")->group("General");
   bound.app->add_option("--config", bound.config_file, "TOML file with any of these flags by its long name")->group("General");
   bound.app->add_flag("--print-config", bound.print_config, "print the resolved settings and stop")->group("General");
 }

@@ -37,13 +37,19 @@ class Parameter {
   bool defined() const { return variable_.defined(); }
   const Shape& shape() const { return value().shape(); }
   Layout layout() const { return layout_; }
-  /// A frozen parameter is a constant: ops record nothing for it.
+  /// A frozen parameter is a constant: ops record nothing for it. Copies of it are frozen too.
   void freeze();
+  /// Becomes a new leaf on that device or of that dtype.
+  void to(const Device&);
+  void to(DType);
 
   /// Parameters alive in this process, for the test that every member is visited.
   static int64_t live_count();
 
  private:
+  void assign(const Parameter& other);
+  void replace(Tensor value);
+
   Variable variable_;
   Layout layout_ = Layout::Plain;
 };
@@ -61,11 +67,15 @@ class Buffer {
   const Tensor& value() const { return value_; }
   Tensor& value() { return value_; }
   bool defined() const { return value_.defined(); }
+  void to(const Device& device) { value_ = value_.to(device); }
 
  private:
+  void assign(const Buffer& other);
+
   Tensor value_;
 };
 
+class Initializer;  // nn/init.h
 class Module;
 
 /// What visit() calls for each member. Override what you need; the default for a module goes down into it.
@@ -94,6 +104,8 @@ class Module {
   virtual ~Module() = default;
   /// Calls v(name, member) for every parameter, buffer and sub-module.
   virtual void visit(Visitor& v) = 0;
+  /// Gives the parameters and buffers of this module itself (not of those below) their values at birth; see nn/init.h.
+  virtual void reset(const Initializer&) {}
 
   /// Training mode of this module and everything below; true at construction.
   void train(bool on = true);
@@ -106,7 +118,7 @@ class Module {
   void zero_grad();
   /// Makes every parameter a constant.
   void freeze();
-  /// Moves or converts every floating tensor; call before an optimiser is made.
+  /// Moves every tensor, or converts every floating one; call before an optimiser is made.
   void to(const Device&);
   void to(DType);
 
@@ -115,7 +127,7 @@ class Module {
   bool training_ = true;
 };
 
-/// Name -> tensor as files hold it (convolutions OIHW), on the host's default device order; parameters and buffers.
+/// Name -> tensor as files hold it (convolutions OIHW), copied to device "cpu"; parameters and buffers.
 using StateDict = std::map<std::string, Tensor>;
 StateDict state_dict(Module&);
 
@@ -124,11 +136,11 @@ struct LoadReport {
   std::vector<std::string> matched, missing, unexpected;
 };
 /// Writes into the existing tensors. strict: missing or unexpected names are errors (all named). Wrong shapes or dtypes
-/// always are, as is a file in which nothing matches.
+/// always are, as is a file in which nothing matches. Nothing is written unless everything is right.
 LoadReport load_state(Module&, const StateDict&, bool strict = true);
 
 /// A deep copy whose parameters are constants and whose call returns a Tensor: a momentum encoder's or teacher's type.
-/// It keeps its own mode and its own batch norm statistics.
+/// It has its own mode and its own batch norm statistics, which the online module's do not touch.
 template <class M>
 class Frozen : public Module {
  public:

@@ -41,9 +41,12 @@ struct Printer {
     }
     const bool last = dim == shape.rank() - 1;
     // Between rows one newline, between matrices two, …; brackets that stay open indent what follows.
-    const std::string separator = last ? ", "
-                                       : "," + std::string(static_cast<size_t>(shape.rank() - dim - 1), '\n') +
-                                             std::string(static_cast<size_t>(dim + 1), ' ');
+    std::string separator = ",";
+    if (last) {
+      separator += ' ';
+    } else {
+      separator.append(static_cast<size_t>(shape.rank() - dim - 1), '\n').append(static_cast<size_t>(dim + 1), ' ');
+    }
     out << '[';
     for (int64_t i = 0; i < shape[dim]; ++i) {
       if (i > 0) out << separator;

@@ -7,9 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
+#include <tuple>
 #include <vector>
-
-#include "tensor/atomic_file.h"
 
 namespace tacit {
 
@@ -79,7 +78,12 @@ class File {
 
   template <class... Parts>
   void check(bool condition, const Parts&... parts) const {
-    TACIT_CHECK(condition, "[safetensors] ", path_, ": ", parts...);
+    if (!condition) fail(parts...);
+  }
+
+  template <class... Parts>
+  [[noreturn]] void fail(const Parts&... parts) const {
+    detail::fail("[safetensors] ", path_, ": ", parts...);
   }
 
  private:
@@ -106,17 +110,17 @@ nlohmann::json parse_json(const File& file, const std::string& text) {
   try {
     return json::parse(text, look);
   } catch (const json::exception& e) {
-    detail::fail(std::string("[safetensors] "), shown(e.what()));
+    file.fail("its header is not valid JSON: ", shown(e.what()));
   }
 }
 
 // The size in bytes of a tensor; throws when it has none that a computer could hold.
 uint64_t byte_size(const File& file, const std::string& tensor, const FileDType& dtype,
                    const std::vector<int64_t>& shape) {
+  constexpr int64_t kMost = int64_t{1} << 62;
   int64_t bits = dtype.bits, bound = dtype.bits;  // bound: zeros count as 1, for the strides must not overflow either
   for (const int64_t size : shape) {
-    const bool overflows = __builtin_mul_overflow(bound, std::max<int64_t>(size, 1), &bound) || bound >= int64_t{1}
-                                                                                                             << 62;
+    const bool overflows = __builtin_mul_overflow(bound, std::max<int64_t>(size, 1), &bound) || bound >= kMost;
     file.check(!overflows, tensor, "its shape is too large");
     bits *= size;
   }
@@ -128,7 +132,8 @@ Entry parse_entry(const File& file, const std::string& name, const nlohmann::jso
   const std::string tensor = "tensor " + shown(name) + ": ";
   file.check(json.is_object() && json.contains("dtype") && json.contains("shape") && json.contains("data_offsets"),
              tensor, "it is not an object with dtype, shape and data_offsets");
-  Entry entry{.name = name};
+  Entry entry;
+  entry.name = name;
 
   const auto& dtype = json["dtype"];
   file.check(dtype.is_string(), tensor, "its dtype is not a string");

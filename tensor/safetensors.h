@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 
+#include "tensor/atomic_file.h"  // every file that must never be half-written is made that way
 #include "tensor/tensor.h"
 
 namespace tacit {

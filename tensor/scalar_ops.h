@@ -175,7 +175,7 @@ TACIT_UNARY(Gelu, Input, T(0.5) * x * (T(1) + fast_erf(x * T(0.7071067811865476)
             T(0.5) * (T(1) + fast_erf(x * T(0.7071067811865476))) +
                 x * T(0.3989422804014327) * fast_exp(T(-0.5) * x * x))
 TACIT_UNARY(Silu, Input, x / (T(1) + fast_exp(-x)),
-            (T(1) + fast_exp(-x) + x * fast_exp(-x)) / ((T(1) + fast_exp(-x)) * (T(1) + fast_exp(-x))))
+            T(1) / (T(1) + fast_exp(-x)) * (T(1) + x * (T(1) - T(1) / (T(1) + fast_exp(-x)))))
 TACIT_UNARY(Softplus, Input, (x > T(0) ? x : T(0)) + libm_log1p(fast_exp(x > T(0) ? -x : x)),
             T(1) / (T(1) + fast_exp(-x)))
 #undef TACIT_UNARY

@@ -13,7 +13,7 @@
 namespace tacit::testing {
 
 /// What an input's values are: uniform in [low, high); distinct and evenly spaced inside (low, high), in random order;
-/// i64 in 0 … high - 1; u8 zeros and ones.
+/// i64 indices into dimension `dim` of input 0; u8 zeros and ones.
 enum class Draw { Uniform, Distinct, Index, Mask };
 
 struct OpInput {
@@ -21,6 +21,7 @@ struct OpInput {
   double low = -1, high = 1;
   Draw draw = Draw::Uniform;
   bool differentiable = true;
+  int dim = 0;
 };
 
 struct OpRow {

@@ -36,8 +36,10 @@ std::vector<AxisClass> forward_classes(const Axis& a) {
     const int64_t first = start < 0 ? std::min(a.kernel, ceil_div(-start, a.dilation)) : 0;
     const int64_t end = start < a.in ? std::min(a.kernel, ceil_div(a.in - start, a.dilation)) : 0;
     const int64_t taps = std::max<int64_t>(0, end - first);
-    if (!classes.empty() && classes.back().tap == first && classes.back().taps == taps) ++classes.back().count;
-    else classes.push_back({o, 1, 1, first, 1, taps, start + first * a.dilation, a.stride, a.dilation});
+    if (!classes.empty() && classes.back().tap == first && classes.back().taps == taps)
+      ++classes.back().count;
+    else
+      classes.push_back({o, 1, 1, first, 1, taps, start + first * a.dilation, a.stride, a.dilation});
   }
   return classes;
 }
@@ -62,7 +64,8 @@ std::vector<AxisClass> backward_classes(const Axis& a) {
       const int64_t tap = tap0 + first * tap_step, taps = end - first;
       if (classes.size() > begin && classes.back().taps == taps && (taps == 0 || classes.back().tap == tap))
         ++classes.back().count;
-      else classes.push_back({o, a.stride, 1, tap, tap_step, taps, in0 + first * in_tap_step, 1, in_tap_step});
+      else
+        classes.push_back({o, a.stride, 1, tap, tap_step, taps, in0 + first * in_tap_step, 1, in_tap_step});
     }
   }
   return classes;
@@ -100,10 +103,14 @@ std::vector<DepthStep> Gather<T>::depth_steps(const AxisClass& h, const AxisClas
         if (steps.empty() || steps.back().depth == step) steps.emplace_back();
         DepthStep& s = steps.back();
         const int64_t length = std::min(left, step - s.depth);
-        if (!s.pieces.empty() && s.pieces.back().offset + s.pieces.back().length == from) s.pieces.back().length += length;
-        else s.pieces.push_back({from, length});
-        if (!s.runs.empty() && s.runs.back().b + s.runs.back().length == row) s.runs.back().length += length;
-        else s.runs.push_back({s.depth, row, length});
+        if (!s.pieces.empty() && s.pieces.back().offset + s.pieces.back().length == from)
+          s.pieces.back().length += length;
+        else
+          s.pieces.push_back({from, length});
+        if (!s.runs.empty() && s.runs.back().b + s.runs.back().length == row)
+          s.runs.back().length += length;
+        else
+          s.runs.push_back({s.depth, row, length});
         s.depth += length, from += length, row += length, left -= length;
       }
     }
@@ -123,19 +130,24 @@ struct Task {
 };
 
 template <class T>
-void gather_block(const Gather<T>& g, const Task& task, int64_t group, const T* packed, int64_t panel_size, int64_t column,
-                  int64_t columns) {
+void gather_block(const Gather<T>& g, const Task& task, int64_t group, const T* packed, int64_t panel_size,
+                  int64_t column, int64_t columns) {
   const PixelClass& c = *task.pixels;
   const T* from[kBlockRows];
   T* to[kBlockRows];
   int64_t j = task.first % c.w.count, i = task.first / c.w.count % c.h.count, n = task.first / (c.w.count * c.h.count);
   for (int64_t p = 0; p < task.count; ++p) {
     // A class without taps has no input; the address is then never read, but must not be made up either.
-    from[p] = c.steps.empty() ? g.in
-                              : g.in + ((n * g.in_height + c.h.in + i * c.h.in_step) * g.in_width + c.w.in + j * c.w.in_step) *
-                                           g.in_channels + group * g.group_in;
-    to[p] = g.out + ((n * g.out_height + c.h.out + i * c.h.out_step) * g.out_width + c.w.out + j * c.w.out_step) *
-                        g.out_channels + group * g.group_out;
+    from[p] = c.steps.empty()
+                  ? g.in
+                  : g.in +
+                        ((n * g.in_height + c.h.in + i * c.h.in_step) * g.in_width + c.w.in + j * c.w.in_step) *
+                            g.in_channels +
+                        group * g.group_in;
+    to[p] =
+        g.out +
+        ((n * g.out_height + c.h.out + i * c.h.out_step) * g.out_width + c.w.out + j * c.w.out_step) * g.out_channels +
+        group * g.group_out;
     if (++j == c.w.count) {
       j = 0;
       if (++i == c.h.count) i = 0, ++n;
@@ -145,11 +157,11 @@ void gather_block(const Gather<T>& g, const Task& task, int64_t group, const T* 
     for (int64_t p = 0; p < task.count; ++p) std::fill_n(to[p] + column, columns, T(0));
     return;
   }
-  auto panels = make_panels(packed, panel_size, column, columns, nullptr, 0);
+  auto panels = make_panels(packed + column / gemm_table<T>().nr * panel_size, panel_size, column, columns, nullptr, 0);
   for (const DepthStep& s : c.steps) {
     for (auto& panel : panels) panel.runs = s.runs.data(), panel.run_count = static_cast<int64_t>(s.runs.size());
     gemm_table<T>().by_rows({from, task.count, s.depth, s.pieces.data(), static_cast<int64_t>(s.pieces.size()), to,
-                             panels.data(), static_cast<int64_t>(panels.size()), &s != &c.steps.front()});
+                             panels.data(), static_cast<int64_t>(panels.size()), &s != &c.steps.front(), nullptr});
   }
 }
 
@@ -172,15 +184,15 @@ void gather_product(const Gather<T>& g, Pack&& pack) {
 
   std::vector<PixelClass> classes;
   for (const AxisClass& h : g.rows)
-    for (const AxisClass& w : g.columns)
-      classes.push_back({h, w, g.depth_steps(h, w), g.images * h.count * w.count});
+    for (const AxisClass& w : g.columns) classes.push_back({h, w, g.depth_steps(h, w), g.images * h.count * w.count});
 
   const BlockSize size = choose_block(g.images * g.out_height * g.out_width, g.group_out, depth, gemm.mr, gemm.nr,
                                       ceil_div(kEnoughBlocks, g.groups));
   std::vector<Task> tasks;
   for (const PixelClass& c : classes) {
     // About equal parts, so that no tile is left almost empty.
-    const int64_t parts = ceil_div(c.pixels, size.rows), rows = std::min(size.rows, round_up(ceil_div(c.pixels, parts), gemm.mr));
+    const int64_t parts = ceil_div(c.pixels, size.rows),
+                  rows = std::min(size.rows, round_up(ceil_div(c.pixels, parts), gemm.mr));
     for (int64_t p = 0; p < c.pixels; p += rows) tasks.push_back({&c, p, std::min(rows, c.pixels - p)});
   }
   // Classes of the same images follow each other, while those images are in the cache.
@@ -191,16 +203,28 @@ void gather_product(const Gather<T>& g, Pack&& pack) {
   const int64_t across = ceil_div(g.group_out, size.columns), count = static_cast<int64_t>(tasks.size());
   parallel_pieces(g.groups * count * across, [&](int64_t t) {
     const int64_t column = t % across * size.columns, group = t / across % g.groups;
-    gather_block(g, tasks[t / across / g.groups], group, packed.as<T>() + group * panels * panel_size, panel_size, column,
-                 std::min(size.columns, g.group_out - column));
+    gather_block(g, tasks[t / across / g.groups], group, packed.as<T>() + group * panels * panel_size, panel_size,
+                 column, std::min(size.columns, g.group_out - column));
   });
 }
 
 template <class T>
 void forward(const ConvGeometry& g, T* y, const T* x, const T* w) {
   const Window& k = g.window;
-  const Gather<T> gather{x, y, g.images, g.height, g.width, g.channels, g.out_height, g.out_width, g.filters,
-                         g.groups, g.group_channels, g.group_filters, k.kernel_h, k.kernel_w,
+  const Gather<T> gather{x,
+                         y,
+                         g.images,
+                         g.height,
+                         g.width,
+                         g.channels,
+                         g.out_height,
+                         g.out_width,
+                         g.filters,
+                         g.groups,
+                         g.group_channels,
+                         g.group_filters,
+                         k.kernel_h,
+                         k.kernel_w,
                          forward_classes({g.height, g.out_height, k.kernel_h, k.stride_h, k.padding_h, k.dilation_h}),
                          forward_classes({g.width, g.out_width, k.kernel_w, k.stride_w, k.padding_w, k.dilation_w})};
   gather_product(gather, [&](T* to, int64_t group, int64_t row, int64_t rows, int64_t column, int64_t columns) {
@@ -212,8 +236,20 @@ void forward(const ConvGeometry& g, T* y, const T* x, const T* w) {
 template <class T>
 void backward(const ConvGeometry& g, T* dx, const T* dy, const T* w) {
   const Window& k = g.window;
-  const Gather<T> gather{dy, dx, g.images, g.out_height, g.out_width, g.filters, g.height, g.width, g.channels,
-                         g.groups, g.group_filters, g.group_channels, k.kernel_h, k.kernel_w,
+  const Gather<T> gather{dy,
+                         dx,
+                         g.images,
+                         g.out_height,
+                         g.out_width,
+                         g.filters,
+                         g.height,
+                         g.width,
+                         g.channels,
+                         g.groups,
+                         g.group_filters,
+                         g.group_channels,
+                         k.kernel_h,
+                         k.kernel_w,
                          backward_classes({g.out_height, g.height, k.kernel_h, k.stride_h, k.padding_h, k.dilation_h}),
                          backward_classes({g.out_width, g.width, k.kernel_w, k.stride_w, k.padding_w, k.dilation_w})};
   gather_product(gather, [&](T* to, int64_t group, int64_t row, int64_t rows, int64_t column, int64_t columns) {
@@ -233,8 +269,10 @@ void CpuBackend::conv2d(const View& y, const View& x, const View& w, const Windo
   if (y.numel() == 0) return;
   visit_floating("conv2d", y.dtype, [&](auto zero) {
     using T = decltype(zero);
-    if (is_depthwise(g)) depthwise(g, y.ptr<T>(), x.ptr<T>(), w.ptr<T>());
-    else forward(g, y.ptr<T>(), x.ptr<T>(), w.ptr<T>());
+    if (is_depthwise(g))
+      depthwise(g, y.ptr<T>(), x.ptr<T>(), w.ptr<T>());
+    else
+      forward(g, y.ptr<T>(), x.ptr<T>(), w.ptr<T>());
   });
 }
 
@@ -243,8 +281,10 @@ void CpuBackend::conv2d_dx(const View& dx, const View& dy, const View& w, const 
   if (dx.numel() == 0) return;
   visit_floating("conv2d_dx", dx.dtype, [&](auto zero) {
     using T = decltype(zero);
-    if (is_depthwise(g)) depthwise_dx(g, dx.ptr<T>(), dy.ptr<T>(), w.ptr<T>());
-    else backward(g, dx.ptr<T>(), dy.ptr<T>(), w.ptr<T>());
+    if (is_depthwise(g))
+      depthwise_dx(g, dx.ptr<T>(), dy.ptr<T>(), w.ptr<T>());
+    else
+      backward(g, dx.ptr<T>(), dy.ptr<T>(), w.ptr<T>());
   });
 }
 

@@ -6,8 +6,8 @@
 namespace tacit::cpu {
 
 struct ConvGeometry {
-  int64_t images, height, width, channels;   ///< of x
-  int64_t out_height, out_width, filters;    ///< of y
+  int64_t images, height, width, channels;  ///< of x
+  int64_t out_height, out_width, filters;   ///< of y
   int64_t groups, group_channels, group_filters;
   Window window;
 

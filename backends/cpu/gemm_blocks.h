@@ -58,15 +58,15 @@ constexpr int64_t depth_step(int64_t depth) {
   return std::min(kGemmDepth, round_up(ceil_div(depth, count), 16));
 }
 
-/// Panels for `columns` columns of C from `first` on, whose B lies packed at `packed`, one panel every panel_size
+/// Panels for columns [first, first + columns) of C; their packed B lies at `packed`, one panel every panel_size
 /// elements.
 template <class T>
 std::vector<GemmPanel<T>> make_panels(const T* packed, int64_t panel_size, int64_t first, int64_t columns,
                                       const GemmRun* runs, int64_t run_count) {
   const int64_t nr = gemm_table<T>().nr;
   std::vector<GemmPanel<T>> panels;
-  for (int64_t j = first; j < first + columns; j += nr)
-    panels.push_back({packed + j / nr * panel_size, j, std::min(nr, first + columns - j), runs, run_count});
+  for (int64_t j = 0; j < columns; j += nr, packed += panel_size)
+    panels.push_back({packed, first + j, std::min(nr, columns - j), runs, run_count});
   return panels;
 }
 

@@ -80,11 +80,12 @@ void Product<float>::block(const Matrix<float>& out, const Range& range) const {
   const int64_t panel_size = (packed ? b.rows : kGemmDepth) * gemm.nr;
   const Scratch local(packed ? 0 : ceil_div(range.columns, gemm.nr) * panel_size * sizeof(float));
   const bool by_rows = a.column_stride == 1;
+  const Scratch gather(by_rows ? 0 : kGemmScratch * sizeof(float));
 
   GemmRun run{};
   GemmPiece piece{};
-  auto panels = make_panels(packed ? packed : local.as<float>() - range.j / gemm.nr * panel_size, panel_size, range.j,
-                            range.columns, &run, 1);
+  auto panels =
+      make_panels(packed ? packed + range.j * b.rows : local.as<float>(), panel_size, range.j, range.columns, &run, 1);
   const float* from[kGemmDepth];  // by rows at most kBlockRows, by columns at most kGemmDepth
   static_assert(kBlockRows <= kGemmDepth);
   float* to[kBlockRows];
@@ -103,7 +104,8 @@ void Product<float>::block(const Matrix<float>& out, const Range& range) const {
       for (const auto& panel : panels)
         pack_panel(const_cast<float*>(panel.b), b, k, depth, panel.column, panel.columns);
     const GemmBlock<float> block{
-        from, range.rows, depth, &piece, 1, to, panels.data(), static_cast<int64_t>(panels.size()), k > range.k};
+        from,        range.rows,        depth, &piece, 1, to, panels.data(), static_cast<int64_t>(panels.size()),
+        k > range.k, gather.as<float>()};
     (by_rows ? gemm.by_rows : gemm.by_columns)(block);
   }
 }

@@ -49,17 +49,16 @@ double rank_me(const Tensor& features) {
     const Tensor rows = features.slice(0, lo, std::min(n, lo + kRowsAtOnce)).to(f64);
     gram.add_(matmul(rows.t(), rows));
   }
+  TACIT_CHECK(std::isfinite(sum(gram).item()), "[rank me] the features hold NaN or infinite values");
   const auto eigenvalues = symmetric_eigenvalues(gram.to_vector<double>(), static_cast<int>(d));
-  const double largest = eigenvalues.back();
-  TACIT_CHECK(std::isfinite(largest), "[rank me] the features hold NaN or infinite values");
   // Squaring the matrix leaves rounding of relative size 1e-16 d in eigenvalues that are truly 0.
-  const double noise = largest * 1e-15 * static_cast<double>(d);
-  double sum = 0, entropy = 0;
-  for (const double e : eigenvalues) sum += e > noise ? std::sqrt(e) : 0;
-  if (sum == 0) return 0;
+  const double noise = eigenvalues.back() * 1e-15 * static_cast<double>(d);
+  double total = 0, entropy = 0;
+  for (const double e : eigenvalues) total += e > noise ? std::sqrt(e) : 0;
+  if (total == 0) return 0;
   for (const double e : eigenvalues) {
     if (e <= noise) continue;
-    const double p = std::sqrt(e) / sum;
+    const double p = std::sqrt(e) / total;
     entropy -= p * std::log(p);
   }
   return std::exp(entropy);

@@ -52,11 +52,10 @@ class OnlineKnn {
 
 class Pretraining {
  public:
-  Pretraining(const TrainConfig& config, ImageSourcePtr source, const std::string& out, bool resume,
-              const PretrainObserver& observer)
+  Pretraining(const TrainConfig& config, ImageSourcePtr source, const PretrainObserver& observer)
       : config_(config), source_(std::move(source)), observer_(observer) {
     validate(config_);
-    RunDirectory::check(out, resume);
+    RunDirectory::check(config_.out, config_.resume);
     policies_ = augmentation(config_.augmentation, config_.image_size, config_.channels);
     plan_schedule();
     check_training_memory(config_, static_cast<int64_t>(policies_.size()));
@@ -64,8 +63,8 @@ class Pretraining {
     method_ = make_method(config_);
     optimizer_ = make_optimizer(config_, *method_);
     describe();
-    directory_ = std::make_unique<RunDirectory>(out, settings_of(config_).toml());
-    if (resume && directory_->has_checkpoint())
+    directory_ = std::make_unique<RunDirectory>(config_.out, settings_of(config_).toml());
+    if (config_.resume && directory_->has_checkpoint())
       load();
     else
       begin();
@@ -210,10 +209,9 @@ class Pretraining {
 
 }  // namespace
 
-PretrainResult pretrain(const TrainConfig& config, const ImageSourcePtr& source, const std::string& out, bool resume,
-                        const PretrainObserver& observer) {
+PretrainResult pretrain(const TrainConfig& config, const ImageSourcePtr& source, const PretrainObserver& observer) {
   const InterruptScope scope;
-  return Pretraining(config, source, out, resume, observer).run();
+  return Pretraining(config, source, observer).run();
 }
 
 }  // namespace tacit::ssl

@@ -27,10 +27,9 @@ struct PretrainResult {
   StepRecord last;  ///< of this process; step 0 when it made none
 };
 
-/// Trains `config` (resolved: image_size and channels set) on `source` into the run directory `out`. With `resume` and a
-/// checkpoint it goes on from there, without one it begins. SIGINT and SIGTERM end it after a step, saved.
-/// Throws UsageError or Error; what was saved before stays.
-PretrainResult pretrain(const TrainConfig& config, const ImageSourcePtr& source, const std::string& out, bool resume,
-                        const PretrainObserver& observer = {});
+/// Trains `config` (resolved: image_size and channels set) on `source` into the run directory config.out. With
+/// config.resume and a checkpoint it goes on from there, without one it begins. SIGINT and SIGTERM end it after a step,
+/// saved. Throws UsageError or Error; what was saved before stays.
+PretrainResult pretrain(const TrainConfig& config, const ImageSourcePtr& source, const PretrainObserver& observer = {});
 
 }  // namespace tacit::ssl

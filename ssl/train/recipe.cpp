@@ -187,7 +187,10 @@ Settings settings_of(TrainConfig& c) {
       .add("save-every-steps", &c.save_every_steps, "steps between checkpoints, besides those (0: none)")
       .add("threads", &c.threads, "CPU threads (0: all cores)")
       .add("memory-limit", &c.memory_limit, "such as 6G; default: the cgroup's or 90 % of what is available")
-      .add("quiet", &c.quiet, "no progress");
+      .add("quiet", &c.quiet, "no progress")
+      .add("out", &c.out, "the run directory to make", Effect::Session)
+      .add("resume", &c.resume, "go on with the run in --out, under its config.toml", Effect::Session)
+      .add("json", &c.json, "write the last figures to this file (-: stdout)", Effect::Session);
   s.exclusive("lr", "base-lr").exclusive("warmup-epochs", "warmup-fraction");
   return s;
 }

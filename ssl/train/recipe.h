@@ -51,6 +51,10 @@ struct TrainConfig {
   std::string memory_limit;
   bool quiet = false;
 
+  // ---- this invocation: never written down
+  std::string out, json;  ///< the run directory; a file for the last figures
+  bool resume = false;
+
   double effective_lr() const { return lr ? *lr : base_lr.value_or(0.) * static_cast<double>(batch_size) / 256; }
   /// Warm-up in steps of a schedule of `steps` steps.
   int64_t warmup_steps(int64_t steps) const;

@@ -16,9 +16,14 @@ void apply_layers(TrainConfig& config, const ConfigLayers& layers) {
 
 }  // namespace
 
-TrainConfig resolve(const ConfigLayers& layers, int64_t data_image_size) {
-  TrainConfig said;  // only to see which recipe and size are asked for
+TrainConfig without_defaults(const ConfigLayers& layers) {
+  TrainConfig said;
   apply_layers(said, layers);
+  return said;
+}
+
+TrainConfig resolve(const ConfigLayers& layers, int64_t data_image_size) {
+  const TrainConfig said = without_defaults(layers);
   TrainConfig config;
   const int64_t size = said.image_size > 0 ? said.image_size : data_image_size;
   apply_recipe(config, said.recipe.empty() ? default_recipe(size) : said.recipe);
@@ -44,7 +49,7 @@ std::string first_difference(const TrainConfig& before, const TrainConfig& after
   TrainConfig a = before, b = after;
   const Settings left = settings_of(a), right = settings_of(b);
   for (const Settings::Setting& setting : left.all()) {
-    if (setting.effect == Effect::Free || (setting.effect == Effect::Place && !places)) continue;
+    if (setting.effect != Effect::Trajectory && !(setting.effect == Effect::Place && places)) continue;
     const std::string was = left.value(setting.name), is = right.value(setting.name);
     if (was != is) return "--" + setting.name + " from " + was + " to " + is;
   }

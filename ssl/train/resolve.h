@@ -14,6 +14,9 @@ struct ConfigLayers {
   Settings::Given flags;
 };
 
+/// What was said over empty defaults: to see --out and --resume before anything else.
+TrainConfig without_defaults(const ConfigLayers&);
+
 /// default < recipe < configuration file < command line. Without a recipe, the one for images of side `data_image_size`
 /// (0: sizes vary). Throws UsageError.
 TrainConfig resolve(const ConfigLayers&, int64_t data_image_size);

@@ -235,7 +235,7 @@ void Settings::apply_toml(const std::string& text, const std::string& file) {
 std::string Settings::toml(bool only_trajectory) const {
   std::string text, heading;
   for (const Setting& setting : all_) {
-    if (only_trajectory && setting.effect != Effect::Trajectory) continue;
+    if (setting.effect == Effect::Session || (only_trajectory && setting.effect != Effect::Trajectory)) continue;
     const std::string value = std::visit(ToToml{}, setting.target);
     if (value.empty()) continue;
     if (setting.group != heading && !only_trajectory) text += (text.empty() ? "# " : "\n# ") + setting.group + "\n";

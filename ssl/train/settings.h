@@ -23,7 +23,8 @@ class UsageError : public Error {
 enum class Effect : uint8_t {
   Trajectory,  ///< other numbers: refused on resume, kept in checkpoints
   Place,       ///< the same, but it names a place (a path, a device), so it stays out of checkpoints
-  Free         ///< the same numbers: may differ on resume
+  Free,        ///< the same numbers: may differ on resume
+  Session      ///< of this invocation only (--out, --resume, --json): never written to a configuration
 };
 
 class Settings {

@@ -97,11 +97,11 @@ inline void copy(T* to, const T* from, int64_t n) {
   for (; j < n; ++j) to[j] = from[j];
 }
 
-// Both gather M rows. Those past the end repeat the last one: their sums are dropped, but reading old bits there could
+// The gathers repeat the last row up to M rows: sums of repeated rows are dropped, but reading old bits there could
 // meet slow subnormal numbers.
-template <class T, int M>
-inline void gather_rows(T* a, const GemmBlock<T>& block, int64_t first, int64_t rows) {
-  for (int64_t i = 0; i < M; ++i) {
+template <class T>
+void gather_rows(T* a, const GemmBlock<T>& block, int64_t first, int64_t rows, int m) {
+  for (int64_t i = 0; i < m; ++i) {
     T* to = a + i * kRowPitch;
     const T* from = block.a[first + (i < rows ? i : rows - 1)];
     for (int64_t p = 0; p < block.piece_count; ++p) {
@@ -110,23 +110,22 @@ inline void gather_rows(T* a, const GemmBlock<T>& block, int64_t first, int64_t 
     }
   }
 }
-template <class T, int M>
-inline void gather_columns(T* a, const GemmBlock<T>& block, int64_t first, int64_t rows) {
+
+// Tiles one below the other, each [k][kMr].
+template <class T>
+void gather_columns(T* a, const GemmBlock<T>& block, int64_t first, int64_t rows) {
+  const int64_t whole = rows - rows % kMr, tile = block.depth * kMr;
   for (int64_t k = 0; k < block.depth; ++k) {
     const T* from = block.a[k] + first;
-    if (rows == M)
-      __builtin_memcpy(a + k * kMr, from, sizeof(T) * M);
-    else
-      TACIT_UNROLL for (int i = 0; i < M; ++i) a[k * kMr + i] = from[i < rows ? i : rows - 1];
+    T* to = a + k * kMr;
+    for (int64_t i = 0; i < whole; i += kMr, to += tile) __builtin_memcpy(to, from + i, sizeof(T) * kMr);
+    if (whole < rows)
+      for (int64_t i = 0; i < kMr; ++i) to[i] = from[whole + i < rows ? whole + i : rows - 1];
   }
 }
 
 template <class T, Gather G, int M>
-void row_of_tiles(const GemmBlock<T>& block, int64_t first, int64_t rows, T* a) {
-  if (G == Gather::Rows)
-    gather_rows<T, M>(a, block, first, rows);
-  else
-    gather_columns<T, M>(a, block, first, rows);
+void row_of_tiles(const T* a, const GemmBlock<T>& block, int64_t first, int64_t rows) {
   for (int64_t p = 0; p < block.panel_count; ++p) {
     const GemmPanel<T>& panel = block.panels[p];
     if (panel.columns > Simd<T>::kLanes)
@@ -136,17 +135,41 @@ void row_of_tiles(const GemmBlock<T>& block, int64_t first, int64_t rows, T* a) 
   }
 }
 
+// The lowest tile that holds the rows.
+constexpr int tile_rows(int64_t rows) { return rows > kMr * 2 / 3 ? kMr : rows > kMr / 3 ? kMr * 2 / 3 : kMr / 3; }
 template <class T, Gather G>
-void multiply(const GemmBlock<T>& block) {
+void row_of_tiles(const T* a, const GemmBlock<T>& block, int64_t first, int64_t rows) {
+  switch (tile_rows(rows)) {
+    case kMr:
+      return row_of_tiles<T, G, kMr>(a, block, first, rows);
+    case kMr * 2 / 3:
+      return row_of_tiles<T, G, kMr * 2 / 3>(a, block, first, rows);
+    default:
+      return row_of_tiles<T, G, kMr / 3>(a, block, first, rows);
+  }
+}
+
+constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+template <class T>
+void by_rows(const GemmBlock<T>& block) {
   alignas(64) T a[kMr * kRowPitch];
   for (int64_t first = 0; first < block.rows; first += kMr) {
-    const int64_t rows = block.rows - first < kMr ? block.rows - first : kMr;
-    if (rows > kMr * 2 / 3)
-      row_of_tiles<T, G, kMr>(block, first, rows, a);
-    else if (rows > kMr / 3)
-      row_of_tiles<T, G, kMr * 2 / 3>(block, first, rows, a);
-    else
-      row_of_tiles<T, G, kMr / 3>(block, first, rows, a);
+    const int64_t rows = least(kMr, block.rows - first);
+    gather_rows(a, block, first, rows, tile_rows(rows));
+    row_of_tiles<T, Gather::Rows>(a, block, first, rows);
+  }
+}
+
+template <class T>
+void by_columns(const GemmBlock<T>& block) {
+  constexpr int64_t sweep = kGemmScratch / kGemmDepth;
+  static_assert(sweep % kMr == 0);
+  for (int64_t first = 0; first < block.rows; first += sweep) {
+    const int64_t end = least(first + sweep, block.rows);
+    gather_columns(block.scratch, block, first, end - first);
+    for (int64_t i = first; i < end; i += kMr)
+      row_of_tiles<T, Gather::Columns>(block.scratch + (i - first) * block.depth, block, i, least(kMr, end - i));
   }
 }
 
@@ -192,7 +215,7 @@ void pack_transposed(T* panel, const T* source, int64_t stride, int64_t count, i
 
 template <class T>
 constexpr GemmTable<T> table() {
-  return {kMr, Simd<T>::kNr, multiply<T, Gather::Rows>, multiply<T, Gather::Columns>, pack<T>, pack_transposed<T>};
+  return {kMr, Simd<T>::kNr, by_rows<T>, by_columns<T>, pack<T>, pack_transposed<T>};
 }
 constexpr GemmTables kTables = {table<float>(), table<double>()};
 

@@ -1,9 +1,9 @@
 // Blocks of matrix products C (+)= A B, the inner part of matmul and of the convolutions. Serial; T is float or double.
 // The rule: an element of C is one chain of multiply-adds in the order of the caller's runs, whatever tile computes it.
 //
-// B arrives packed in panels of `nr` columns, row after row ([k][nr]). A is gathered by the kernel, `mr` rows of C at a
-// time, into a small buffer that stays in the first-level cache: from rows (contiguous in k; pieces of image rows in a
-// convolution) or from columns (contiguous in the row index, as in X^T dY).
+// B arrives packed in panels of `nr` columns, row after row ([k][nr]). The kernel gathers A, `mr` rows of C at a time:
+// from rows (contiguous in k; pieces of image rows in a convolution) into a buffer in the first-level cache, or from
+// columns (contiguous in the row index, as in X^T dY), many rows in one sweep, so that memory is read in order.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +14,8 @@ namespace tacit::cpu {
 
 /// The most steps of the summed index that one block takes: mr rows of A then fit half of a 32 KiB cache. 288 = 9 * 32.
 inline constexpr int64_t kGemmDepth = 288;
+/// Elements of scratch memory that by_columns needs: 96 rows, a multiple of every mr.
+inline constexpr int64_t kGemmScratch = 96 * kGemmDepth;
 
 /// `length` contiguous elements of every row of A, `offset` elements after the row's pointer.
 struct GemmPiece {
@@ -46,6 +48,7 @@ struct GemmBlock {
   const GemmPanel<T>* panels;
   int64_t panel_count;
   bool accumulate;  ///< continue the sums in C, else start from 0
+  T* scratch;       ///< by_columns only: kGemmScratch elements
 };
 
 template <class T>

@@ -1,0 +1,57 @@
+// tacit embed RUN: features of every image as NumPy files.
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "cli/run_command.h"
+#include "tensor/atomic_file.h"
+#include "tensor/npy.h"
+
+namespace tacit::cli {
+
+namespace {
+
+class Embed final : public RunCommand {
+ public:
+  const char* name() const override { return "embed"; }
+  const char* summary() const override { return "features of every image as NumPy files"; }
+  const char* example() const override { return "  tacit embed run --data ~/photos --out features"; }
+  void own_settings(Settings& settings) override {
+    settings.group("Embedding")
+        .add("split", &split_, "train, test, unlabeled or all")
+        .add("out", &out_, "directory for features.npy, labels.npy and files.txt", ssl::Effect::Session);
+  }
+  void check() const override {
+    if (out_.empty()) throw UsageError("--out is required: the directory for the features");
+    ssl::parse_split(split_);
+  }
+  int run_on(ssl::Pretrained& run) override {
+    const ssl::ImageSourcePtr source = data_.open(ssl::parse_split(split_), common_);
+    check_memory(source->size() * run.method->encoder().features());
+    std::error_code error;
+    std::filesystem::create_directories(out_, error);
+    TACIT_CHECK(!error && std::filesystem::is_directory(out_), "cannot make the directory ", out_, ": ",
+                error ? error.message() : "a file is in its place");
+    const ssl::FeatureSet set = ssl::encoder_features(run.method->encoder(), *source, run.views);
+    write_npy(out_ + "/features.npy", set.features);
+    write_npy(out_ + "/labels.npy", Tensor::from(set.labels, {set.size()}));
+    std::string files;
+    bool any = false;
+    for (int64_t i = 0; i < source->size(); ++i) {
+      any = any || !source->file(i).empty();
+      files += source->file(i) + "\n";
+    }
+    if (any) write_file_atomically(out_ + "/files.txt", files);
+    print_result(common_, out_ + ": " + std::to_string(set.size()) + " images, " + std::to_string(set.dimensions()) + " features");
+    write_json(common_, {{"images", set.size()}, {"features", set.dimensions()}});
+    return 0;
+  }
+
+ private:
+  std::string split_ = "all", out_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_embed() { return std::make_unique<Embed>(); }
+
+}  // namespace tacit::cli

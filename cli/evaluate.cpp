@@ -1,0 +1,77 @@
+// tacit evaluate RUN: the run beside raw pixels, an untrained encoder and supervised training.
+#include "ssl/evaluate/evaluate.h"
+
+#include <nlohmann/json.hpp>
+
+#include "cli/progress.h"
+#include "cli/run_command.h"
+#include "ssl/train/finetune.h"
+#include "tensor/atomic_file.h"
+
+namespace tacit::cli {
+
+namespace {
+
+class Evaluate final : public RunCommand {
+ public:
+  const char* name() const override { return "evaluate"; }
+  const char* summary() const override { return "the whole table: kNN, linear probe, label efficiency, beside baselines"; }
+  const char* example() const override { return "  tacit evaluate run --data fashion-mnist --json table.json"; }
+  void own_settings(Settings& settings) override {
+    settings.group("Table")
+        .add("k", &options_.knn.k, "neighbours that vote")
+        .add("temperature", &options_.knn.temperature, "T of a neighbour's weight exp(similarity / T)")
+        .add("labels-per-class", &options_.labels.labels_per_class, "numbers of labelled images a class, e.g. 10,100")
+        .add("draws", &options_.labels.draws, "random choices of them to average over")
+        .add("supervised", &supervised_, "the row of the same encoder trained end to end (--supervised=false: skip it)")
+        .add("with-finetuning", &with_finetuning_, "also the run fine-tuned end to end by that row's recipe")
+        .add("min-steps", &training_.min_steps, "steps of those rows, however few images there are");
+  }
+  void check() const override {
+    check_flag("k", static_cast<double>(options_.knn.k), 1, 1e9);
+    check_flag("temperature", options_.knn.temperature, 1e-4, 1e4);
+    check_flag("draws", static_cast<double>(options_.labels.draws), 1, 1000);
+    check_flag("min-steps", static_cast<double>(training_.min_steps), 1, 1e9);
+    for (const int64_t n : options_.labels.labels_per_class) check_flag("labels-per-class", static_cast<double>(n), 1, 1e9);
+  }
+  int run_on(ssl::Pretrained& run) override {
+    const ssl::ImageSourcePtr train = data_.open(ssl::Split::Train, common_), test = data_.open(ssl::Split::Test, common_);
+    const int64_t pixels = run.views.image_size * run.views.image_size * run.views.channels;
+    check_memory((train->size() + test->size()) * std::max(pixels, run.method->encoder().features()));
+    nn::EncoderOptions fresh = run.info.config.encoder_options();
+    fresh.seed = options_.linear.seed = options_.labels.seed = training_.seed = static_cast<uint64_t>(common_.seed);
+    nn::Encoder& encoder = run.method->encoder();
+    options_.progress = [this](const std::string& part) { say(common_, part); };
+    if (supervised_)
+      options_.trained.push_back({"supervised", [&](const ssl::LabelDraw& draw) {
+                                    return top1_of_draw(nn::make_encoder(fresh), train, test, run.views, draw);
+                                  }});
+    if (with_finetuning_)
+      options_.trained.push_back({"finetuned", [&](const ssl::LabelDraw& draw) {
+                                    return top1_of_draw(encoder, train, test, run.views, draw);
+                                  }});
+    const ssl::EvaluationTable table = ssl::evaluate(encoder, fresh, train, test, run.views, options_);
+    write_file_atomically(beside_run("label_draws.json"), ssl::to_json(table.draws).dump() + "\n");
+    write_file_atomically(beside_run("evaluation.json"), ssl::to_json(table).dump(2) + "\n");
+    print_result(common_, ssl::render(table));
+    say(common_, "labelled images of each draw: " + beside_run("label_draws.json"));
+    write_json(common_, ssl::to_json(table));
+    return 0;
+  }
+
+ private:
+  double top1_of_draw(nn::Encoder encoder, const ssl::ImageSourcePtr& train, const ssl::ImageSourcePtr& test,
+                      const ssl::PlainViews& views, const ssl::LabelDraw& draw) const {
+    return ssl::finetune(std::move(encoder), ssl::subset(train, draw.indices), test, views, training_).top1;
+  }
+
+  ssl::EvaluateOptions options_;
+  ssl::FinetuneOptions training_;
+  bool supervised_ = true, with_finetuning_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_evaluate() { return std::make_unique<Evaluate>(); }
+
+}  // namespace tacit::cli

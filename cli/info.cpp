@@ -1,0 +1,73 @@
+// tacit info [RUN | FILE.safetensors]: this machine, or what a run or a file holds.
+#include <filesystem>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "backends/cpu/backend.h"
+#include "backends/cpu/kernels/dispatch.h"
+#include "cli/command.h"
+#include "ssl/train/checkpoint.h"
+#include "ssl/train/memory.h"
+#include "tensor/safetensors.h"
+
+namespace tacit::cli {
+
+namespace {
+
+class Info final : public Command {
+ public:
+  const char* name() const override { return "info"; }
+  const char* summary() const override { return "this machine, or what a run or a safetensors file holds"; }
+  const char* example() const override { return "  tacit info\n  tacit info run\n  tacit info encoder.safetensors"; }
+  void arguments(CLI::App& app) override {
+    app.add_option("what", what_, "a run directory or a safetensors file (default: the machine)")->option_text("[RUN | FILE]");
+  }
+  int run() override {
+    use_device(common_.device, common_.threads);
+    const nlohmann::ordered_json facts = what_.empty() ? machine() : contents();
+    for (const auto& fact : facts.items())
+      if (!fact.value().is_structured())
+        print_result(common_, fact.key() + ": " + (fact.value().is_string() ? fact.value().get<std::string>() : fact.value().dump()));
+    if (facts.contains("tensors"))
+      for (const auto& tensor : facts["tensors"].items())
+        print_result(common_, "  " + tensor.key() + "  " + tensor.value().get<std::string>());
+    write_json(common_, facts);
+    return 0;
+  }
+
+ private:
+  nlohmann::ordered_json machine() const {
+    const cpu::BlasReport blas = cpu::blas_report();
+    const ssl::MemoryLimit memory = ssl::memory_limit(common_.memory_limit);
+    std::string devices;
+    for (const std::string& device : device_names()) devices += (devices.empty() ? "" : ", ") + device;
+    nlohmann::ordered_json facts = {{"version", TACIT_VERSION},
+                                    {"devices", devices},
+                                    {"instruction set", cpu::isa_name(cpu::cpu_isa())},
+                                    {"BLAS", blas.library},
+                                    {"BLAS core", blas.core},
+                                    {"threads", cpu::threads()},
+                                    {"memory limit", ssl::readable_bytes(memory.bytes) + " (" + memory.reason + ")"}};
+    if (!blas.warning.empty()) facts["warning"] = blas.warning;
+    return facts;
+  }
+
+  nlohmann::ordered_json contents() const {
+    const std::string path = std::filesystem::is_directory(what_) ? ssl::checkpoint_path(what_) : what_;
+    std::map<std::string, std::string> metadata;
+    const std::map<std::string, std::string> tensors = list_safetensors(path, &metadata);
+    nlohmann::ordered_json facts = {{"file", path}};
+    for (const auto& entry : metadata) facts[entry.first] = entry.second;
+    facts["tensor count"] = tensors.size();
+    facts["tensors"] = tensors;
+    return facts;
+  }
+
+  std::string what_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_info() { return std::make_unique<Info>(); }
+
+}  // namespace tacit::cli

@@ -1,0 +1,89 @@
+// tacit neighbours RUN: the most similar images, as a picture.
+#include <nlohmann/json.hpp>
+
+#include "cli/run_command.h"
+#include "ssl/evaluate/knn.h"
+#include "ssl/train/picture.h"
+
+namespace tacit::cli {
+
+namespace {
+
+class NeighboursCommand final : public RunCommand {
+ public:
+  const char* name() const override { return "neighbours"; }
+  const char* summary() const override { return "the most similar images, as a picture"; }
+  const char* example() const override {
+    return "  tacit neighbours run --data fashion-mnist --out neighbours.png\n"
+           "  tacit neighbours run --data ~/photos --query ~/photos/cat.jpg --out similar.png";
+  }
+  void own_settings(Settings& settings) override {
+    settings.group("Neighbours")
+        .add("query", &queries_, "an image file, or a directory of them; may be repeated (default: test images)")
+        .add("queries", &count_, "test images to show without --query, of different classes where there are labels")
+        .add("k", &k_, "neighbours of each")
+        .add("out", &out_, "the PNG to write", ssl::Effect::Session);
+  }
+  void check() const override {
+    if (out_.empty()) throw UsageError("--out is required: the PNG to write");
+    check_flag("k", static_cast<double>(k_), 1, 100);
+    check_flag("queries", static_cast<double>(count_), 1, 1000);
+  }
+  int run_on(ssl::Pretrained& run) override {
+    const ssl::ImageSourcePtr bank = data_.open(ssl::Split::Train, common_);
+    ssl::ImageSourcePtr queries;
+    if (queries_.empty())
+      queries = varied(data_.open(ssl::Split::Test, common_));
+    else
+      queries = ssl::open_data(queries_, ssl::Split::All, {.no_labels = true, .limit = 0, .max_pixels = data_.max_pixels, .test_data = ""});
+    nn::Encoder& encoder = run.method->encoder();
+    check_memory((bank->size() + queries->size()) * encoder.features());
+    const ssl::FeatureSet features = ssl::encoder_features(encoder, *bank, run.views);
+    const ssl::Neighbours found = ssl::nearest(ssl::encoder_features(encoder, *queries, run.views).features,
+                                               features.features, std::min(k_, bank->size()));
+    std::vector<int64_t> rows;
+    std::vector<std::vector<int64_t>> lists;
+    nlohmann::json figures = nlohmann::json::array();
+    for (int64_t q = 0; q < queries->size(); ++q) {
+      rows.push_back(q);
+      lists.emplace_back(found.index.begin() + q * found.k, found.index.begin() + (q + 1) * found.k);
+      figures.push_back({{"query", queries->file(q)}, {"neighbours", lists.back()}});
+      for (size_t k = 0; k < lists.back().size(); ++k)
+        if (!bank->file(lists.back()[k]).empty())
+          print_result(common_, queries->file(q) + "\t" + bank->file(lists.back()[k]) + "\t" +
+                                    ssl::shortest(found.similarity[static_cast<size_t>(q * found.k) + k]));
+    }
+    ssl::write_neighbours_png(out_, *queries, rows, *bank, lists, run.views.image_size);
+    print_result(common_, out_ + ": " + std::to_string(rows.size()) + " images and their neighbours");
+    write_json(common_, figures);
+    return 0;
+  }
+
+ private:
+  /// The first images of the test split that differ in class, class after class.
+  ssl::ImageSourcePtr varied(const ssl::ImageSourcePtr& test) const {
+    const std::vector<int64_t> labels = ssl::labels_of(*test);
+    const auto classes = static_cast<int64_t>(test->class_names().size());
+    std::vector<int64_t> chosen;
+    std::vector<bool> taken(labels.size(), false);
+    for (int64_t i = 0; i < std::min(count_, test->size()); ++i) {
+      const int64_t wanted = classes > 0 ? i % classes : -1;
+      size_t at = 0;
+      while (at < labels.size() && (taken[at] || (classes > 0 && labels[at] != wanted))) ++at;
+      if (at == labels.size()) continue;  // this class has no more
+      taken[at] = true;
+      chosen.push_back(static_cast<int64_t>(at));
+    }
+    return ssl::subset(test, chosen);
+  }
+
+  std::vector<std::string> queries_;
+  int64_t count_ = 10, k_ = 9;
+  std::string out_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_neighbours() { return std::make_unique<NeighboursCommand>(); }
+
+}  // namespace tacit::cli

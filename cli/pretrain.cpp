@@ -1,0 +1,101 @@
+// tacit pretrain METHOD: learns an encoder from images without labels.
+#include <nlohmann/json.hpp>
+
+#include "cli/command.h"
+#include "cli/progress.h"
+#include "ssl/train/interrupt.h"
+#include "ssl/train/pretrain.h"
+#include "ssl/train/run_directory.h"
+
+namespace tacit::cli {
+
+namespace {
+
+constexpr const char* kLaterMethods[] = {"moco", "byol", "mae", "rotation", "jigsaw", "colorization"};
+
+void check_method(const std::string& method) {
+  for (const char* later : kLaterMethods)
+    if (method == later) throw UsageError("method '" + method + "' is not in this version of tacit; there is: simclr");
+  if (method != "simclr") throw UsageError("unknown method '" + method + "'; there is: simclr");
+}
+
+class Pretrain final : public Command {
+ public:
+  const char* name() const override { return "pretrain"; }
+  const char* summary() const override { return "learn an encoder from images without labels"; }
+  const char* example() const override {
+    return "  tacit pretrain simclr --data fashion-mnist --recipe fashion-mnist-demo --out run\n"
+           "  tacit pretrain simclr --data ~/photos --epochs 50 --out photos-run\n"
+           "  tacit pretrain simclr --out run --resume";
+  }
+  void arguments(CLI::App& app) override { app.add_option("method", config_.method, "simclr")->required()->option_text("METHOD"); }
+  void settings(Settings& settings) override { settings = ssl::settings_of(config_); }
+
+  void resolve(Settings&, const ssl::ConfigLayers& said) override {
+    check_method(config_.method);
+    layers_ = said;
+    layers_.flags.push_back({"method", {config_.method}});
+    const ssl::TrainConfig said_alone = ssl::without_defaults(layers_);
+    if (said_alone.resume && said_alone.out.empty()) throw UsageError("--resume needs --out, the run to go on with");
+    resuming_ = said_alone.resume && ssl::RunDirectory::has_config(said_alone.out);
+    // Whatever flags alone show to be wrong, before any work; the recipe may still change with the data's size.
+    config_ = resuming_ ? ssl::resolve_resume(said_alone.out, layers_) : ssl::resolve(layers_, 0);
+    common_.quiet = config_.quiet;
+    common_.json = config_.json;
+  }
+
+  std::string print_config(const Settings&) override {
+    open();
+    return ssl::settings_of(config_).toml();
+  }
+
+  int run() override {
+    if (config_.out.empty()) throw UsageError("--out is required: the run directory to make");
+    ssl::RunDirectory::check(config_.out, config_.resume);
+    if (config_.resume && !resuming_) say(common_, config_.out + " has no config.toml yet: starting at step 0");
+    use_device(config_.device, config_.threads);
+    const ssl::ImageSourcePtr source = open();
+    Progress progress(config_.quiet);
+    ssl::PretrainObserver observer;
+    observer.say = [&](const std::string& line) { say(common_, line); };
+    observer.begin = [&](const ssl::RunPlan& plan) { progress.begin(plan); };
+    observer.step = [&](const ssl::StepRecord& record) { progress.step(record); };
+    const ssl::PretrainResult result = ssl::pretrain(config_, source, observer);
+    progress.finish();
+    return finish(result);
+  }
+
+ private:
+  ssl::ImageSourcePtr open() {
+    std::vector<std::string> notes;
+    const ssl::ImageSourcePtr source = ssl::open_training_data(config_, &notes);
+    for (const std::string& note : notes) say(common_, note);
+    if (!resuming_) config_ = ssl::resolve(layers_, ssl::natural_size(*source));
+    ssl::take_size_from(config_, *source);
+    return source;
+  }
+
+  int finish(const ssl::PretrainResult& result) {
+    nlohmann::json figures = {{"step", result.step}, {"interrupted", result.reason == ssl::StopReason::Interrupted}};
+    if (result.last.step > 0) figures["loss"] = result.last.loss;
+    for (const auto& metric : result.last.metrics) figures[metric.first] = metric.second;
+    write_json(common_, figures);
+    if (result.reason == ssl::StopReason::Interrupted) {
+      say(common_, "interrupted: saved at step " + std::to_string(result.step) + "; go on with tacit pretrain " +
+                       config_.method + " --out " + config_.out + " --resume");
+      return ssl::kInterruptedStatus;
+    }
+    print_result(common_, config_.out + ": " + std::to_string(result.step) + " steps");
+    return 0;
+  }
+
+  ssl::TrainConfig config_;
+  ssl::ConfigLayers layers_;
+  bool resuming_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_pretrain() { return std::make_unique<Pretrain>(); }
+
+}  // namespace tacit::cli

@@ -1,0 +1,38 @@
+// Progress of a training run on stderr: one refreshed line on a terminal, else a line per epoch or half a minute.
+#pragma once
+
+#include <chrono>
+
+#include "ssl/train/pretrain.h"
+
+namespace tacit::cli {
+
+class Progress {
+ public:
+  /// quiet: shows nothing at all.
+  explicit Progress(bool quiet);
+  ~Progress() { finish(); }
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  void begin(const ssl::RunPlan&);
+  void step(const ssl::StepRecord&);
+  /// Ends the refreshed line.
+  void finish();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  void show(const ssl::StepRecord&);
+
+  bool quiet_, terminal_, open_ = false;
+  ssl::RunPlan plan_;
+  Clock::time_point shown_, began_;
+  // Since the line before.
+  double loss_ = 0, seconds_ = 0, waited_ = 0;
+  int64_t steps_ = 0, images_ = 0;
+};
+
+/// "1:02:03" or "2:03".
+std::string clock_text(double seconds);
+
+}  // namespace tacit::cli

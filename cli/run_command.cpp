@@ -1,0 +1,61 @@
+#include "cli/run_command.h"
+
+#include <filesystem>
+#include <sstream>
+
+#include "ssl/train/memory.h"
+
+namespace tacit::cli {
+
+void DataArguments::add(Settings& settings) {
+  settings.group("Data")
+      .add("data", &data, "SPEC: a path, kind:path, fashion-mnist or synthetic[:N]; may be repeated")
+      .add("test-data", &test_data, "SPEC of the test split where the data has none")
+      .add("limit", &limit, "only the first N training images of a fixed shuffle (0: all)")
+      .add("no-labels", &no_labels, "ignore the class directories of a folder")
+      .add("max-pixels", &max_pixels, "refuse larger images before decoding them");
+}
+
+ssl::ImageSourcePtr DataArguments::open(ssl::Split split, const Common& common) const {
+  std::vector<std::string> notes;
+  const ssl::ImageSourcePtr source = ssl::open_data(
+      data, split, {.no_labels = no_labels, .limit = limit, .max_pixels = max_pixels, .test_data = test_data}, &notes);
+  for (const std::string& note : notes) say(common, note);
+  TACIT_CHECK(source->size() > 0, "--data ", data[0], " has no images in this split");
+  return source;
+}
+
+int RunCommand::run() {
+  if (needs_data() && data_.data.empty())
+    throw UsageError("--data is required: a path, kind:path, fashion-mnist or synthetic[:N]");
+  check_flag("limit", static_cast<double>(data_.limit), 0, 1e18);
+  check_flag("max-pixels", static_cast<double>(data_.max_pixels), 1, 1e18);
+  check_flag("seed", static_cast<double>(common_.seed), 0, 1e19);
+  check();
+  use_device(common_.device, common_.threads);
+  ssl::Pretrained run = ssl::load_pretrained(run_path_);
+  return run_on(run);
+}
+
+void RunCommand::check_memory(int64_t values) const {
+  constexpr int64_t kCopies = 3;  // the values, their standardised form, and one in work
+  const ssl::MemoryLimit limit = ssl::memory_limit(common_.memory_limit);
+  const int64_t need = values * 4 * kCopies;
+  TACIT_CHECK(need <= limit.bytes, "this needs about ", ssl::readable_bytes(need), " of memory, the limit is ",
+              ssl::readable_bytes(limit.bytes), " (", limit.reason, "); use --limit for fewer training images");
+}
+
+std::string RunCommand::beside_run(const std::string& file) const {
+  namespace fs = std::filesystem;
+  const fs::path run(run_path_);
+  return (fs::is_directory(run) ? run / file : run.parent_path() / file).string();
+}
+
+void check_flag(const char* flag, double value, double low, double high) {
+  if (value >= low && value <= high) return;
+  std::ostringstream text;
+  text << "--" << flag << " must lie between " << low << " and " << high << ", got " << value;
+  throw UsageError(text.str());
+}
+
+}  // namespace tacit::cli

@@ -1,0 +1,55 @@
+// What the commands on a trained run share: RUN, the data flags, and opening both.
+#pragma once
+
+#include "cli/command.h"
+#include "ssl/train/build.h"
+
+namespace tacit::cli {
+
+/// --data and what goes with it.
+struct DataArguments {
+  std::vector<std::string> data;
+  std::string test_data;
+  int64_t limit = 0, max_pixels = 64'000'000;
+  bool no_labels = false;
+
+  void add(Settings&);
+  /// Opens a split; notes go to stderr. Throws UsageError without --data, Error for an empty split.
+  ssl::ImageSourcePtr open(ssl::Split, const Common&) const;
+};
+
+/// A command whose first argument is RUN, a run directory or a checkpoint file.
+class RunCommand : public Command {
+ public:
+  void arguments(CLI::App& app) override {
+    app.add_option("run", run_path_, "a run directory or a checkpoint file")->required()->option_text("RUN");
+  }
+  void settings(Settings& settings) override {
+    data_.add(settings);
+    own_settings(settings);
+    add_common(settings);
+  }
+  int run() override;
+
+ protected:
+  /// The command's flags beyond the data's and the common ones.
+  virtual void own_settings(Settings&) {}
+  /// Flags out of range and the like: UsageError. Called before anything is opened.
+  virtual void check() const {}
+  /// The work, with the model loaded.
+  virtual int run_on(ssl::Pretrained&) = 0;
+  virtual bool needs_data() const { return true; }
+
+  /// Refuses where this many f32 values (and working copies of them) would exceed the memory limit.
+  void check_memory(int64_t values) const;
+  /// A file in the run directory (or beside the checkpoint, if RUN is a file).
+  std::string beside_run(const std::string& file) const;
+
+  std::string run_path_;
+  DataArguments data_;
+};
+
+/// Throws UsageError unless low <= value <= high.
+void check_flag(const char* flag, double value, double low, double high);
+
+}  // namespace tacit::cli

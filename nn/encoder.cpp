@@ -1,0 +1,54 @@
+#include "nn/encoder.h"
+
+#include "nn/resnet.h"
+#include "nn/small_cnn.h"
+
+namespace tacit::nn {
+
+namespace {
+
+Stem stem_of(const EncoderOptions& o) {
+  if (o.stem == "cifar") return Stem::Cifar;
+  if (o.stem == "imagenet") return Stem::ImageNet;
+  TACIT_CHECK(o.stem == "auto", "[encoder] unknown stem '", o.stem, "'; known: auto, cifar, imagenet");
+  return o.image_size <= 64 ? Stem::Cifar : Stem::ImageNet;
+}
+
+template <int depth>
+Encoder make_resnet(const EncoderOptions& o) {
+  return Encoder(ResNet({.depth = depth, .width = o.width > 0 ? o.width : 64, .channels = o.channels,
+                         .stem = stem_of(o), .seed = o.seed}));
+}
+
+Encoder make_small_cnn(const EncoderOptions& o) {
+  return Encoder(SmallCnn({.width = o.width > 0 ? o.width : 32, .channels = o.channels, .seed = o.seed}));
+}
+
+struct Row {
+  const char* name;
+  Encoder (*make)(const EncoderOptions&);
+};
+// The only list of encoders.
+constexpr Row kEncoders[] = {{"resnet18", make_resnet<18>},
+                             {"resnet34", make_resnet<34>},
+                             {"resnet50", make_resnet<50>},
+                             {"small_cnn", make_small_cnn}};
+
+}  // namespace
+
+std::vector<std::string> encoder_names() {
+  std::vector<std::string> names;
+  for (const Row& row : kEncoders) names.emplace_back(row.name);
+  return names;
+}
+
+Encoder make_encoder(const EncoderOptions& o) {
+  std::string known;
+  for (const Row& row : kEncoders) {
+    if (o.name == row.name) return row.make(o);
+    known += (known.empty() ? "" : ", ") + std::string(row.name);
+  }
+  throw Error("[encoder] unknown encoder '" + o.name + "'; known: " + known);
+}
+
+}  // namespace tacit::nn

@@ -1,0 +1,74 @@
+#include "nn/norm.h"
+
+#include "autograd/ops.h"
+#include "nn/init.h"
+
+namespace tacit::nn {
+
+BatchNorm::BatchNorm(int64_t channels, BatchNormOptions options) : options_(options) {
+  TACIT_CHECK(channels > 0, "[BatchNorm] the number of channels must be positive, got ", channels);
+  TACIT_CHECK(options.eps > 0 && options.momentum >= 0 && options.momentum <= 1, "[BatchNorm] eps ", options.eps,
+              " must be above 0 and momentum ", options.momentum, " in [0, 1]");
+  if (options.affine) {
+    weight = Parameter(Tensor::full({channels}, options.gamma));
+    bias = Parameter(Tensor::zeros({channels}));
+  }
+  if (options.track) {
+    running_mean = Buffer(Tensor::zeros({channels}));
+    running_var = Buffer(Tensor::ones({channels}));
+    num_batches_tracked = Buffer(Tensor::zeros({}, i64));
+  }
+}
+
+bool BatchNorm::use_batch_statistics() {
+  if (!options_.track) return true;
+  if (training()) num_batches_tracked.value().add_(Tensor::ones({}, i64, num_batches_tracked.value().device()));
+  return training();
+}
+
+Variable BatchNorm::operator()(const Variable& x) {
+  const bool batch = use_batch_statistics();
+  return batch_norm(x, weight, bias, {running_mean, running_var, options_.momentum}, batch, options_.eps);
+}
+
+Variable BatchNorm::relu(const Variable& x, const Variable& residual) {
+  const bool batch = use_batch_statistics();
+  return batch_norm_relu(x, weight, bias, residual, {running_mean, running_var, options_.momentum}, batch, options_.eps);
+}
+
+void BatchNorm::visit(Visitor& v) {
+  v("weight", weight);
+  v("bias", bias);
+  v("running_mean", running_mean);
+  v("running_var", running_var);
+  v("num_batches_tracked", num_batches_tracked);
+}
+
+void BatchNorm::reset(const Initializer& init) {
+  init("weight", weight, Init::constant(options_.gamma));
+  init("bias", bias, Init::constant(0));
+  if (!options_.track) return;
+  running_mean.value().fill_(0);
+  running_var.value().fill_(1);
+  num_batches_tracked.value().fill_(0);
+}
+
+LayerNorm::LayerNorm(int64_t size, double eps) : eps_(eps) {
+  TACIT_CHECK(size > 0, "[LayerNorm] the size must be positive, got ", size);
+  weight = Parameter(Tensor::ones({size}));
+  bias = Parameter(Tensor::zeros({size}));
+}
+
+Variable LayerNorm::operator()(const Variable& x) const { return layer_norm(x, weight, bias, eps_); }
+
+void LayerNorm::visit(Visitor& v) {
+  v("weight", weight);
+  v("bias", bias);
+}
+
+void LayerNorm::reset(const Initializer& init) {
+  init("weight", weight, Init::constant(1));
+  init("bias", bias, Init::constant(0));
+}
+
+}  // namespace tacit::nn

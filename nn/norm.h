@@ -1,0 +1,53 @@
+// BatchNorm and LayerNorm over the last dimension (channels come last everywhere).
+// The rule (torch's): momentum 0.1 means new = 0.9 old + 0.1 batch; a batch is normalised by its biased variance, the
+// running variance receives the unbiased one.
+#pragma once
+
+#include "nn/module.h"
+
+namespace tacit::nn {
+
+struct BatchNormOptions {
+  double eps = 1e-5, momentum = 0.1;
+  bool affine = true;  ///< weight and bias exist; false is what some projection heads end in
+  bool track = true;   ///< running statistics exist; without them evaluation uses the batch's own
+  double gamma = 1;    ///< initial weight; 0 makes a residual branch start as nothing (zero_init_residual)
+};
+
+/// Ioffe & Szegedy 2015. x (…, C); one value per channel in training is an error.
+class BatchNorm : public Module {
+ public:
+  explicit BatchNorm(int64_t channels, BatchNormOptions options = {});
+  Variable operator()(const Variable& x);
+  /// relu(batch_norm(x) + residual) in one kernel pair where the backend has it; residual may be undefined.
+  Variable relu(const Variable& x, const Variable& residual = {});
+  void visit(Visitor& v) override;
+  void reset(const Initializer&) override;
+
+  Parameter weight, bias;
+  Buffer running_mean, running_var, num_batches_tracked;
+
+ private:
+  /// True when the batch's own statistics are used; counts the batch when they are kept.
+  bool use_batch_statistics();
+
+  BatchNormOptions options_;
+};
+using BatchNorm1d = BatchNorm;  ///< for (N, C)
+using BatchNorm2d = BatchNorm;  ///< for (N, H, W, C)
+
+/// Ba, Kiros & Hinton 2016, over the last dimension. ViTs use eps 1e-6.
+class LayerNorm : public Module {
+ public:
+  explicit LayerNorm(int64_t size, double eps = 1e-5);
+  Variable operator()(const Variable& x) const;
+  void visit(Visitor& v) override;
+  void reset(const Initializer&) override;
+
+  Parameter weight, bias;
+
+ private:
+  double eps_;
+};
+
+}  // namespace tacit::nn

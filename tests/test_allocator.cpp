@@ -1,0 +1,125 @@
+// The caching allocator: size classes, reuse, statistics, errors.
+#include "tensor/caching_allocator.h"
+
+#include <map>
+
+#include "tensor/ops.h"
+#include "tests/values.h"
+
+using namespace tacit;
+using namespace tacit::testing;
+
+namespace {
+
+/// Counts what it hands out, and has only so much to give.
+class CountingBackend final : public Backend {
+ public:
+  const char* name() const override { return "counting"; }
+  void* allocate(size_t bytes) override {
+    TACIT_CHECK(held + bytes <= limit, "[counting] no memory for ", bytes, " bytes");
+    held += bytes;
+    void* const block = ::operator new(bytes);
+    blocks[block] = bytes;
+    return block;
+  }
+  void deallocate(void* pointer, size_t bytes) noexcept override {
+    sizes_match &= blocks.at(pointer) == bytes;
+    blocks.erase(pointer);
+    held -= bytes;
+    ::operator delete(pointer);
+  }
+  void upload(void*, const void*, size_t) override {}
+  void download(void*, const void*, size_t) override {}
+
+  size_t held = 0, limit = size_t{1} << 40;
+  std::map<void*, size_t> blocks;
+  bool sizes_match = true;
+};
+
+}  // namespace
+
+TEST_CASE("size classes: multiples of 64, at most an eighth too large, falling into few classes") {
+  CHECK(CachingAllocator::size_class(0) == 64);
+  CHECK(CachingAllocator::size_class(1) == 64);
+  CHECK(CachingAllocator::size_class(64) == 64);
+  CHECK(CachingAllocator::size_class(65) == 128);
+  size_t before = 0;
+  for (size_t bytes = 1; bytes < (size_t{1} << 20); bytes += bytes / 37 + 1) {
+    const size_t size = CachingAllocator::size_class(bytes);
+    REQUIRE(size >= bytes);
+    REQUIRE(size % 64 == 0);
+    REQUIRE(size >= before);
+    REQUIRE(CachingAllocator::size_class(size) == size);
+    if (bytes > 512) REQUIRE(size <= bytes + bytes / 8 + 1);
+    before = size;
+  }
+  for (size_t power = 10; power < 40; ++power)
+    CHECK(CachingAllocator::size_class(size_t{1} << power) == size_t{1} << power);
+}
+
+TEST_CASE("a freed block is handed out again; statistics follow") {
+  CountingBackend backend;
+  {
+    CachingAllocator allocator(backend);
+    void* const a = allocator.allocate(1000);  // class 1024
+    void* const b = allocator.allocate(1000);
+    REQUIRE(a != nullptr);
+    CHECK(a != b);
+    CHECK(allocator.statistics().live_bytes == 2048);
+    CHECK(allocator.statistics().peak_bytes == 2048);
+    CHECK(allocator.statistics().system_allocations == 2);
+    allocator.deallocate(a, 1000);
+    CHECK(allocator.statistics().live_bytes == 1024);
+    CHECK(allocator.statistics().reserved_bytes == 2048);
+    CHECK(allocator.allocate(1024) == a);  // another size of the same class
+    CHECK(allocator.statistics().system_allocations == 2);
+    CHECK(allocator.statistics().allocations == 3);
+    allocator.deallocate(a, 1024);
+    allocator.deallocate(b, 1000);
+    CHECK(allocator.statistics().live_bytes == 0);
+    CHECK(allocator.statistics().peak_bytes == 2048);
+    allocator.reset_peak();
+    CHECK(allocator.statistics().peak_bytes == 0);
+    CHECK(allocator.allocate(0) != nullptr);
+    CHECK(backend.held == 2048 + 64);
+    allocator.trim();
+    CHECK(backend.held == 64);
+    CHECK(allocator.statistics().reserved_bytes == 64);
+  }
+  CHECK(backend.sizes_match);
+}
+
+TEST_CASE("when the backend has no more, unused blocks go back first; then it is an Error") {
+  CountingBackend backend;
+  backend.limit = 4096;
+  CachingAllocator allocator(backend);
+  void* const a = allocator.allocate(2048);
+  allocator.deallocate(a, 2048);
+  void* const b = allocator.allocate(4096);  // only fits once a's block is given back
+  CHECK(backend.held == 4096);
+  CHECK(mentions(error_of([&] { allocator.allocate(100); }), "no memory for 128 bytes"));
+  CHECK(allocator.statistics().live_bytes == 4096);
+  allocator.deallocate(b, 4096);
+  CHECK(allocator.allocate(100) != nullptr);
+}
+
+TEST_CASE("steady state: the second step asks the system for nothing") {
+  const CachingAllocator& allocator = default_device().allocator();
+  const auto step = [] {
+    const Tensor x = Tensor::uniform({64, 32}, 1, 2), w = Tensor::uniform({32, 16}, 1, 3);
+    return sum(softmax(matmul(x, w)) * 2.0).item();
+  };
+  const double first = step();
+  const int64_t live = allocator.statistics().live_bytes, system = allocator.statistics().system_allocations;
+  for (int i = 0; i < 5; ++i) CHECK(step() == first);
+  CHECK(allocator.statistics().system_allocations == system);
+  CHECK(allocator.statistics().live_bytes == live);
+}
+
+TEST_CASE("more memory than there is: an Error that names the size") {
+  for (const char* name : {"cpu", "reference"}) {
+    const std::string message =
+        error_of([&] { Tensor::empty({int64_t{1} << 55}, f64, Device(name)); });  // 2^58 bytes
+    CHECK(mentions(message, std::to_string(int64_t{1} << 58)));
+  }
+}

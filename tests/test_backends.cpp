@@ -1,0 +1,144 @@
+// Every backend against the reference: each row of the op table (values and gradients, every layout), and the fused ops
+// against their composites. Kernels that no differentiable op reaches are in test_kernels.cpp.
+#include <doctest/doctest.h>
+
+#include "backends/cpu/backend.h"
+#include "op_table.h"
+#include "toy_backend.h"
+
+using namespace tacit;
+using namespace tacit::testing;
+
+namespace {
+
+Device toy() {
+  static const Device device = [] {
+    add_toy_backend();
+    return Device("toy");
+  }();
+  return device;
+}
+
+OpResult run_on(const Device& device, const OpRow& row, const std::vector<Shape>& shapes, DType dtype, Layout layout) {
+  const DeviceScope scope(device);
+  return run(row, make_inputs(row, shapes, dtype, device, layout));
+}
+
+void compare_backends(const Device& device, Layout layout, bool large) {
+  const Device reference("reference");
+  for (const OpRow& row : op_table()) {
+    if ((layout == Layout::Broadcast && !row.broadcast) || (large && row.large.empty())) continue;
+    CAPTURE(row.label());
+    const std::vector<Shape> shapes = large ? row.large : row.shapes();
+    const OpResult got = run_on(device, row, shapes, f32, layout);
+    CHECK(compare(row, got, run_on(reference, row, shapes, f32, layout)) == "");
+    if (layout == Layout::Contiguous) CHECK(compare(row, got, run_on(reference, row, shapes, f64, layout)) == "");
+  }
+}
+
+}  // namespace
+
+TEST_CASE("cpu = reference over the op table") {
+  const Device cpu("cpu");
+  compare_backends(cpu, Layout::Contiguous, false);
+  compare_backends(cpu, Layout::Strided, false);
+  compare_backends(cpu, Layout::Broadcast, false);
+  CHECK(cpu.backend().fallbacks() == 0);
+}
+
+TEST_CASE("cpu = reference at sizes of several vectors and threads: contiguous") {
+  compare_backends(Device("cpu"), Layout::Contiguous, true);
+  CHECK(Device("cpu").backend().fallbacks() == 0);
+}
+
+TEST_CASE("cpu = reference at sizes of several vectors and threads: strided and broadcast") {
+  compare_backends(Device("cpu"), Layout::Strided, true);
+  compare_backends(Device("cpu"), Layout::Broadcast, true);
+  CHECK(Device("cpu").backend().fallbacks() == 0);
+}
+
+TEST_CASE("the reference gives the same numbers for every layout") {
+  const Device reference("reference");
+  for (const OpRow& row : op_table()) {
+    CAPTURE(row.label());
+    const OpResult dense = run_on(reference, row, row.shapes(), f32, Layout::Contiguous);
+    const OpResult strided = run_on(reference, row, row.shapes(), f32, Layout::Strided);
+    CHECK(max_abs_difference(dense.value, strided.value) == 0);
+    for (size_t i = 0; i < dense.gradients.size(); ++i)
+      if (dense.gradients[i].defined()) CHECK(max_abs_difference(dense.gradients[i], strided.gradients[i]) == 0);
+  }
+}
+
+TEST_CASE("f64 on cpu is f64: cpu = reference to 1e-12") {
+  const Device cpu("cpu"), reference("reference");
+  for (const OpRow& row : op_table()) {
+    CAPTURE(row.label());
+    const OpResult got = run_on(cpu, row, row.shapes(), f64, Layout::Contiguous);
+    const OpResult expected = run_on(reference, row, row.shapes(), f64, Layout::Contiguous);
+    CHECK(max_abs_difference(got.value, expected.value) < 1e-12);
+    for (size_t i = 0; i < got.gradients.size(); ++i)
+      if (got.gradients[i].defined()) CHECK(max_abs_difference(got.gradients[i], expected.gradients[i]) < 1e-12);
+  }
+}
+
+TEST_CASE("the same bits at one thread and at four") {
+  const Device cpu("cpu");
+  const int threads = cpu::threads();
+  const auto run_with = [&](int n, const OpRow& row) {
+    cpu::set_threads(n);
+    const OpResult result = run_on(cpu, row, row.large, f32, Layout::Contiguous);
+    cpu::set_threads(threads);
+    return result;
+  };
+  for (const OpRow& row : op_table()) {
+    if (row.large.empty()) continue;
+    CAPTURE(row.label());
+    const OpResult one = run_with(1, row), four = run_with(4, row);
+    CHECK(max_abs_difference(one.value, four.value) == 0);
+    for (size_t i = 0; i < one.gradients.size(); ++i)
+      if (one.gradients[i].defined()) CHECK(max_abs_difference(one.gradients[i], four.gradients[i]) == 0);
+  }
+}
+
+TEST_CASE("a backend of five functions passes the op table through the reference") {
+  const int64_t fallbacks = toy().backend().fallbacks(), composed = composites();
+  compare_backends(toy(), Layout::Contiguous, false);
+  compare_backends(toy(), Layout::Strided, false);
+  CHECK(toy().backend().fallbacks() > fallbacks);
+  CHECK(composites() > composed);  // it has no fused kernels either
+}
+
+TEST_CASE("fused batch norm = its composite") {
+  for (const char* name : {"cpu", "reference"}) {
+    const Device device{name};
+    const DeviceScope scope(device);
+    const int64_t composed = composites();
+    for (const OpRow& row : op_table()) {
+      if (row.name != "batch_norm_relu") continue;
+      CAPTURE(device.name());
+      CAPTURE(row.label());
+      OpRow composite = row;
+      composite.f = [&](const std::vector<Variable>& v) {
+        const bool evaluation = v.size() == 6;
+        const RunningStats running = evaluation ? RunningStats{v[4].value(), v[5].value()} : RunningStats{};
+        const Variable y = batch_norm(v[0], v[1], v[2], running, !evaluation);
+        return relu(v.size() > 3 ? y + v[3] : y);
+      };
+      for (const auto& shapes : {row.shapes(), row.large})
+        CHECK(compare(row, run_on(device, row, shapes, f32, Layout::Contiguous),
+                      run_on(device, composite, shapes, f32, Layout::Contiguous)) == "");
+    }
+    CHECK(composites() == composed);
+  }
+}
+
+TEST_CASE("fused and composite batch norm write the same running statistics") {
+  const auto statistics = [](const Device& device) {
+    const Tensor x = Tensor::normal({6, 5, 4, 3}, 3, 4, f32, device);
+    const RunningStats running{Tensor::zeros({3}, f32, device), Tensor::ones({3}, f32, device)};
+    batch_norm_relu(x, {}, {}, {}, running, true);
+    return concatenate(std::vector<Tensor>{running.mean, running.var}, 0).to(Device("reference"));
+  };
+  CHECK(max_abs_difference(statistics(Device("cpu")), statistics(Device("reference"))) < 1e-6);
+  CHECK(max_abs_difference(statistics(toy()), statistics(Device("reference"))) == 0);
+}

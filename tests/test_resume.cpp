@@ -1,0 +1,229 @@
+// The same bits: at any number of threads, and across kill and resume at any point.
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <thread>
+
+#include "process.h"
+
+namespace {
+
+using namespace tacit::test;
+using Arguments = std::vector<std::string>;
+namespace fs = std::filesystem;
+
+/// metrics.jsonl without the fields that are timing.
+std::string deterministic_metrics(const std::string& run) {
+  std::istringstream lines(read_file(run + "/metrics.jsonl"));
+  std::string text;
+  for (std::string line; std::getline(lines, line);) {
+    nlohmann::ordered_json object = nlohmann::ordered_json::parse(line);
+    object.erase("images_per_second");
+    object.erase("loader_wait");
+    text += object.dump() + "\n";
+  }
+  return text;
+}
+std::string checkpoint_bytes(const std::string& run) { return read_file(run + "/checkpoints/last.safetensors"); }
+
+Arguments resume(const std::string& run) { return {"pretrain", "simclr", "--out", run, "--resume", "--quiet"}; }
+
+void check_ok(const Outcome& outcome) {
+  CAPTURE(outcome.err);
+  CHECK(outcome.signal == 0);
+  CHECK(outcome.status == 0);
+}
+
+/// What every test here compares with: one run without any trouble.
+struct Reference {
+  TemporaryDirectory dir;
+  std::string run = dir / "run", metrics, checkpoint;
+  Reference() {
+    check_ok(tacit(small_run(run, {"--save-every-steps", "5"})));
+    metrics = deterministic_metrics(run);
+    checkpoint = checkpoint_bytes(run);
+  }
+};
+const Reference& reference() {
+  static const Reference one;
+  return one;
+}
+
+void check_same(const std::string& run) {
+  CHECK(deterministic_metrics(run) == reference().metrics);
+  CHECK(checkpoint_bytes(run) == reference().checkpoint);
+}
+
+int64_t lines_of(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
+
+/// Waits until the file has this many lines, then returns; gives up after ten seconds.
+void wait_for_lines(const std::string& path, int64_t lines) {
+  for (int i = 0; i < 5000; ++i) {
+    if (lines_of(read_file(path)) >= lines) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a run has a line a step, a rising step count and a loss that falls") {
+  std::istringstream lines(reference().metrics);
+  int64_t step = 0;
+  double first = 0, last = 0;
+  for (std::string line; std::getline(lines, line);) {
+    const nlohmann::json object = nlohmann::json::parse(line);
+    CHECK(object["step"] == ++step);
+    CHECK(object.contains("feature_std"));
+    last = object["loss"];
+    if (step == 1) first = last;
+  }
+  CHECK(step == 24);
+  CHECK(last < first);
+}
+
+TEST_CASE("same bits at 1, 2 and 4 threads") {
+  const TemporaryDirectory dir;
+  for (const char* threads : {"1", "2", "4"}) {
+    CAPTURE(threads);
+    const std::string run = dir / threads;
+    check_ok(tacit(small_run(run, {"--save-every-steps", "5", "--threads", threads})));
+    check_same(run);
+  }
+}
+
+TEST_CASE("same bits whatever is saved and evaluated on the way") {
+  const TemporaryDirectory dir;
+  check_ok(tacit(small_run(dir / "run", {"--save-every", "7", "--eval-every", "1"})));
+  CHECK(contains(deterministic_metrics(dir / "run"), "knn_top1"));
+  CHECK(checkpoint_bytes(dir / "run") == reference().checkpoint);
+}
+
+TEST_CASE("same bits after SIGKILL at seeded points and resume") {
+  std::mt19937 random(20240517);
+  const TemporaryDirectory dir;
+  for (int trial = 0; trial < 6; ++trial) {
+    CAPTURE(trial);
+    const std::string run = dir / std::to_string(trial);
+    Arguments arguments = small_run(run, {"--save-every-steps", "5"});
+    for (int attempt = 0; attempt < 3; ++attempt) {
+      // From before the first line to near the end, and a moment later so that it falls anywhere within a step.
+      const auto lines = static_cast<int64_t>(random() % 22);
+      const auto delay = std::chrono::microseconds(random() % 8000);
+      RunOptions options;
+      options.meanwhile = [&](pid_t pid) {
+        if (lines > 0) wait_for_lines(run + "/metrics.jsonl", lines);
+        std::this_thread::sleep_for(delay);
+        kill(pid, SIGKILL);
+      };
+      tacit(arguments, options);
+      arguments = fs::exists(run + "/config.toml") ? resume(run) : small_run(run, {"--save-every-steps", "5", "--resume"});
+    }
+    check_ok(tacit(arguments));
+    check_same(run);
+  }
+}
+
+TEST_CASE("same bits after a kill between write, fsync and rename of a checkpoint") {
+  const TemporaryDirectory dir;
+  // Points 1 and 2 are config.toml and the picture of the views; 3 is the first checkpoint, 4 and 5 those at steps 5, 10.
+  for (const char* point : {"write:1", "fsync:1", "rename:1", "fsync:2", "rename:2", "write:9", "fsync:3", "rename:3",
+                            "fsync:5", "rename:5"}) {
+    CAPTURE(point);
+    const std::string run = dir / point;
+    RunOptions options;
+    options.environment = {{"TACIT_CRASH_AT", point}};
+    const Outcome killed = tacit(small_run(run, {"--save-every-steps", "5"}), options);
+    CHECK(killed.signal == SIGKILL);
+    check_ok(tacit(small_run(run, {"--save-every-steps", "5", "--resume"})));
+    check_same(run);
+  }
+}
+
+TEST_CASE("SIGINT and SIGTERM: the step ends, is saved, exit 130, and the run goes on to the same bits") {
+  const TemporaryDirectory dir;
+  for (const int signal : {SIGINT, SIGTERM}) {
+    const std::string run = dir / std::to_string(signal);
+    RunOptions options;
+    options.meanwhile = [&](pid_t pid) {
+      wait_for_lines(run + "/metrics.jsonl", 3);
+      kill(pid, signal);
+    };
+    const Outcome interrupted = tacit(small_run(run, {"--save-every-steps", "5"}), options);
+    CHECK(interrupted.status == 130);
+    const int64_t lines = lines_of(read_file(run + "/metrics.jsonl"));
+    CHECK(lines < 24);
+    CHECK(contains(checkpoint_bytes(run), "\"step\":\"" + std::to_string(lines) + "\""));
+    check_ok(tacit(resume(run)));
+    check_same(run);
+  }
+}
+
+TEST_CASE("stopping early with --steps and going on with more of them") {
+  const TemporaryDirectory dir;
+  const std::string run = dir / "run";
+  check_ok(tacit(small_run(run, {"--steps", "0"})));
+  CHECK(fs::exists(run + "/checkpoints/last.safetensors"));
+  CHECK(read_file(run + "/metrics.jsonl").empty());
+  Arguments more = resume(run);
+  more.insert(more.end(), {"--steps", "7"});
+  check_ok(tacit(more));
+  CHECK(lines_of(read_file(run + "/metrics.jsonl")) == 7);
+  more.back() = "100";
+  check_ok(tacit(more));
+  check_same(run);
+  check_ok(tacit(more));  // nothing left to do
+  check_same(run);
+}
+
+TEST_CASE("resume refuses what would change the trajectory, with both values, and takes what would not") {
+  const TemporaryDirectory dir;
+  const std::string run = dir / "run";
+  check_ok(tacit(small_run(run, {"--steps", "4"})));
+  const std::string before = checkpoint_bytes(run);
+  const auto refused = [&](const Arguments& flags, const std::string& was, const std::string& is) {
+    Arguments arguments = resume(run);
+    arguments.insert(arguments.end(), flags.begin(), flags.end());
+    const Outcome outcome = tacit(arguments);
+    CAPTURE(outcome.err);
+    CHECK(outcome.status == 2);
+    CHECK(contains(outcome.err, flags[0]));
+    CHECK(contains(outcome.err, was));
+    CHECK(contains(outcome.err, is));
+  };
+  refused({"--seed", "3"}, "0", "3");
+  refused({"--encoder", "resnet18"}, "small_cnn", "resnet18");
+  refused({"--encoder-width", "16"}, "8", "16");
+  refused({"--batch-size", "32"}, "16", "32");
+  refused({"--epochs", "3"}, "2", "3");
+  refused({"--lr", "0.5"}, "0.002", "0.5");
+  refused({"--temperature", "0.7"}, "0.2", "0.7");
+  refused({"--data", "synthetic:100"}, "synthetic:200", "synthetic:100");
+  CHECK(checkpoint_bytes(run) == before);
+  Arguments free = resume(run);
+  free.insert(free.end(), {"--threads", "1", "--save-every-steps", "3", "--eval-every", "2", "--log-every", "1", "--steps", "100"});
+  check_ok(tacit(free));
+  CHECK(checkpoint_bytes(run) == reference().checkpoint);
+}
+
+TEST_CASE("no space while saving: exit 1, and the checkpoint before stays") {
+  const TemporaryDirectory dir;
+  const std::string run = dir / "run";
+  check_ok(tacit(small_run(run, {"--steps", "4"})));
+  const std::string before = checkpoint_bytes(run);
+  REQUIRE(before.size() > 20000);
+  RunOptions options;
+  options.largest_file = 16384;  // logs still fit, the checkpoint does not
+  Arguments more = resume(run);
+  more.insert(more.end(), {"--steps", "6"});
+  const Outcome full = tacit(more, options);
+  CHECK(full.signal == 0);
+  CHECK(full.status == 1);
+  CHECK(contains(full.err, "error: "));
+  CHECK(contains(full.err, "last.safetensors"));
+  CHECK(checkpoint_bytes(run) == before);
+  more.back() = "100";
+  check_ok(tacit(more));
+  CHECK(checkpoint_bytes(run) == reference().checkpoint);
+}

@@ -16,7 +16,9 @@ class Augment final : public Command {
   const char* example() const override {
     return "  tacit augment simclr --data fashion-mnist --recipe fashion-mnist-demo --out views.png";
   }
-  void arguments(CLI::App& app) override { app.add_option("method", config_.method, "simclr")->required()->option_text("METHOD"); }
+  void arguments(CLI::App& app) override {
+    app.add_option("method", config_.method, "simclr")->required()->option_text("METHOD");
+  }
   // The settings of `pretrain`, all of them: RUN/config.toml is then a --config that shows that run's views.
   void settings(Settings& settings) override { settings = ssl::settings_of(config_); }
   void resolve(Settings&, const ssl::ConfigLayers& said) override {
@@ -40,7 +42,8 @@ class Augment final : public Command {
     options.channels = config_.channels;
     options.seed = static_cast<uint64_t>(config_.seed);
     ssl::write_views_png(config_.out, source, options);
-    print_result(common_, config_.out + ": views of '" + config_.augmentation + "' at " + std::to_string(config_.image_size) + " pixels");
+    print_result(common_, config_.out + ": views of '" + config_.augmentation + "' at " +
+                              std::to_string(config_.image_size) + " pixels");
     write_json(common_, {{"augmentation", config_.augmentation}, {"image_size", config_.image_size}});
     return 0;
   }

@@ -55,8 +55,8 @@ void write_json(const Common&, const nlohmann::json&);
 void print_result(const Common&, const std::string& line);
 /// "88.8 %".
 std::string percent(double fraction);
-/// Makes the device the default one and sets the threads. A name or index that cannot exist is a UsageError, one that this
-/// build or machine lacks an Error.
+/// Makes the device the default one and sets the threads. A name or index that cannot exist is a UsageError, one that
+/// this build or machine lacks an Error.
 void use_device(const std::string& device, int64_t threads);
 
 std::unique_ptr<Command> make_pretrain();

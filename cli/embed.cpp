@@ -41,7 +41,8 @@ class Embed final : public RunCommand {
       files += source->file(i) + "\n";
     }
     if (any) write_file_atomically(out_ + "/files.txt", files);
-    print_result(common_, out_ + ": " + std::to_string(set.size()) + " images, " + std::to_string(set.dimensions()) + " features");
+    print_result(common_, out_ + ": " + std::to_string(set.size()) + " images, " + std::to_string(set.dimensions()) +
+                              " features");
     write_json(common_, {{"images", set.size()}, {"features", set.dimensions()}});
     return 0;
   }

@@ -15,7 +15,9 @@ namespace {
 class Evaluate final : public RunCommand {
  public:
   const char* name() const override { return "evaluate"; }
-  const char* summary() const override { return "the whole table: kNN, linear probe, label efficiency, beside baselines"; }
+  const char* summary() const override {
+    return "the whole table: kNN, linear probe, label efficiency, beside baselines";
+  }
   const char* example() const override { return "  tacit evaluate run --data fashion-mnist --json table.json"; }
   void own_settings(Settings& settings) override {
     settings.group("Table")
@@ -32,10 +34,12 @@ class Evaluate final : public RunCommand {
     check_flag("temperature", options_.knn.temperature, 1e-4, 1e4);
     check_flag("draws", static_cast<double>(options_.labels.draws), 1, 1000);
     check_flag("min-steps", static_cast<double>(training_.min_steps), 1, 1e9);
-    for (const int64_t n : options_.labels.labels_per_class) check_flag("labels-per-class", static_cast<double>(n), 1, 1e9);
+    for (const int64_t n : options_.labels.labels_per_class)
+      check_flag("labels-per-class", static_cast<double>(n), 1, 1e9);
   }
   int run_on(ssl::Pretrained& run) override {
-    const ssl::ImageSourcePtr train = data_.open(ssl::Split::Train, common_), test = data_.open(ssl::Split::Test, common_);
+    const ssl::ImageSourcePtr train = data_.open(ssl::Split::Train, common_),
+                              test = data_.open(ssl::Split::Test, common_);
     const int64_t pixels = run.views.image_size * run.views.image_size * run.views.channels;
     check_memory((train->size() + test->size()) * std::max(pixels, run.method->encoder().features()));
     nn::EncoderOptions fresh = run.info.config.encoder_options();

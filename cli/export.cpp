@@ -24,7 +24,8 @@ class Export final : public RunCommand {
   }
   void check() const override {
     if (out_.empty()) throw UsageError("--out is required: the file to write");
-    if (format_ != "torchvision") throw UsageError("--format " + format_ + " is not in this version; there is: torchvision");
+    if (format_ != "torchvision")
+      throw UsageError("--format " + format_ + " is not in this version; there is: torchvision");
   }
   bool needs_data() const override { return false; }
   int run_on(ssl::Pretrained& run) override {
@@ -38,7 +39,8 @@ class Export final : public RunCommand {
                      {"mean", mean.dump()},
                      {"std", std.dump()}};
     write_safetensors(out_, file);
-    print_result(common_, out_ + ": " + run.info.config.encoder + ", " + std::to_string(file.tensors.size()) + " tensors");
+    print_result(common_,
+                 out_ + ": " + run.info.config.encoder + ", " + std::to_string(file.tensors.size()) + " tensors");
     write_json(common_, {{"encoder", run.info.config.encoder}, {"tensors", file.tensors.size()}});
     return 0;
   }

@@ -51,8 +51,9 @@ class Finetune final : public RunCommand {
     if (labels_per_class_ > 0) {
       const auto classes = static_cast<int64_t>(train->class_names().size());
       TACIT_CHECK(classes > 0, "--labels-per-class needs labelled images");
-      train = ssl::subset(train, ssl::draw_labels(ssl::labels_of(*train), classes, labels_per_class_, draw_, options_.seed,
-                                                  train->class_names()).indices);
+      train = ssl::subset(train, ssl::draw_labels(ssl::labels_of(*train), classes, labels_per_class_, draw_,
+                                                  options_.seed, train->class_names())
+                                     .indices);
     }
     nn::EncoderOptions fresh = run.info.config.encoder_options();
     fresh.seed = options_.seed;
@@ -70,9 +71,9 @@ class Finetune final : public RunCommand {
     observer.step = [&](const ssl::StepRecord& record) { progress.step(record); };
     const ssl::FinetuneResult result = ssl::finetune(std::move(encoder), train, test, run.views, options_, observer);
     progress.finish();
-    print_result(common_, std::string(from_scratch_ ? "from scratch: " : "fine-tuned: ") + percent(result.top1) + " of " +
-                              std::to_string(test->size()) + " test images, trained on " + std::to_string(train->size()) +
-                              " in " + std::to_string(result.steps) + " steps");
+    print_result(common_, std::string(from_scratch_ ? "from scratch: " : "fine-tuned: ") + percent(result.top1) +
+                              " of " + std::to_string(test->size()) + " test images, trained on " +
+                              std::to_string(train->size()) + " in " + std::to_string(result.steps) + " steps");
     write_json(common_, {{"top1", result.top1},
                          {"epochs", result.epochs},
                          {"steps", result.steps},

@@ -20,14 +20,16 @@ class Info final : public Command {
   const char* summary() const override { return "this machine, or what a run or a safetensors file holds"; }
   const char* example() const override { return "  tacit info\n  tacit info run\n  tacit info encoder.safetensors"; }
   void arguments(CLI::App& app) override {
-    app.add_option("what", what_, "a run directory or a safetensors file (default: the machine)")->option_text("[RUN | FILE]");
+    app.add_option("what", what_, "a run directory or a safetensors file (default: the machine)")
+        ->option_text("[RUN | FILE]");
   }
   int run() override {
     use_device(common_.device, common_.threads);
     const nlohmann::ordered_json facts = what_.empty() ? machine() : contents();
     for (const auto& fact : facts.items())
       if (!fact.value().is_structured())
-        print_result(common_, fact.key() + ": " + (fact.value().is_string() ? fact.value().get<std::string>() : fact.value().dump()));
+        print_result(common_, fact.key() + ": " +
+                                  (fact.value().is_string() ? fact.value().get<std::string>() : fact.value().dump()));
     if (facts.contains("tensors"))
       for (const auto& tensor : facts["tensors"].items())
         print_result(common_, "  " + tensor.key() + "  " + tensor.value().get<std::string>());
@@ -43,11 +45,11 @@ class Info final : public Command {
     for (const std::string& device : device_names()) devices += (devices.empty() ? "" : ", ") + device;
     nlohmann::ordered_json facts = {{"version", TACIT_VERSION},
                                     {"devices", devices},
-                                    {"instruction set", cpu::isa_name(cpu::cpu_isa())},
-                                    {"BLAS", blas.library},
-                                    {"BLAS core", blas.core},
+                                    {"instruction_set", cpu::isa_name(cpu::cpu_isa())},
+                                    {"blas", blas.library},
+                                    {"blas_core", blas.core},
                                     {"threads", cpu::threads()},
-                                    {"memory limit", ssl::readable_bytes(memory.bytes) + " (" + memory.reason + ")"}};
+                                    {"memory_limit", ssl::readable_bytes(memory.bytes) + " (" + memory.reason + ")"}};
     if (!blas.warning.empty()) facts["warning"] = blas.warning;
     return facts;
   }
@@ -58,7 +60,7 @@ class Info final : public Command {
     const std::map<std::string, std::string> tensors = list_safetensors(path, &metadata);
     nlohmann::ordered_json facts = {{"file", path}};
     for (const auto& entry : metadata) facts[entry.first] = entry.second;
-    facts["tensor count"] = tensors.size();
+    facts["tensor_count"] = tensors.size();
     facts["tensors"] = tensors;
     return facts;
   }

@@ -24,7 +24,8 @@ class Knn final : public RunCommand {
     check_flag("temperature", options_.temperature, 1e-4, 1e4);
   }
   int run_on(ssl::Pretrained& run) override {
-    const ssl::ImageSourcePtr train = data_.open(ssl::Split::Train, common_), test = data_.open(ssl::Split::Test, common_);
+    const ssl::ImageSourcePtr train = data_.open(ssl::Split::Train, common_),
+                              test = data_.open(ssl::Split::Test, common_);
     check_memory((train->size() + test->size()) * run.method->encoder().features());
     const ssl::FeatureSet bank = features(run, *train);
     const ssl::KnnResult result = ssl::knn(bank, features(run, *test), options_);
@@ -39,7 +40,7 @@ class Knn final : public RunCommand {
   ssl::FeatureSet features(ssl::Pretrained& run, const ssl::ImageSource& source) const {
     if (feature_ == "encoder") return ssl::encoder_features(run.method->encoder(), source, run.views);
     if (feature_ == "projection") return ssl::projected_features(*run.method, source, run.views);
-    return ssl::stage_features(run.method->encoder(), feature_, source, run.views);
+    throw UsageError("--feature: unknown value");
   }
 
   ssl::KnnOptions options_;

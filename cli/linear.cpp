@@ -24,7 +24,8 @@ class Linear final : public RunCommand {
   }
   int run_on(ssl::Pretrained& run) override {
     options_.seed = static_cast<uint64_t>(common_.seed);
-    const ssl::ImageSourcePtr train = data_.open(ssl::Split::Train, common_), test = data_.open(ssl::Split::Test, common_);
+    const ssl::ImageSourcePtr train = data_.open(ssl::Split::Train, common_),
+                              test = data_.open(ssl::Split::Test, common_);
     nn::Encoder& encoder = run.method->encoder();
     check_memory((train->size() + test->size()) * encoder.features());
     const ssl::FeatureSet bank = ssl::encoder_features(encoder, *train, run.views);
@@ -32,8 +33,8 @@ class Linear final : public RunCommand {
         ssl::linear_probe(bank, ssl::encoder_features(encoder, *test, run.views), options_);
     for (const ssl::SweepPoint& point : result.sweep)
       print_result(common_, "lr " + ssl::shortest(point.lr) + ": " + percent(point.validation_top1) + " held out");
-    print_result(common_, "linear: " + percent(result.top1) + " of " + std::to_string(test->size()) + " test images (lr " +
-                              ssl::shortest(result.best_lr) + ")");
+    print_result(common_, "linear: " + percent(result.top1) + " of " + std::to_string(test->size()) +
+                              " test images (lr " + ssl::shortest(result.best_lr) + ")");
     write_json(common_, ssl::to_json(result));
     return 0;
   }

@@ -28,8 +28,8 @@ struct Bound {
 
 std::vector<std::unique_ptr<Command>> all_commands() {
   std::vector<std::unique_ptr<Command>> commands;
-  for (const auto make : {make_pretrain, make_knn, make_linear, make_finetune, make_evaluate, make_embed, make_neighbours,
-                          make_augment, make_export, make_info})
+  for (const auto make : {make_pretrain, make_knn, make_linear, make_finetune, make_evaluate, make_embed,
+                          make_neighbours, make_augment, make_export, make_info})
     commands.push_back(make());
   return commands;
 }
@@ -43,20 +43,30 @@ void bind(Bound& bound, CLI::App& parent) {
   for (const Settings::Setting& setting : bound.settings.all()) {
     if (bound.app->get_option_no_throw(setting.name)) continue;  // a positional argument
     const std::string name = setting.name, value = bound.settings.value(name);
-    const std::string help = setting.help + (value == "not set" || value == "\"\"" || value == "''" || value == "[]"
-                                                 ? "" : " (default " + value + ")");
+    const std::string help =
+        setting.help +
+        (value == "not set" || value == "\"\"" || value == "''" || value == "[]" ? "" : " (default " + value + ")");
     CLI::Option* option = nullptr;
     if (std::holds_alternative<bool*>(setting.target)) {
       option = bound.app->add_flag_function(
-          "--" + name, [&bound, name](int64_t count) { bound.given.push_back({name, {count > 0 ? "true" : "false"}}); }, help);
+          "--" + name,
+          [&bound, name](int64_t count) {
+            bound.given.push_back({name, {count > 0 ? "true" : "false"}});
+          },
+          help);
     } else {
       option = bound.app->add_option_function<std::vector<std::string>>(
-          "--" + name, [&bound, name](const std::vector<std::string>& texts) { bound.given.push_back({name, texts}); }, help);
+          "--" + name,
+          [&bound, name](const std::vector<std::string>& texts) {
+            bound.given.push_back({name, texts});
+          },
+          help);
       option->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->type_name("");
     }
     option->group(setting.group);
   }
-  bound.app->add_option("--config", bound.config_file, "TOML file with any of these flags by its long name")->group("General");
+  bound.app->add_option("--config", bound.config_file, "TOML file with any of these flags by its long name")
+      ->group("General");
   bound.app->add_flag("--print-config", bound.print_config, "print the resolved settings and stop")->group("General");
 }
 
@@ -95,7 +105,8 @@ int run(int argc, char** argv) {
   } catch (const CLI::Success& asked) {  // --help, --version
     return app.exit(asked);
   } catch (const CLI::ParseError& wrong) {
-    throw UsageError(wrong.what() + std::string("; see tacit ") + (argc > 1 && argv[1][0] != '-' ? argv[1] : "") + " --help");
+    throw UsageError(wrong.what() + std::string("; see tacit ") + (argc > 1 && argv[1][0] != '-' ? argv[1] : "") +
+                     " --help");
   }
   for (Bound& candidate : bound)
     if (candidate.app->parsed()) return execute(candidate);

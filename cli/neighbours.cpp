@@ -35,7 +35,8 @@ class NeighboursCommand final : public RunCommand {
     if (queries_.empty())
       queries = varied(data_.open(ssl::Split::Test, common_));
     else
-      queries = ssl::open_data(queries_, ssl::Split::All, {.no_labels = true, .limit = 0, .max_pixels = data_.max_pixels, .test_data = ""});
+      queries = ssl::open_data(queries_, ssl::Split::All,
+                               {.no_labels = true, .limit = 0, .max_pixels = data_.max_pixels, .test_data = ""});
     nn::Encoder& encoder = run.method->encoder();
     check_memory((bank->size() + queries->size()) * encoder.features());
     const ssl::FeatureSet features = ssl::encoder_features(encoder, *bank, run.views);

@@ -28,7 +28,9 @@ class Pretrain final : public Command {
            "  tacit pretrain simclr --data ~/photos --epochs 50 --out photos-run\n"
            "  tacit pretrain simclr --out run --resume";
   }
-  void arguments(CLI::App& app) override { app.add_option("method", config_.method, "simclr")->required()->option_text("METHOD"); }
+  void arguments(CLI::App& app) override {
+    app.add_option("method", config_.method, "simclr")->required()->option_text("METHOD");
+  }
   void settings(Settings& settings) override { settings = ssl::settings_of(config_); }
 
   void resolve(Settings&, const ssl::ConfigLayers& said) override {

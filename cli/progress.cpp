@@ -34,15 +34,16 @@ void Progress::step(const ssl::StepRecord& record) {
 
 void Progress::show(const ssl::StepRecord& record) {
   const Clock::time_point now = Clock::now();
-  const double made = static_cast<double>(record.step - plan_.done), left = static_cast<double>(plan_.last - record.step);
+  const double made = static_cast<double>(record.step - plan_.done),
+               left = static_cast<double>(plan_.last - record.step);
   char line[256];
-  int used = std::snprintf(line, sizeof line, "epoch %lld/%lld  step %lld/%lld  loss %.4f (chance %.2f)  %.0f images/s  left %s  loader %.0f %%",
-                           static_cast<long long>(record.epoch), static_cast<long long>(plan_.epochs),
-                           static_cast<long long>(record.step), static_cast<long long>(plan_.last),
-                           loss_ / static_cast<double>(steps_), plan_.chance_loss,
-                           static_cast<double>(images_) / std::max(seconds_, 1e-9),
-                           clock_text(seconds_between(began_, now) / made * left).c_str(),
-                           100 * waited_ / std::max(seconds_, 1e-9));
+  int used = std::snprintf(
+      line, sizeof line,
+      "epoch %lld/%lld  step %lld/%lld  loss %.4f (chance %.2f)  %.0f images/s  left %s  loader %.0f %%",
+      static_cast<long long>(record.epoch), static_cast<long long>(plan_.epochs), static_cast<long long>(record.step),
+      static_cast<long long>(plan_.last), loss_ / static_cast<double>(steps_), plan_.chance_loss,
+      static_cast<double>(images_) / std::max(seconds_, 1e-9),
+      clock_text(seconds_between(began_, now) / made * left).c_str(), 100 * waited_ / std::max(seconds_, 1e-9));
   const auto knn = record.metrics.find("knn_top1");
   if (knn != record.metrics.end())
     std::snprintf(line + used, sizeof line - static_cast<size_t>(used), "  kNN %.1f %%", 100 * knn->second);

@@ -200,12 +200,15 @@ TACIT_BINARY(Greater, uint8_t(a > b))
 TACIT_BINARY(GreaterEqual, uint8_t(a >= b))
 #undef TACIT_BINARY
 
-/// Integer division by zero gives 0 instead of a trap.
+/// Integer division never traps: by zero it gives 0, and the smallest number by -1 wraps around to itself.
 struct Div {
   TACIT_HD static float f(float a, float b) { return a / b; }
   TACIT_HD static double f(double a, double b) { return a / b; }
   template <class T>
-  TACIT_HD static T f(T a, T b) { return b == 0 ? T(0) : T(a / b); }
+  TACIT_HD static T f(T a, T b) {
+    if (T(-1) < T(0) && b == T(-1)) return T(~static_cast<uint64_t>(a) + 1);
+    return b == 0 ? T(0) : T(a / b);
+  }
 };
 struct Pow {
   TACIT_HD static float f(float a, float b) { return libm_pow(a, b); }

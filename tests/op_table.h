@@ -56,9 +56,10 @@ const std::vector<OpRow>& op_table();
 enum class Layout { Contiguous, Strided, Broadcast };
 Tensor with_layout(const Tensor&, Layout);
 
-/// A row's inputs, the same numbers for every dtype and device; f32 or f64 for the floating ones.
+/// A row's inputs, the same numbers for every dtype and device; f32 or f64 for the floating ones. `only`: the one input
+/// that gets the layout; all of them if negative.
 std::vector<Tensor> make_inputs(const OpRow&, const std::vector<Shape>& shapes, DType, Device,
-                                Layout = Layout::Contiguous);
+                                Layout = Layout::Contiguous, int only = -1);
 
 /// The op's value and its gradients from a fixed random cotangent; the gradient of a constant input is undefined.
 struct OpResult {

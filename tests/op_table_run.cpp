@@ -81,7 +81,7 @@ Tensor with_layout(const Tensor& x, Layout layout) {
 }
 
 std::vector<Tensor> make_inputs(const OpRow& row, const std::vector<Shape>& shapes, DType dtype, Device device,
-                                Layout layout) {
+                                Layout layout, int only) {
   std::vector<Tensor> tensors;
   for (size_t i = 0; i < row.inputs.size(); ++i) {
     const OpInput& input = row.inputs[i];
@@ -96,7 +96,7 @@ std::vector<Tensor> make_inputs(const OpRow& row, const std::vector<Shape>& shap
       t = typed<double>(values, shapes[i], device);
     else
       t = typed<float>(values, shapes[i], device);
-    tensors.push_back(with_layout(t, layout));
+    tensors.push_back(only < 0 || only == static_cast<int>(i) ? with_layout(t, layout) : t);
   }
   return tensors;
 }

@@ -55,6 +55,12 @@ struct Outcome {
   std::string out, err;
 };
 
+/// Whether a child has ended; it can still be waited for.
+inline bool has_ended(pid_t pid) {
+  siginfo_t info{};
+  return waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid;
+}
+
 struct RunOptions {
   std::vector<std::pair<std::string, std::string>> environment;
   rlim_t largest_file = RLIM_INFINITY;
@@ -67,7 +73,8 @@ inline Outcome run_program(const std::vector<std::string>& arguments, const RunO
   const std::string out = scratch / "out", err = scratch / "err";
   const pid_t pid = fork();
   if (pid == 0) {
-    const int out_fd = open(out.c_str(), O_WRONLY | O_CREAT, 0600), err_fd = open(err.c_str(), O_WRONLY | O_CREAT, 0600);
+    const int out_fd = open(out.c_str(), O_WRONLY | O_CREAT, 0600),
+              err_fd = open(err.c_str(), O_WRONLY | O_CREAT, 0600);
     dup2(out_fd, STDOUT_FILENO);
     dup2(err_fd, STDERR_FILENO);
     for (const auto& variable : options.environment) setenv(variable.first.c_str(), variable.second.c_str(), 1);
@@ -92,16 +99,19 @@ inline Outcome run_program(const std::vector<std::string>& arguments, const RunO
   return outcome;
 }
 
-inline Outcome tacit(std::vector<std::string> arguments, const RunOptions& options = {}) {
+inline Outcome run_tacit(std::vector<std::string> arguments, const RunOptions& options = {}) {
   arguments.insert(arguments.begin(), TACIT_BINARY_DIR "/bin/tacit");
   return run_program(arguments, options);
 }
 
-/// A run of seconds at most: 200 made-up images of 16 pixels, a narrow network; 12 steps an epoch, two epochs.
+/// A run of seconds at most: 200 made-up images of 16 pixels, a narrow network; 12 steps an epoch, five epochs.
 inline std::vector<std::string> small_run(const std::string& out, const std::vector<std::string>& more = {}) {
-  std::vector<std::string> arguments = {"pretrain", "simclr", "--data", "synthetic:200", "--split", "all", "--image-size", "16",
-                                        "--encoder", "small_cnn", "--encoder-width", "8", "--projector", "16,8",
-                                        "--batch-size", "16", "--epochs", "2", "--out", out, "--quiet"};
+  std::vector<std::string> arguments = {"pretrain",    "simclr",    "--data",          "synthetic:200",
+                                        "--split",     "all",       "--image-size",    "16",
+                                        "--encoder",   "small_cnn", "--encoder-width", "8",
+                                        "--projector", "16,8",      "--batch-size",    "16",
+                                        "--epochs",    "5",         "--out",           out,
+                                        "--quiet"};
   arguments.insert(arguments.end(), more.begin(), more.end());
   return arguments;
 }

@@ -39,11 +39,11 @@ void check_matmul(const Layout& out, const Layout& a, const Layout& b) {
   for (int64_t i = 0; i < out.shape.numel(); ++i) {
     const auto index = unravel(i, out.shape);
     auto ia = index, ib = index;
+    ia.back() = 0, ib[index.size() - 2] = 0;
+    const T *p = x.data() + offset(ia, a.strides), *q = y.data() + offset(ib, b.strides);
     double sum = 0;
-    for (int64_t k = 0; k < depth; ++k) {
-      ia[index.size() - 1] = k, ib[index.size() - 2] = k;
-      sum += static_cast<double>(x[offset(ia, a.strides)]) * static_cast<double>(y[offset(ib, b.strides)]);
-    }
+    for (int64_t k = 0; k < depth; ++k)
+      sum += static_cast<double>(p[k * a.strides[-1]]) * static_cast<double>(q[k * b.strides[-2]]);
     want.push_back(sum);
     got.push_back(z[offset(index, out.strides)]);
     written[offset(index, out.strides)] = 1;
@@ -89,6 +89,7 @@ TEST_CASE("matmul of any layout and size") {
 
 TEST_CASE("matmul that is cut in rows, columns, depth, items") {
   check_matmul<float>({{700, 70}, {70, 1}}, {{700, 300}, {300, 1}}, {{300, 70}, {1, 300}});
+  check_matmul<float>({{1300, 110}, {110, 1}}, {{1300, 350}, {350, 1}}, {{350, 110}, {110, 1}});
   check_matmul<float>({{20, 1100}, {1100, 1}}, {{20, 40}, {40, 1}}, {{40, 1100}, {1100, 1}});
   check_matmul<float>({{30, 40}, {40, 1}}, {{30, 5000}, {1, 30}}, {{5000, 40}, {40, 1}});
   check_matmul<double>({{30, 40}, {40, 1}}, {{30, 5000}, {1, 30}}, {{5000, 40}, {40, 1}});

@@ -41,7 +41,7 @@ struct Reference {
   TemporaryDirectory dir;
   std::string run = dir / "run", metrics, checkpoint;
   Reference() {
-    check_ok(tacit(small_run(run, {"--save-every-steps", "5"})));
+    check_ok(run_tacit(small_run(run, {"--save-every-steps", "5"})));
     metrics = deterministic_metrics(run);
     checkpoint = checkpoint_bytes(run);
   }
@@ -58,12 +58,10 @@ void check_same(const std::string& run) {
 
 int64_t lines_of(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
 
-/// Waits until the file has this many lines, then returns; gives up after ten seconds.
-void wait_for_lines(const std::string& path, int64_t lines) {
-  for (int i = 0; i < 5000; ++i) {
-    if (lines_of(read_file(path)) >= lines) return;
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  }
+/// Waits until the file that a process writes has this many lines, or the process has ended.
+void wait_for_lines(pid_t pid, const std::string& path, int64_t lines) {
+  while (!has_ended(pid) && lines_of(read_file(path)) < lines)
+    std::this_thread::sleep_for(std::chrono::microseconds(500));
 }
 
 }  // namespace
@@ -79,7 +77,7 @@ TEST_CASE("a run has a line a step, a rising step count and a loss that falls") 
     last = object["loss"];
     if (step == 1) first = last;
   }
-  CHECK(step == 24);
+  CHECK(step == 60);
   CHECK(last < first);
 }
 
@@ -88,14 +86,14 @@ TEST_CASE("same bits at 1, 2 and 4 threads") {
   for (const char* threads : {"1", "2", "4"}) {
     CAPTURE(threads);
     const std::string run = dir / threads;
-    check_ok(tacit(small_run(run, {"--save-every-steps", "5", "--threads", threads})));
+    check_ok(run_tacit(small_run(run, {"--save-every-steps", "5", "--threads", threads})));
     check_same(run);
   }
 }
 
 TEST_CASE("same bits whatever is saved and evaluated on the way") {
   const TemporaryDirectory dir;
-  check_ok(tacit(small_run(dir / "run", {"--save-every", "7", "--eval-every", "1"})));
+  check_ok(run_tacit(small_run(dir / "run", {"--save-every", "7", "--eval-every", "1"})));
   CHECK(contains(deterministic_metrics(dir / "run"), "knn_top1"));
   CHECK(checkpoint_bytes(dir / "run") == reference().checkpoint);
 }
@@ -103,40 +101,44 @@ TEST_CASE("same bits whatever is saved and evaluated on the way") {
 TEST_CASE("same bits after SIGKILL at seeded points and resume") {
   std::mt19937 random(20240517);
   const TemporaryDirectory dir;
+  int killed = 0;
   for (int trial = 0; trial < 6; ++trial) {
     CAPTURE(trial);
     const std::string run = dir / std::to_string(trial);
     Arguments arguments = small_run(run, {"--save-every-steps", "5"});
     for (int attempt = 0; attempt < 3; ++attempt) {
       // From before the first line to near the end, and a moment later so that it falls anywhere within a step.
-      const auto lines = static_cast<int64_t>(random() % 22);
+      const auto lines = static_cast<int64_t>(random() % 56);
       const auto delay = std::chrono::microseconds(random() % 8000);
       RunOptions options;
       options.meanwhile = [&](pid_t pid) {
-        if (lines > 0) wait_for_lines(run + "/metrics.jsonl", lines);
+        if (lines > 0) wait_for_lines(pid, run + "/metrics.jsonl", lines);
         std::this_thread::sleep_for(delay);
         kill(pid, SIGKILL);
       };
-      tacit(arguments, options);
-      arguments = fs::exists(run + "/config.toml") ? resume(run) : small_run(run, {"--save-every-steps", "5", "--resume"});
+      killed += run_tacit(arguments, options).signal == SIGKILL;
+      arguments =
+          fs::exists(run + "/config.toml") ? resume(run) : small_run(run, {"--save-every-steps", "5", "--resume"});
     }
-    check_ok(tacit(arguments));
+    check_ok(run_tacit(arguments));
     check_same(run);
   }
+  CHECK(killed >= 6);
 }
 
 TEST_CASE("same bits after a kill between write, fsync and rename of a checkpoint") {
   const TemporaryDirectory dir;
-  // Points 1 and 2 are config.toml and the picture of the views; 3 is the first checkpoint, 4 and 5 those at steps 5, 10.
+  // Points 1 and 2 are config.toml and the picture of the views; 3 is the first checkpoint, 4 and 5 those at steps
+  // 5, 10.
   for (const char* point : {"write:1", "fsync:1", "rename:1", "fsync:2", "rename:2", "write:9", "fsync:3", "rename:3",
                             "fsync:5", "rename:5"}) {
     CAPTURE(point);
     const std::string run = dir / point;
     RunOptions options;
     options.environment = {{"TACIT_CRASH_AT", point}};
-    const Outcome killed = tacit(small_run(run, {"--save-every-steps", "5"}), options);
+    const Outcome killed = run_tacit(small_run(run, {"--save-every-steps", "5"}), options);
     CHECK(killed.signal == SIGKILL);
-    check_ok(tacit(small_run(run, {"--save-every-steps", "5", "--resume"})));
+    check_ok(run_tacit(small_run(run, {"--save-every-steps", "5", "--resume"})));
     check_same(run);
   }
 }
@@ -144,18 +146,23 @@ TEST_CASE("same bits after a kill between write, fsync and rename of a checkpoin
 TEST_CASE("SIGINT and SIGTERM: the step ends, is saved, exit 130, and the run goes on to the same bits") {
   const TemporaryDirectory dir;
   for (const int signal : {SIGINT, SIGTERM}) {
-    const std::string run = dir / std::to_string(signal);
-    RunOptions options;
-    options.meanwhile = [&](pid_t pid) {
-      wait_for_lines(run + "/metrics.jsonl", 3);
-      kill(pid, signal);
-    };
-    const Outcome interrupted = tacit(small_run(run, {"--save-every-steps", "5"}), options);
+    std::string run;
+    Outcome interrupted;
+    // On a machine under load the run may be over before the signal is sent: then again.
+    for (int attempt = 0; attempt < 10 && interrupted.status != 130; ++attempt) {
+      run = dir / (std::to_string(signal) + "-" + std::to_string(attempt));
+      RunOptions options;
+      options.meanwhile = [&](pid_t pid) {
+        wait_for_lines(pid, run + "/metrics.jsonl", 3);
+        kill(pid, signal);
+      };
+      interrupted = run_tacit(small_run(run, {"--save-every-steps", "5"}), options);
+    }
     CHECK(interrupted.status == 130);
     const int64_t lines = lines_of(read_file(run + "/metrics.jsonl"));
-    CHECK(lines < 24);
+    CHECK(lines < 60);
     CHECK(contains(checkpoint_bytes(run), "\"step\":\"" + std::to_string(lines) + "\""));
-    check_ok(tacit(resume(run)));
+    check_ok(run_tacit(resume(run)));
     check_same(run);
   }
 }
@@ -163,29 +170,29 @@ TEST_CASE("SIGINT and SIGTERM: the step ends, is saved, exit 130, and the run go
 TEST_CASE("stopping early with --steps and going on with more of them") {
   const TemporaryDirectory dir;
   const std::string run = dir / "run";
-  check_ok(tacit(small_run(run, {"--steps", "0"})));
+  check_ok(run_tacit(small_run(run, {"--steps", "0"})));
   CHECK(fs::exists(run + "/checkpoints/last.safetensors"));
   CHECK(read_file(run + "/metrics.jsonl").empty());
   Arguments more = resume(run);
   more.insert(more.end(), {"--steps", "7"});
-  check_ok(tacit(more));
+  check_ok(run_tacit(more));
   CHECK(lines_of(read_file(run + "/metrics.jsonl")) == 7);
   more.back() = "100";
-  check_ok(tacit(more));
+  check_ok(run_tacit(more));
   check_same(run);
-  check_ok(tacit(more));  // nothing left to do
+  check_ok(run_tacit(more));  // nothing left to do
   check_same(run);
 }
 
 TEST_CASE("resume refuses what would change the trajectory, with both values, and takes what would not") {
   const TemporaryDirectory dir;
   const std::string run = dir / "run";
-  check_ok(tacit(small_run(run, {"--steps", "4"})));
+  check_ok(run_tacit(small_run(run, {"--steps", "4"})));
   const std::string before = checkpoint_bytes(run);
   const auto refused = [&](const Arguments& flags, const std::string& was, const std::string& is) {
     Arguments arguments = resume(run);
     arguments.insert(arguments.end(), flags.begin(), flags.end());
-    const Outcome outcome = tacit(arguments);
+    const Outcome outcome = run_tacit(arguments);
     CAPTURE(outcome.err);
     CHECK(outcome.status == 2);
     CHECK(contains(outcome.err, flags[0]));
@@ -196,34 +203,35 @@ TEST_CASE("resume refuses what would change the trajectory, with both values, an
   refused({"--encoder", "resnet18"}, "small_cnn", "resnet18");
   refused({"--encoder-width", "16"}, "8", "16");
   refused({"--batch-size", "32"}, "16", "32");
-  refused({"--epochs", "3"}, "2", "3");
+  refused({"--epochs", "3"}, "5", "3");
   refused({"--lr", "0.5"}, "0.002", "0.5");
   refused({"--temperature", "0.7"}, "0.2", "0.7");
   refused({"--data", "synthetic:100"}, "synthetic:200", "synthetic:100");
   CHECK(checkpoint_bytes(run) == before);
   Arguments free = resume(run);
-  free.insert(free.end(), {"--threads", "1", "--save-every-steps", "3", "--eval-every", "2", "--log-every", "1", "--steps", "100"});
-  check_ok(tacit(free));
+  free.insert(free.end(),
+              {"--threads", "1", "--save-every-steps", "3", "--eval-every", "2", "--log-every", "1", "--steps", "100"});
+  check_ok(run_tacit(free));
   CHECK(checkpoint_bytes(run) == reference().checkpoint);
 }
 
 TEST_CASE("no space while saving: exit 1, and the checkpoint before stays") {
   const TemporaryDirectory dir;
   const std::string run = dir / "run";
-  check_ok(tacit(small_run(run, {"--steps", "4"})));
+  check_ok(run_tacit(small_run(run, {"--steps", "4"})));
   const std::string before = checkpoint_bytes(run);
   REQUIRE(before.size() > 20000);
   RunOptions options;
   options.largest_file = 16384;  // logs still fit, the checkpoint does not
   Arguments more = resume(run);
   more.insert(more.end(), {"--steps", "6"});
-  const Outcome full = tacit(more, options);
+  const Outcome full = run_tacit(more, options);
   CHECK(full.signal == 0);
   CHECK(full.status == 1);
   CHECK(contains(full.err, "error: "));
   CHECK(contains(full.err, "last.safetensors"));
   CHECK(checkpoint_bytes(run) == before);
   more.back() = "100";
-  check_ok(tacit(more));
+  check_ok(run_tacit(more));
   CHECK(checkpoint_bytes(run) == reference().checkpoint);
 }

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "process.h"
+#include "autograd/ops.h"
 #include "ssl/train/append.h"
 #include "ssl/train/build.h"
 #include "ssl/train/finetune.h"
@@ -111,9 +112,9 @@ TEST_CASE("resolve: default < recipe < configuration file < command line") {
   layers.toml_file = "x.toml";
   layers.flags = {{"data", {"synthetic"}}, {"recipe", {"fashion-mnist-demo"}}, {"epochs", {"6"}}};
   const TrainConfig c = resolve(layers, 0);
-  CHECK(c.temperature == 0.1);     // recipe
-  CHECK(c.batch_size == 32);       // file over recipe
-  CHECK(c.epochs == 6);            // command line over file
+  CHECK(c.temperature == 0.1);  // recipe
+  CHECK(c.batch_size == 32);    // file over recipe
+  CHECK(c.epochs == 6);         // command line over file
   CHECK(c.optimizer == "adamw");
   CHECK(c.warmup_steps(3276) == 328);
   layers.flags.push_back({"base-lr", {"0.5"}});
@@ -172,8 +173,9 @@ TEST_CASE("event files: CRC-32C, records that read back, cut at a step, half-wri
   const TemporaryDirectory dir;
   std::string path;
   {
-    EventFile events(dir / "");
-    for (int64_t step = 1; step <= 200; ++step) events.add(step, {{"loss", 1.0 / static_cast<double>(step)}, {"lr", 0.5}});
+    EventFile events(dir / ".");
+    for (int64_t step = 1; step <= 200; ++step)
+      events.add(step, {{"loss", 1.0 / static_cast<double>(step)}, {"lr", 0.5}});
     path = events.path();
   }
   std::vector<EventScalar> read = read_events(path);
@@ -184,11 +186,11 @@ TEST_CASE("event files: CRC-32C, records that read back, cut at a step, half-wri
   CHECK(read[399].tag == "lr");
 
   append_to_file(path, "\x11garbage of a killed process");
-  cut_events(dir / "", 150);
+  cut_events(dir / ".", 150);
   read = read_events(path);
   REQUIRE(read.size() == 300);
   CHECK(read.back().step == 150);
-  EventFile again(dir / "");
+  EventFile again(dir / ".");
   CHECK(again.path() == path);
   again.add(151, {{"loss", 0}});
   CHECK(read_events(path).size() == 301);
@@ -230,8 +232,9 @@ TEST_CASE("metrics line: deterministic fields first, in a fixed order") {
   record.waited = 0.5;
   record.images = 8;
   record.metrics = {{"feature_std", 1}, {"knn_top1", 0.75}};
-  CHECK(metrics_line(record) ==
-        R"({"step":3,"epoch":1,"loss":0.5,"lr":0.25,"images_per_second":4.0,"feature_std":1.0,"knn_top1":0.75,"loader_wait":0.25})");
+  CHECK(
+      metrics_line(record) ==
+      R"({"step":3,"epoch":1,"loss":0.5,"lr":0.25,"images_per_second":4.0,"feature_std":1.0,"knn_top1":0.75,"loader_wait":0.25})");
 }
 
 TEST_CASE("memory: sizes as people write them, and a limit that is refused with advice") {
@@ -357,7 +360,8 @@ TEST_CASE("fine-tuning learns labels, whatever the number of images") {
   CHECK(finetune_batch_size(3) == 3);
   CHECK(finetune_batch_size(100) == 50);
   CHECK(finetune_batch_size(60000) == 128);
-  const ImageSourcePtr train = open_data({"synthetic:200"}, Split::Train), test = open_data({"synthetic:200"}, Split::Test);
+  const ImageSourcePtr train = open_data({"synthetic:200"}, Split::Train),
+                       test = open_data({"synthetic:200"}, Split::Test);
   nn::EncoderOptions encoder;
   encoder.name = "small_cnn";
   encoder.width = 8;

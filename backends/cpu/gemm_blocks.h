@@ -28,8 +28,8 @@ inline constexpr int64_t kBlockRows = 240;
 inline constexpr int64_t kBlockColumns = 512;
 /// Below this many blocks a product is cut finer, so that many cores find work.
 inline constexpr int64_t kEnoughBlocks = 32;
-/// Below this many multiply-adds in all, cutting finer costs more than it brings.
-inline constexpr int64_t kSmallProduct = 1 << 17;
+/// The fewest multiply-adds that are worth a task of their own (about 20 microseconds).
+inline constexpr int64_t kBlockWork = 1 << 20;
 
 /// Rows and columns of C that one task computes.
 struct BlockSize {
@@ -40,7 +40,7 @@ struct BlockSize {
 /// narrower blocks gather A again, lower ones read the larger B again.
 inline BlockSize choose_block(int64_t rows, int64_t columns, int64_t depth, int64_t mr, int64_t nr, int64_t wanted) {
   BlockSize block{std::min(kBlockRows, round_up(rows, mr)), std::min(kBlockColumns, round_up(columns, nr))};
-  if (rows * columns * depth <= kSmallProduct) return block;
+  wanted = std::min(wanted, rows * columns * depth / kBlockWork);
   while (ceil_div(rows, block.rows) * ceil_div(columns, block.columns) < wanted) {
     if (block.columns > 4 * nr)
       block.columns = round_up(block.columns / 2, nr);

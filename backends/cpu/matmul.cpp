@@ -120,6 +120,9 @@ void Product<double>::block(const Matrix<double>& out, const Range& range) const
               static_cast<int>(out.row_stride));
 }
 
+/// Elements of B that may be packed again and again before they are packed once for all tasks.
+constexpr int64_t kSharedPacking = 1 << 20;
+
 /// Calls compute(range) for every block of C, in parallel.
 template <class F>
 void for_each_block(const BlockSize& size, int64_t rows, int64_t columns, F&& compute) {
@@ -134,10 +137,10 @@ template <class T>
 void run_product(Product<T> p, int64_t wanted) {
   const int64_t rows = p.c.rows, columns = p.c.columns, depth = p.a.columns;
   const int64_t mr = gemm_table<T>().mr, nr = gemm_table<T>().nr;
-  const BlockSize size = choose_block(rows, columns, depth, mr, nr, wanted);
-  const int64_t blocks = ceil_div(rows, size.rows) * ceil_div(columns, size.columns);
-
-  const int64_t pieces = std::min(depth / 1024, wanted / 2 / blocks);
+  // Long sums are cut before the blocks get small: small blocks read A and B more often.
+  const int64_t coarse = ceil_div(rows, kBlockRows) * ceil_div(columns, kBlockColumns);
+  const int64_t pieces = std::clamp<int64_t>(std::min(depth / 1024, wanted / coarse), 1, 16);
+  const BlockSize size = choose_block(rows, columns, depth, mr, nr, ceil_div(wanted, pieces));
   if (pieces > 1) {
     const int64_t step = ceil_div(depth, pieces);
     const Scratch partial(pieces * rows * columns * sizeof(T));
@@ -161,8 +164,10 @@ void run_product(Product<T> p, int64_t wanted) {
     return;
   }
 
-  // Many blocks below each other read the same columns of B: pack them once for all.
-  const bool share = std::is_same_v<T, float> && rows > 2 * size.rows;
+  // Blocks below each other read the same columns of B. To pack them once for all takes another round of tasks, which
+  // pays off only when there is much to pack.
+  const int64_t repeated = ceil_div(rows, size.rows) * depth * columns;
+  const bool share = std::is_same_v<T, float> && rows > 2 * size.rows && repeated > kSharedPacking;
   const int64_t panels = ceil_div(columns, nr);
   const Scratch packed(share ? panels * nr * depth * sizeof(T) : 0);
   if constexpr (std::is_same_v<T, float>) {

@@ -15,6 +15,7 @@ namespace tacit::cpu {
 namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20;
+constexpr size_t kAddressSpace = size_t{1} << 47;
 constexpr int kSmallestClass = 16;  // 64 KiB
 
 // Free blocks by the binary logarithm of their size. Never destroyed: kernels may still run while the process ends.
@@ -31,7 +32,7 @@ Pool& pool() {
 
 void* system_allocate(size_t bytes) {
   const size_t alignment = bytes >= kHugePage ? kHugePage : 64;
-  TACIT_CHECK(bytes <= SIZE_MAX - alignment, "[cpu] cannot allocate ", bytes, " bytes");
+  TACIT_CHECK(bytes < kAddressSpace, "[cpu] out of memory: ", bytes, " bytes were asked for; check the shapes");
   const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
   void* data = std::aligned_alloc(alignment, rounded > 0 ? rounded : alignment);
   TACIT_CHECK(data != nullptr, "[cpu] out of memory: ", bytes, " bytes were asked for; use a smaller batch");

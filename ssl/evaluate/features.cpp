@@ -63,10 +63,7 @@ FeatureSet projected_features(Method& method, const ImageSource& source, const P
 }
 
 FeatureSet pixel_features(const ImageSource& source, const PlainViews& views) {
-  PlainViews raw = views;
-  raw.normalisation.mean.clear();
-  raw.normalisation.std.clear();
-  return extract_features([](const Tensor& images) { return images; }, source, raw);
+  return extract_features([](const Tensor& images) { return images; }, source, views);
 }
 
 nn::Encoder random_encoder(const nn::EncoderOptions& options, ImageSourcePtr train, const PlainViews& views) {

@@ -8,7 +8,7 @@
 namespace tacit::ssl {
 
 struct LbfgsOptions {
-  int max_iterations = 300;
+  int max_iterations = 500;
   double tolerance = 1e-5;  ///< stop when no entry of the gradient is larger
   int history = 8;          ///< pairs (s, y) kept
 };

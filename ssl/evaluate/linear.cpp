@@ -30,7 +30,6 @@ Tensor train_layers(const Tensor& design, const std::vector<int64_t>& labels, in
   std::vector<int64_t> starts;
   for (int64_t lo = 0; lo < n; lo += options.batch_size) starts.push_back(lo);
   const int64_t steps = options.epochs * static_cast<int64_t>(starts.size());
-  const optim::CosineSchedule schedule({.steps = steps});
   int64_t step = 0;
   for (int64_t epoch = 0; epoch < options.epochs; ++epoch)
     for (const int64_t lo :
@@ -41,7 +40,7 @@ Tensor train_layers(const Tensor& design, const std::vector<int64_t>& labels, in
       const Tensor residual = (p - targets.slice(0, lo, hi)) * (1.0 / static_cast<double>(rows));
       const Tensor gradient = matmul(residual.reshape({rows, wide}).t(), x).reshape({count, classes, width});
       for (int64_t r = 0; r < count; ++r) groups[static_cast<size_t>(r)].parameters[0].set_grad(gradient.select(0, r));
-      optimizer.set_lr(schedule.at(step++));
+      optimizer.set_lr(optim::warmup_cosine(step++, 0, steps, 1));
       optimizer.step();
     }
   return weights;

@@ -1,5 +1,7 @@
 #include "ssl/evaluate/logistic.h"
 
+#include <tbb/parallel_for.h>
+
 #include <algorithm>
 #include <limits>
 #include <numeric>
@@ -73,7 +75,7 @@ class SideBySide {
     const auto gradients = matmul(residual.t(), design_).to(f64).to_vector<double>();
 
     const size_t unknowns = points.front()->size(), width = static_cast<size_t>(design_.size(1));
-    for (size_t a = 0; a < active.size(); ++a) {
+    tbb::parallel_for(size_t{0}, active.size(), [&](size_t a) {
       const auto first = gradients.begin() + static_cast<std::ptrdiff_t>(a * unknowns);
       std::vector<double> gradient(first, first + static_cast<std::ptrdiff_t>(unknowns));
       const double l2 = problems[active[a]].l2;
@@ -85,7 +87,7 @@ class SideBySide {
         gradient[i] += l2 * w;
       }
       searches[active[a]].tell(-losses[a] + 0.5 * l2 * penalty, std::move(gradient));
-    }
+    });
   }
 
   const Tensor& design_;
@@ -163,7 +165,7 @@ double choose_l2(const Tensor& design, const std::vector<int64_t>& labels, int64
       problems.push_back({l2, std::vector<uint8_t>(labels.size())});
       for (size_t i = 0; i < labels.size(); ++i) problems.back().rows[i] = fold[i] != f;
     }
-  const auto fits = fit_logistic(design, labels, classes, problems);
+  const auto fits = fit_logistic(design, labels, classes, problems, options.search);
 
   double best = 0, least = std::numeric_limits<double>::infinity();
   for (size_t p = 0; p < problems.size(); p += static_cast<size_t>(options.folds)) {

@@ -33,6 +33,7 @@ struct CrossValidationOptions {
   int folds = 5;                                                              ///< class-balanced
   double fixed_l2 = 1;  ///< used, without any choice, where a class has fewer images than there are folds
   uint64_t seed = 0;    ///< of the folds
+  LbfgsOptions search = {.max_iterations = 200, .tolerance = 1e-4};  ///< enough to rank penalties
 };
 /// The penalty with the lowest cross-entropy over the held-out folds (smoother than their accuracy, and a better guide
 /// to accuracy on test).

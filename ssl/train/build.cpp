@@ -10,7 +10,8 @@ namespace tacit::ssl {
 
 std::unique_ptr<Method> make_method(const TrainConfig& config) {
   TACIT_CHECK(config.image_size > 0 && config.channels > 0, "[method] the image size and channels are not resolved");
-  if (config.method != "simclr") throw UsageError("method '" + config.method + "' is not in this version; there is: simclr");
+  if (config.method != "simclr")
+    throw UsageError("method '" + config.method + "' is not in this version; there is: simclr");
   return std::make_unique<SimCLR>(nn::make_encoder(config.encoder_options()),
                                   SimCLROptions{.temperature = config.temperature,
                                                 .projector = config.projector,
@@ -22,8 +23,8 @@ std::unique_ptr<optim::Optimizer> make_optimizer(const TrainConfig& config, nn::
   std::vector<optim::ParamGroup> groups = config.decay_all ? optim::single_group(model, config.weight_decay)
                                                            : optim::default_groups(model, config.weight_decay);
   if (config.optimizer == "sgd")
-    return std::make_unique<optim::SGD>(std::move(groups), optim::SGDOptions{.lr = config.effective_lr(),
-                                                                             .momentum = config.sgd_momentum});
+    return std::make_unique<optim::SGD>(
+        std::move(groups), optim::SGDOptions{.lr = config.effective_lr(), .momentum = config.sgd_momentum});
   return std::make_unique<optim::AdamW>(std::move(groups), optim::AdamWOptions{.lr = config.effective_lr()});
 }
 
@@ -41,8 +42,9 @@ void load_initial_weights(nn::Encoder& encoder, const std::string& file) {
     if (tensor.first.rfind(prefix, 0) == 0) state[tensor.first.substr(prefix.size())] = tensor.second;
   // A classifier beyond the encoder is left out; a weight that the file lacks is not.
   const nn::LoadReport report = nn::load_state(encoder, state, false);
-  TACIT_CHECK(report.missing.empty(), "--init ", file, " lacks ", report.missing.size(), " of the encoder's tensors, first ",
-              report.missing[0], "; is it the same --encoder, --encoder-width and --stem?");
+  TACIT_CHECK(report.missing.empty(), "--init ", file, " lacks ", report.missing.size(),
+              " of the encoder's tensors, first ", report.missing[0],
+              "; is it the same --encoder, --encoder-width and --stem?");
 }
 
 Pretrained load_pretrained(const std::string& run) {

@@ -11,8 +11,8 @@
 
 namespace tacit::ssl {
 
-/// A fresh method with its encoder; config.image_size and config.channels must be resolved. Throws UsageError for a method
-/// that this version lacks.
+/// A fresh method with its encoder; config.image_size and config.channels must be resolved. Throws UsageError for a
+/// method that this version lacks.
 std::unique_ptr<Method> make_method(const TrainConfig&);
 /// By config.optimizer, weight_decay and decay_all.
 std::unique_ptr<optim::Optimizer> make_optimizer(const TrainConfig&, nn::Module&);

@@ -42,7 +42,8 @@ const std::string& entry(const Metadata& metadata, const std::string& path, cons
 int64_t integer(const Metadata& metadata, const std::string& path, const std::string& key, int64_t lowest) {
   const std::string& text = entry(metadata, path, key);
   const nlohmann::json value = nlohmann::json::parse(text, nullptr, false);
-  TACIT_CHECK(value.is_number_integer() && value.get<int64_t>() >= lowest, path, " is damaged: '", key, "' is '", text, "'");
+  TACIT_CHECK(value.is_number_integer() && value.get<int64_t>() >= lowest, path, " is damaged: '", key, "' is '", text,
+              "'");
   return value.get<int64_t>();
 }
 
@@ -83,8 +84,8 @@ void check_finite(const std::string& path, const nn::StateDict& tensors) {
   for (const auto& tensor : tensors) {
     if (tensor.second.dtype() != f32) continue;
     for (const float v : tensor.second.to_vector<float>())
-      TACIT_CHECK(std::isfinite(v), "not saving ", path, ": ", tensor.first,
-                  " has become ", v, "; the last checkpoint is kept. Try a smaller --lr");
+      TACIT_CHECK(std::isfinite(v), "not saving ", path, ": ", tensor.first, " has become ", v,
+                  "; the last checkpoint is kept. Try a smaller --lr");
   }
 }
 

@@ -15,11 +15,11 @@ namespace tacit::ssl {
 inline constexpr int64_t kCheckpointFormat = 1;
 
 struct CheckpointInfo {
-  TrainConfig config;                ///< what changes numbers; data, paths and device are not in a checkpoint
-  int64_t step = 0;                  ///< optimiser steps done
+  TrainConfig config;  ///< what changes numbers; data, paths and device are not in a checkpoint
+  int64_t step = 0;    ///< optimiser steps done
   int64_t steps_per_epoch = 1;
-  int64_t images = 0;                ///< in the training data
-  std::vector<float> mean, std;      ///< of the views, per channel
+  int64_t images = 0;                                          ///< in the training data
+  std::vector<float> mean, std;                                ///< of the views, per channel
   int64_t epoch() const { return step / steps_per_epoch; }     ///< epochs done
   int64_t position() const { return step % steps_per_epoch; }  ///< batches done of the next one
 };

@@ -11,12 +11,12 @@
 namespace tacit::ssl {
 
 struct FinetuneOptions {
-  int64_t batch_size = 0;             ///< 0: by the number of images, see finetune_batch_size()
-  int64_t epochs = 20;                ///< the schedule, but at least min_steps
-  int64_t min_steps = 2000;           ///< few images are not an excuse to train for a few steps only
+  int64_t batch_size = 0;    ///< 0: by the number of images, see finetune_batch_size()
+  int64_t epochs = 20;       ///< the schedule, but at least min_steps
+  int64_t min_steps = 2000;  ///< few images are not an excuse to train for a few steps only
   double lr = 2e-3, weight_decay = 0.05, warmup_fraction = 0.1;  ///< AdamW, cosine to 0
   std::string augmentation = "supervised";                       ///< crops and flips
-  uint64_t seed = 0;                  ///< of the head, the order and the views
+  uint64_t seed = 0;                                             ///< of the head, the order and the views
 };
 
 /// 10, 50, 64 or 128 images a step as there are up to 10, 100, 5,000 or more (never more than there are).

@@ -32,7 +32,8 @@ int64_t system_available() {
   return kNone;
 }
 
-/// Free memory under a limit file and a usage file of one cgroup; page cache counts as used, so the limit itself bounds.
+/// Free memory under a limit file and a usage file of one cgroup; page cache counts as used, so the limit itself
+/// bounds.
 int64_t free_in(const std::string& directory, const char* limit, const char* usage, const char* cache_key) {
   const int64_t most = number_in(directory + "/" + limit);
   if (most == kNone || most >= INT64_MAX / 2) return kNone;
@@ -57,15 +58,17 @@ int64_t cgroup_available() {
     const std::string root = v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
     for (std::filesystem::path path = line.substr(colon + 1);; path = path.parent_path()) {
       const std::string directory = root + path.string();
-      least = std::min(least, v2 ? free_in(directory, "memory.max", "memory.current", "inactive_file")
-                                 : free_in(directory, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"));
+      least = std::min(
+          least, v2 ? free_in(directory, "memory.max", "memory.current", "inactive_file")
+                    : free_in(directory, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"));
       if (path.empty() || path == path.parent_path()) break;
     }
   }
   return least;
 }
 
-/// Peak bytes of one forward and backward of the encoder and its head with this many views, weights and gradients included.
+/// Peak bytes of one forward and backward of the encoder and its head with this many views, weights and gradients
+/// included.
 int64_t measured_peak(const TrainConfig& config, int64_t views) {
   const CachingAllocator& allocator = default_device().allocator();
   const int64_t before = allocator.statistics().live_bytes;
@@ -136,8 +139,8 @@ void check_training_memory(const TrainConfig& config, int64_t views) {
     remedy << "--batch-size " << smaller.batch_size << " would fit";
   else
     remedy << "use a smaller --image-size or --encoder-width";
-  TACIT_CHECK(false, "this run needs about ", readable_bytes(need), " of memory, the limit is ", readable_bytes(limit.bytes),
-              " (", limit.reason, "); ", remedy.str());
+  TACIT_CHECK(false, "this run needs about ", readable_bytes(need), " of memory, the limit is ",
+              readable_bytes(limit.bytes), " (", limit.reason, "); ", remedy.str());
 }
 
 }  // namespace tacit::ssl

@@ -68,7 +68,8 @@ void ContactSheet::write_png(const std::string& path) const {
   write_file_atomically(path, bytes);
 }
 
-void write_views_png(const std::string& path, ImageSourcePtr source, LoaderOptions options, int64_t images, int64_t views) {
+void write_views_png(const std::string& path, ImageSourcePtr source, LoaderOptions options, int64_t images,
+                     int64_t views) {
   images = std::min(images, source->size());
   const std::vector<ViewPolicy> policies = options.views;
   options.views.clear();
@@ -85,7 +86,8 @@ void write_views_png(const std::string& path, ImageSourcePtr source, LoaderOptio
     const std::vector<float> view = batch.views[v].to_vector<float>();
     for (int64_t i = 0; i < images; ++i)
       sheet.put(i, static_cast<int64_t>(v) + 1,
-                unnormalised(view.data() + i * size * size * channels, size, channels, options.views[v]).data(), channels);
+                unnormalised(view.data() + i * size * size * channels, size, channels, options.views[v]).data(),
+                channels);
   }
   sheet.write_png(path);
 }

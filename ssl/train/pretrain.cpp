@@ -117,7 +117,8 @@ class Pretraining {
     plan_.steps_per_epoch = source_->size() / config_.batch_size;
     plan_.steps = plan_.last = plan_.epochs * plan_.steps_per_epoch;
     if (config_.steps) plan_.last = std::min(plan_.last, *config_.steps);
-    if (config_.stop_after_epochs) plan_.last = std::min(plan_.last, *config_.stop_after_epochs * plan_.steps_per_epoch);
+    if (config_.stop_after_epochs)
+      plan_.last = std::min(plan_.last, *config_.stop_after_epochs * plan_.steps_per_epoch);
   }
 
   void prepare_evaluation() {
@@ -158,9 +159,10 @@ class Pretraining {
     const std::string path = directory_->checkpoint();
     const Checkpoint checkpoint = load_checkpoint(path);
     const std::string difference = first_difference(checkpoint.info.config, config_, false);
-    if (!difference.empty()) throw UsageError("--resume cannot change " + difference + " (the first is " + path + "'s)");
-    TACIT_CHECK(checkpoint.info.images == source_->size(), "--data has ", source_->size(), " images, the run was started with ",
-                checkpoint.info.images, "; a resume needs the same data");
+    if (!difference.empty())
+      throw UsageError("--resume cannot change " + difference + " (the first is " + path + "'s)");
+    TACIT_CHECK(checkpoint.info.images == source_->size(), "--data has ", source_->size(),
+                " images, the run was started with ", checkpoint.info.images, "; a resume needs the same data");
     nn::load_state(*method_, checkpoint.model);
     optimizer_->load_state(checkpoint.optimizer);
     plan_.done = saved_ = checkpoint.info.step;

@@ -56,8 +56,8 @@ void folder(TrainConfig& c) {
   c.epochs = 100;
 }
 
-/// github.com/dkobak/simclr-cifar10, 100 epochs: kNN 83.2 %, linear 85.6 % (three seeds, A100). There the two views pass
-/// through batch norm apart and the schedule moves per epoch; here they pass together and it moves per step.
+/// github.com/dkobak/simclr-cifar10, 100 epochs: kNN 83.2 %, linear 85.6 % (three seeds, A100). There the two views
+/// pass through batch norm apart and the schedule moves per epoch; here they pass together and it moves per step.
 void cifar10(TrainConfig& c) {
   c.encoder = "resnet18";
   c.stem = "cifar";
@@ -131,7 +131,11 @@ int64_t TrainConfig::warmup_steps(int64_t steps) const {
 }
 
 nn::EncoderOptions TrainConfig::encoder_options() const {
-  return {.name = encoder, .width = encoder_width, .stem = stem, .image_size = image_size, .channels = channels,
+  return {.name = encoder,
+          .width = encoder_width,
+          .stem = stem,
+          .image_size = image_size,
+          .channels = channels,
           .seed = static_cast<uint64_t>(seed)};
 }
 
@@ -161,7 +165,8 @@ Settings settings_of(TrainConfig& c) {
       .add("stem", &c.stem, "of a ResNet: cifar, imagenet or auto (cifar up to 64 pixels)", trajectory)
       .add("init", &c.init, "initial encoder weights, FILE.safetensors", place)
       .add("temperature", &c.temperature, "of the contrastive loss", trajectory)
-      .add("projector", &c.projector, "hidden and output sizes of the head, e.g. 256,128 (0: the features')", trajectory)
+      .add("projector", &c.projector, "hidden and output sizes of the head, e.g. 256,128 (0: the features')",
+           trajectory)
       .add("projector-batch-norm", &c.projector_batch_norm, "batch norm after the head's hidden layers", trajectory);
   s.group("Optimisation")
       .add("epochs", &c.epochs, "length of the schedule", trajectory)
@@ -214,7 +219,9 @@ void apply_recipe(TrainConfig& config, const std::string& name) {
   config.recipe = name;
 }
 
-std::string default_recipe(int64_t image_size) { return image_size > 0 && image_size <= 64 ? "small-images" : "folder"; }
+std::string default_recipe(int64_t image_size) {
+  return image_size > 0 && image_size <= 64 ? "small-images" : "folder";
+}
 
 void validate(const TrainConfig& c) {
   check(c.method == "simclr", "method '" + c.method + "' is not in this version; there is: simclr");

@@ -37,9 +37,9 @@ struct TrainConfig {
   std::string optimizer = "adamw";
   std::optional<double> lr, base_lr;  ///< lr = base_lr * batch_size / 256
   double weight_decay = 1e-2, sgd_momentum = 0.9;
-  bool decay_all = false;             ///< weight decay on biases and norm weights too
+  bool decay_all = false;                                      ///< weight decay on biases and norm weights too
   std::optional<double> warmup_epochs, warmup_fraction = 0.1;  ///< of the schedule
-  double clip = 0;                    ///< largest global gradient norm; 0: none
+  double clip = 0;                                             ///< largest global gradient norm; 0: none
   std::string precision = "fp32";
   int64_t seed = 0;
   std::string device = "cpu";

@@ -1,4 +1,5 @@
-// From what the user said to a complete TrainConfig: layers, recipes, the data's own size, and what a resume may change.
+// From what the user said to a complete TrainConfig: layers, recipes, the data's own size, and what a resume may
+// change.
 #pragma once
 
 #include <string>

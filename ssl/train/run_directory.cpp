@@ -93,7 +93,8 @@ void RunDirectory::sync() const {
 }
 
 std::string metrics_line(const StepRecord& record) {
-  nlohmann::ordered_json line = {{"step", record.step}, {"epoch", record.epoch}, {"loss", record.loss}, {"lr", record.lr}};
+  nlohmann::ordered_json line = {
+      {"step", record.step}, {"epoch", record.epoch}, {"loss", record.loss}, {"lr", record.lr}};
   line["images_per_second"] = images_per_second(record);
   for (const auto& metric : record.metrics) line[metric.first] = metric.second;
   line["loader_wait"] = record.seconds > 0 ? std::min(1., record.waited / record.seconds) : 0;

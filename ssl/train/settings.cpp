@@ -187,7 +187,9 @@ std::string Settings::value(const std::string& name) const {
 }
 
 void Settings::check_exclusive(const std::vector<std::string>& names, const std::string& where) const {
-  const auto given = [&](const std::string& name) { return std::find(names.begin(), names.end(), name) != names.end(); };
+  const auto given = [&](const std::string& name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
   for (const auto& pair : exclusive_)
     if (given(pair.first) && given(pair.second))
       usage(where, "--", pair.first, " and --", pair.second, " contradict each other; give one");

@@ -80,11 +80,20 @@ class FieldReader {
     if (at_ >= bytes_.size()) return false;
     key = bytes_[at_++];
     switch (key & 7) {
-      case 0: number = varint(); return true;
-      case 1: bytes = take(8); return true;
-      case 2: bytes = take(varint()); return true;
-      case 5: bytes = take(4); return true;
-      default: return false;
+      case 0:
+        number = varint();
+        return true;
+      case 1:
+        bytes = take(8);
+        return true;
+      case 2:
+        bytes = take(varint());
+        return true;
+      case 5:
+        bytes = take(4);
+        return true;
+      default:
+        return false;
     }
   }
   char key = 0;

@@ -25,7 +25,8 @@ class EventFile {
   std::string path_;
 };
 
-/// Removes every record after `step`, and whatever a killed process left half-written, from the directory's event files.
+/// Removes every record after `step`, and whatever a killed process left half-written, from the directory's event
+/// files.
 void cut_events(const std::string& directory, int64_t step);
 
 /// What an event file holds, in order; stops at the first damaged record.

@@ -7,16 +7,15 @@ namespace tacit::ssl {
 
 namespace {
 
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 void one_step(Training& t, StepRecord& record, const Batch& batch) {
   t.optimizer->set_lr(record.lr);
   const Variable loss = t.loss(batch);
   record.loss = loss.item();
-  TACIT_CHECK(std::isfinite(record.loss), "the loss is ", record.loss, " at step ", record.step, " (epoch ", record.epoch,
-              ", lr ", record.lr, "); the last checkpoint is from before it. Try a smaller --lr, a longer warm-up or --clip 1");
+  TACIT_CHECK(std::isfinite(record.loss), "the loss is ", record.loss, " at step ", record.step, " (epoch ",
+              record.epoch, ", lr ", record.lr,
+              "); the last checkpoint is from before it. Try a smaller --lr, a longer warm-up or --clip 1");
   if (t.metrics)
     for (const auto& metric : t.metrics()) record.metrics[metric.first] = metric.second.item();
   t.optimizer->zero_grad();

@@ -15,34 +15,34 @@ namespace tacit::ssl {
 /// What one optimiser step was. Steps and epochs count from 1.
 struct StepRecord {
   int64_t step = 0, epoch = 0;
-  bool epoch_end = false;               ///< the last step of its epoch
+  bool epoch_end = false;  ///< the last step of its epoch
   double loss = 0, lr = 0;
   std::map<std::string, double> metrics;  ///< of the method, and what callbacks add
   // What follows is timing and differs from run to run.
-  double seconds = 0;                   ///< of this step, waiting for data included
-  double waited = 0;                    ///< seconds of it that the loader was waited for
-  int64_t images = 0;                   ///< source images, not views
+  double seconds = 0;  ///< of this step, waiting for data included
+  double waited = 0;   ///< seconds of it that the loader was waited for
+  int64_t images = 0;  ///< source images, not views
 };
 
 enum class StopReason : uint8_t { Finished, Interrupted };
 
 struct Training {
-  std::function<Batch()> next;                                    ///< batches in order, from `done` on
-  std::function<Variable(const Batch&)> loss;                     ///< records a graph
-  std::function<void(const Progress&)> after_step;                ///< optional; after the optimiser's step
-  std::function<std::map<std::string, Tensor>()> metrics;         ///< optional; of the last loss
-  std::function<double(int64_t step)> lr;                         ///< for step 0, 1, …
+  std::function<Batch()> next;                             ///< batches in order, from `done` on
+  std::function<Variable(const Batch&)> loss;              ///< records a graph
+  std::function<void(const Progress&)> after_step;         ///< optional; after the optimiser's step
+  std::function<std::map<std::string, Tensor>()> metrics;  ///< optional; of the last loss
+  std::function<double(int64_t step)> lr;                  ///< for step 0, 1, …
   optim::Optimizer* optimizer = nullptr;
-  int64_t done = 0;                                               ///< steps made before (a resume)
-  int64_t last = 0;                                               ///< stop when this many are done in all
-  int64_t steps = 1, steps_per_epoch = 1;                         ///< of the whole schedule
-  double clip = 0;                                                ///< largest gradient norm; 0: none
-  std::function<void(StepRecord&)> on_step;                       ///< optional; evaluate, log, save
-  std::function<bool()> stop;                                     ///< optional; asked after each step
+  int64_t done = 0;                          ///< steps made before (a resume)
+  int64_t last = 0;                          ///< stop when this many are done in all
+  int64_t steps = 1, steps_per_epoch = 1;    ///< of the whole schedule
+  double clip = 0;                           ///< largest gradient norm; 0: none
+  std::function<void(StepRecord&)> on_step;  ///< optional; evaluate, log, save
+  std::function<bool()> stop;                ///< optional; asked after each step
 };
 
-/// Runs steps `done` … `last`-1: lr, forward, loss check, backward, clip, optimiser, after_step, on_step. A loss that is
-/// not finite throws Error naming the step, before the step changes a weight.
+/// Runs steps `done` … `last`-1: lr, forward, loss check, backward, clip, optimiser, after_step, on_step. A loss that
+/// is not finite throws Error naming the step, before the step changes a weight.
 StopReason train(Training&);
 
 }  // namespace tacit::ssl

@@ -94,7 +94,10 @@ template <class T>
 inline void copy(T* to, const T* from, int64_t n) {
   int64_t j = 0;
   for (; j + Simd<T>::kLanes <= n; j += Simd<T>::kLanes) store(to + j, load<Vec<T>>(from + j));
-  for (; j < n; ++j) to[j] = from[j];
+  // The rest without a loop that the compiler would make long: pieces of a few elements are common (image channels).
+  for (; j + 4 <= n; j += 4) __builtin_memcpy(to + j, from + j, 4 * sizeof(T));
+  if (n - j >= 2) __builtin_memcpy(to + j, from + j, 2 * sizeof(T)), j += 2;
+  if (j < n) to[j] = from[j];
 }
 
 // The gathers repeat the last row up to M rows: sums of repeated rows are dropped, but reading old bits there could

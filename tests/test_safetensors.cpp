@@ -1,0 +1,349 @@
+// safetensors and npy files: round trips, every kind of malformed file built byte by byte, and atomic replacement.
+#include "tensor/safetensors.h"
+
+#include <csignal>
+#include <filesystem>
+#include <limits>
+
+#include "tensor/npy.h"
+#include "tensor/ops.h"
+#include "tests/process.h"
+#include "tests/values.h"
+
+using namespace tacit;
+using namespace tacit::testing;
+using tacit::test::read_file;
+using tacit::test::TemporaryDirectory;
+using tacit::test::write_file;
+
+namespace {
+
+std::string length_of(uint64_t n) { return std::string(reinterpret_cast<const char*>(&n), sizeof n); }
+
+std::string file_of(const std::string& header, const std::string& data = "") {
+  return length_of(header.size()) + header + data;
+}
+
+std::string entry(const std::string& name, const std::string& dtype, const std::string& shape,
+                  const std::string& offsets) {
+  std::ostringstream text;
+  text << '"' << name << "\":{\"dtype\":\"" << dtype << "\",\"shape\":" << shape << ",\"data_offsets\":" << offsets
+       << '}';
+  return text.str();
+}
+
+std::string object(const std::vector<std::string>& members) {
+  std::string text = "{";
+  for (const std::string& member : members) text.append(text.size() > 1 ? "," : "").append(member);
+  return text.append("}");
+}
+
+/// The message with which a file of these bytes is refused, by the reader and by the lister alike.
+std::string refusal(const std::string& bytes) {
+  const TemporaryDirectory folder;
+  const std::string path = folder / "x.safetensors";
+  write_file(path, bytes);
+  const std::string message = error_of([&] { read_safetensors(path); });
+  CHECK(message == error_of([&] { list_safetensors(path, nullptr); }));
+  CHECK(mentions(message, "[safetensors] " + path + ": "));
+  CHECK_FALSE(mentions(message, "\n"));
+  return message.substr(message.find(path) + path.size() + 2);
+}
+
+/// Runs f in a child process and gives the signal that ended it, or 0.
+template <class F>
+int signal_of(F&& f) {
+  const pid_t pid = fork();
+  if (pid == 0) {
+    f();
+    _exit(0);
+  }
+  int status = 0;
+  waitpid(pid, &status, 0);
+  return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+}  // namespace
+
+TEST_CASE("a round trip keeps names, dtypes, shapes, bits and metadata") {
+  const TemporaryDirectory folder;
+  const std::string path = folder / "x.safetensors";
+  SafeTensors content;
+  for (const DType t : {f32, f64, bf16, i64, i32, u8})
+    content.tensors[std::string("of ") + name_of(t)] = tensor_of({0, 1, 2, 3, 4, 250}, {2, 3}, t);
+  content.tensors["scalar"] = Tensor::scalar(1e300, f64);
+  content.tensors["empty"] = Tensor::zeros({3, 0, 2});
+  content.tensors["strided"] = tensor_of({1, 2, 3, 4}, {2, 2}).t();
+  content.tensors["elsewhere"] = Tensor::ones({2}, f32, Device("reference"));
+  content.tensors["nan"] = tensor_of({std::numeric_limits<double>::quiet_NaN(), -0.0}, {2});
+  content.tensors["né \"quoted\" \\ \n"] = Tensor::ones({1});
+  content.metadata = {{"format", "pt"}, {"step", "12"}, {"", "ünïcode"}};
+  write_safetensors(path, content);
+
+  const SafeTensors back = read_safetensors(path);
+  CHECK(back.metadata == content.metadata);
+  REQUIRE(back.tensors.size() == content.tensors.size());
+  for (const auto& item : content.tensors) {
+    CAPTURE(item.first);
+    REQUIRE(back.tensors.count(item.first) == 1);
+    const Tensor& t = back.tensors.at(item.first);
+    CHECK(t.dtype() == item.second.dtype());
+    CHECK(t.shape() == item.second.shape());
+    CHECK(t.device().name() == "cpu");
+    check_values(t, values_of(item.second), 0);
+  }
+  CHECK(std::signbit(values_of(back.tensors.at("nan"))[1]));
+
+  std::map<std::string, std::string> metadata;
+  const auto list = list_safetensors(path, &metadata);
+  CHECK(metadata == content.metadata);
+  CHECK(list.at("of bf16") == "BF16 (2, 3)");
+  CHECK(list.at("scalar") == "F64 ()");
+  CHECK(list.at("elsewhere") == "F32 (2,)");
+  CHECK(list.at("empty") == "F32 (3, 0, 2)");
+}
+
+TEST_CASE("the bytes written: header padded to 8, tensors by falling alignment and name") {
+  const TemporaryDirectory folder;
+  const std::string path = folder / "x.safetensors";
+  SafeTensors content;
+  content.tensors["b"] = tensor_of({7}, {1}, u8);
+  content.tensors["c"] = tensor_of({1}, {1});
+  content.tensors["a"] = tensor_of({2}, {1});
+  content.tensors["d"] = tensor_of({3}, {}, i64);
+  content.metadata["k"] = "v";
+  write_safetensors(path, content);
+  std::string header =
+      object({"\"__metadata__\":{\"k\":\"v\"}", entry("d", "I64", "[]", "[0,8]"), entry("a", "F32", "[1]", "[8,12]"),
+              entry("c", "F32", "[1]", "[12,16]"), entry("b", "U8", "[1]", "[16,17]")});
+  header.resize((header.size() + 7) / 8 * 8, ' ');
+  const std::string data("\3\0\0\0\0\0\0\0\0\0\0\x40\0\0\x80\x3f\7", 17);
+  CHECK(read_file(path) == file_of(header, data));
+  write_safetensors(path, SafeTensors{});
+  CHECK(read_file(path) == file_of("{}      "));
+  CHECK(read_safetensors(path).tensors.empty());
+}
+
+TEST_CASE("files that are legal though unusual are read") {
+  const TemporaryDirectory folder;
+  const std::string path = folder / "x.safetensors";
+  // Any order, an empty tensor between others, no padding, spaces after the header, members that are not known.
+  write_file(path, file_of(object({entry("z", "U8", "[2]", "[1,3]"), entry("e", "F32", "[0,7]", "[1,1]"),
+                                   "\"a\":{\"data_offsets\":[0,1],\"new\":{},\"shape\":[],\"dtype\":\"U8\"}"}) +
+                               "   ",
+                           "abc"));
+  const SafeTensors content = read_safetensors(path);
+  check_values(content.tensors.at("z"), {'b', 'c'});
+  check_values(content.tensors.at("a"), {'a'});
+  CHECK(content.tensors.at("e").shape() == Shape{0, 7});
+  write_file(path, file_of("{\"__metadata__\":{}}"));
+  CHECK(read_safetensors(path).tensors.empty());
+}
+
+TEST_CASE("files that do not begin or end as they should are refused") {
+  CHECK(mentions(refusal(""), "truncated: 0 bytes"));
+  CHECK(mentions(refusal("1234567"), "truncated: 7 bytes"));
+  CHECK(mentions(refusal(length_of(0)), "does not begin with '{'"));
+  CHECK(mentions(refusal(length_of(3) + "{}"), "truncated: the header has 3 bytes, the file only 2"));
+  CHECK(mentions(refusal(length_of(100'000'000) + "{}"), "truncated"));
+  CHECK(mentions(refusal(length_of(100'000'001) + "{}"), "longer than the 100000000 allowed"));
+  CHECK(mentions(refusal(length_of(~uint64_t{0}) + "{}"), "longer than"));
+  CHECK(mentions(refusal(file_of(" {}")), "does not begin with '{'"));
+  CHECK(mentions(refusal(file_of("[]")), "does not begin with '{'"));
+  CHECK(mentions(refusal(file_of(object({entry("a", "F32", "[2]", "[0,8]")}), "1234567")), "out of range"));
+  CHECK(mentions(refusal(file_of(object({entry("a", "U8", "[2]", "[0,2]")}), "123")), "2 … 3"));
+  CHECK(mentions(refusal(file_of("{}", "x")), "belong to no tensor"));
+}
+
+TEST_CASE("headers that are not the JSON they should be are refused") {
+  CHECK(mentions(refusal(file_of("{")), "not valid JSON"));
+  CHECK(mentions(refusal(file_of("{} x")), "not valid JSON"));
+  CHECK(mentions(refusal(file_of("{\"\xff\":1}")), "not valid JSON"));
+  CHECK(mentions(refusal(file_of("{\"" + std::string(5000, 'a'))), "not valid JSON"));
+  CHECK(refusal(file_of("{\"" + std::string(5000, 'a'))).size() < 250);
+  CHECK(mentions(refusal(file_of("{\"a\":[[[[[[[[]]]]]]]]}")), "nested too deep"));
+  CHECK(mentions(refusal(file_of("{\"a\":" + std::string(200000, '['))), "nested too deep"));
+  CHECK(mentions(refusal(file_of("{\"a\":1}")), "tensor \"a\": it is not an object"));
+  CHECK(
+      mentions(refusal(file_of("{\"a\":{\"dtype\":\"U8\",\"shape\":[]}}")), "tensor \"a\": it is not an object with"));
+  CHECK(mentions(refusal(file_of("{\"line\\nbreak\":1}")), "\"line\\nbreak\""));
+  const std::string a = entry("a", "U8", "[1]", "[0,1]");
+  CHECK(mentions(refusal(file_of(object({a, a}), "1")), "names \"a\" twice"));
+  CHECK(
+      mentions(refusal(file_of("{\"a\":{\"dtype\":\"U8\",\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]}}", "1")),
+               "names \"dtype\" twice"));
+  CHECK(mentions(refusal(file_of("{\"__metadata__\":{\"k\":\"1\",\"k\":\"2\"}}")), "names \"k\" twice"));
+  CHECK(mentions(refusal(file_of("{\"__metadata__\":{\"k\":1}}")), "__metadata__: \"k\" is not a string"));
+  CHECK(mentions(refusal(file_of("{\"__metadata__\":[]}")), "__metadata__ is not an object"));
+}
+
+TEST_CASE("tensors whose dtype, shape or bytes cannot be are refused, by name") {
+  const auto one = [](const std::string& dtype, const std::string& shape, const std::string& offsets) {
+    const std::string message = refusal(file_of(object({entry("w", dtype, shape, offsets)}), "12345678"));
+    CHECK(mentions(message, "tensor \"w\": "));
+    return message;
+  };
+  CHECK(mentions(one("F31", "[2]", "[0,8]"), "unknown dtype \"F31\""));
+  CHECK(mentions(one("f32", "[2]", "[0,8]"), "unknown dtype"));
+  CHECK(mentions(one("F32", "[-2]", "[0,8]"), "not a number of elements: \"-2\""));
+  CHECK(mentions(one("F32", "[2.0]", "[0,8]"), "not a number of elements"));
+  CHECK(mentions(one("F32", "[\"2\"]", "[0,8]"), "not a number of elements"));
+  CHECK(mentions(one("F32", "[18446744073709551618]", "[0,8]"), "not a number of elements"));
+  CHECK(mentions(one("F32", "[9223372036854775808]", "[0,8]"), "not a number of elements"));
+  CHECK(mentions(one("F32", "2", "[0,8]"), "its shape is not a list"));
+  CHECK(mentions(one("F32", "[4611686018427387903,4]", "[0,8]"), "too large"));
+  CHECK(mentions(one("U8", "[4294967296,4294967296]", "[0,8]"), "too large"));  // 2^64 bytes: 0 when wrapped around
+  CHECK(mentions(one("U8", "[0,4611686018427387903,4611686018427387903]", "[0,8]"), "too large"));
+  CHECK(mentions(one("F4", "[3]", "[0,8]"), "do not fill whole bytes"));
+  CHECK(mentions(one("F32", "[3]", "[0,8]"), "make 12 bytes, its data_offsets 8"));
+  CHECK(mentions(one("F32", "[]", "[0,8]"), "make 4 bytes"));
+  CHECK(mentions(one("F32", "[2]", "[8,0]"), "out of range"));
+  CHECK(mentions(one("F32", "[2]", "[8,16]"), "out of range"));
+  CHECK(mentions(one("F32", "[2]", "[0]"), "not two byte positions"));
+  CHECK(mentions(one("F32", "[2]", "[0,8,8]"), "not two byte positions"));
+  CHECK(mentions(one("F32", "[2]", "[-8,0]"), "not two byte positions"));
+  CHECK(mentions(one("F32", "[2]", "[0,8e0]"), "not two byte positions"));
+  CHECK(mentions(one("F32", "[2]", "{\"0\":0,\"1\":8}"), "not two byte positions"));
+  CHECK(mentions(refusal(file_of("{\"w\":{\"dtype\":1,\"shape\":[],\"data_offsets\":[0,1]}}", "1")), "not a string"));
+
+  const auto two = [](const std::string& a, const std::string& b) {
+    return refusal(file_of(object({entry("a", "U8", "[4]", a), entry("b", "U8", "[4]", b)}), "12345678"));
+  };
+  CHECK(mentions(two("[0,4]", "[3,7]"), "tensor \"b\": its bytes overlap"));
+  CHECK(mentions(two("[0,4]", "[0,4]"), "overlap"));
+  CHECK(mentions(two("[1,5]", "[0,4]"), "tensor \"a\": its bytes overlap"));
+  CHECK(
+      mentions(refusal(file_of(object({entry("a", "U8", "[2]", "[0,2]"), entry("b", "U8", "[2]", "[4,6]")}), "123456")),
+               "bytes 2 … 4 of the data belong to no tensor"));
+}
+
+TEST_CASE("dtypes and ranks that tacit lacks: listed, but not read") {
+  const TemporaryDirectory folder;
+  const std::string path = folder / "x.safetensors";
+  write_file(path, file_of(object({entry("half", "F16", "[1]", "[0,2]")}), "12"));
+  CHECK(list_safetensors(path, nullptr).at("half") == "F16 (1,)");
+  CHECK(mentions(error_of([&] { read_safetensors(path); }), "tensor \"half\": tacit has no dtype F16"));
+  write_file(path, file_of(object({entry("deep", "U8", "[1,1,1,1,1,1,1]", "[0,1]")}), "1"));
+  CHECK(list_safetensors(path, nullptr).at("deep") == "U8 (1, 1, 1, 1, 1, 1, 1)");
+  CHECK(mentions(error_of([&] { read_safetensors(path); }), "tensor \"deep\": it has 7 dimensions"));
+}
+
+TEST_CASE("paths that are no files") {
+  const TemporaryDirectory folder;
+  CHECK(mentions(error_of([&] { read_safetensors(folder / "missing"); }), "no such file"));
+  CHECK(mentions(error_of([&] { read_safetensors(folder / "."); }), "not a file"));
+  CHECK(mentions(error_of([&] { read_safetensors("/dev/zero"); }), "not a file"));
+}
+
+TEST_CASE("contents that cannot be written are refused before anything is touched") {
+  const TemporaryDirectory folder;
+  const std::string path = folder / "x";
+  const auto refuse = [&](const std::string& name, const Tensor& t, const std::string& metadata) {
+    SafeTensors content;
+    content.tensors[name] = t;
+    content.metadata["k"] = metadata;
+    const std::string message = error_of([&] { write_safetensors(path, content); });
+    CHECK_FALSE(std::filesystem::exists(path));
+    CHECK_FALSE(std::filesystem::exists(path + ".tmp"));
+    return message;
+  };
+  CHECK(mentions(refuse("__metadata__", Tensor::ones({1}), ""), "no tensor may be called __metadata__"));
+  CHECK(mentions(refuse("a", Tensor(), ""), "tensor \"a\" is undefined"));
+  CHECK(mentions(refuse("\xff", Tensor::ones({1}), ""), "not UTF-8"));
+  CHECK(mentions(refuse("a", Tensor::ones({1}), "\xc3"), "not UTF-8"));
+}
+
+TEST_CASE("atomic files: replaced whole, or not at all") {
+  const TemporaryDirectory folder;
+  const std::string path = folder / "file";
+  write_file_atomically(path, "old");
+  write_file_atomically(path, "new");
+  CHECK(read_file(path) == "new");
+  write_file(path + ".tmp", "left by a killed process, and longer");
+  write_file_atomically(path, "newer");
+  CHECK(read_file(path) == "newer");
+  { AtomicFile(path).write(std::string("never committed")); }
+  CHECK(read_file(path) == "newer");
+  CHECK_FALSE(std::filesystem::exists(path + ".tmp"));
+
+  const AtomicFile held(path);
+  CHECK(mentions(error_of([&] { write_file_atomically(path, "x"); }), path + ": another process is writing it"));
+  CHECK(std::filesystem::exists(path + ".tmp"));
+}
+
+TEST_CASE("atomic files: a directory in the way, a missing folder, a file as folder") {
+  const TemporaryDirectory folder;
+  std::filesystem::create_directory(folder / "taken");
+  std::filesystem::create_directory(folder / "other.tmp");
+  write_file(folder / "file", "x");
+  CHECK(mentions(error_of([&] { write_file_atomically(folder / "taken", "x"); }), "Is a directory"));
+  CHECK(mentions(error_of([&] { write_file_atomically(folder / "other", "x"); }), "Is a directory"));
+  CHECK(mentions(error_of([&] { write_file_atomically(folder / "none/x", "x"); }), "No such file or directory"));
+  CHECK(mentions(error_of([&] { write_file_atomically(folder / "file/x", "x"); }), "Not a directory"));
+  CHECK(std::filesystem::is_empty(folder / "taken"));
+}
+
+TEST_CASE("atomic files: no space is an Error, the old file stays, the temporary one goes") {
+  const TemporaryDirectory folder;
+  const std::string path = folder / "file";
+  write_file_atomically(path, "old");
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  rlimit before{};
+  getrlimit(RLIMIT_FSIZE, &before);
+  const rlimit small{4096, before.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &small);
+  const std::string message = error_of([&] {
+    write_safetensors(path, {.tensors = {{"x", Tensor::ones({2000})}}, .metadata = {}});
+  });
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  CHECK(mentions(message, path + ": no space left"));
+  CHECK(read_file(path) == "old");
+  CHECK_FALSE(std::filesystem::exists(path + ".tmp"));
+}
+
+TEST_CASE("atomic files: killed at any point, there is the old file or the new one") {
+  struct Point {
+    const char* crash_at;
+    int signal;
+    const char* left;
+  };
+  const TemporaryDirectory folder;
+  const std::string path = folder / "file";
+  for (const Point& point : {Point{"write:1", SIGKILL, "old"}, Point{"write:2", SIGKILL, "old"},
+                             Point{"fsync:1", SIGKILL, "old"}, Point{"rename:1", SIGKILL, "new content"},
+                             Point{"rename:2", 0, "new content"}, Point{"writes:1", 0, "new content"}}) {
+    CAPTURE(point.crash_at);
+    write_file_atomically(path, "old");
+    const int signal = signal_of([&] {
+      setenv("TACIT_CRASH_AT", point.crash_at, 1);
+      AtomicFile file(path);
+      file.write(std::string("new "));
+      file.write(std::string("content"));
+      file.commit();
+    });
+    CHECK(signal == point.signal);
+    CHECK(read_file(path) == point.left);
+  }
+}
+
+TEST_CASE("npy: the bytes of version 1.0") {
+  const TemporaryDirectory folder;
+  const std::string path = folder / "x.npy";
+  write_npy(path, tensor_of({1, 2, 3, 4}, {2, 2}).t());
+  std::string header = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2), }";
+  header.resize(117, ' ');
+  const std::string data("\0\0\x80\x3f\0\0\x40\x40\0\0\0\x40\0\0\x80\x40", 16);
+  CHECK(read_file(path) == std::string("\x93NUMPY\1\0\x76\0", 10) + header + "\n" + data);
+  for (const auto& [t, descriptor] :
+       std::vector<std::pair<DType, std::string>>{{f64, "'<f8'"}, {i64, "'<i8'"}, {i32, "'<i4'"}, {u8, "'|u1'"}}) {
+    write_npy(path, Tensor::zeros({5}, t));
+    CHECK(mentions(read_file(path), descriptor));
+    CHECK(mentions(read_file(path), "'shape': (5,), }"));
+    CHECK(read_file(path).size() == 128 + 5 * size_of(t));
+  }
+  write_npy(path, Tensor::scalar(1));
+  CHECK(mentions(read_file(path), "'shape': (), }"));
+  CHECK(mentions(error_of([&] { write_npy(path, Tensor::ones({1}, bf16)); }), "NumPy has no bf16"));
+  CHECK(mentions(error_of([&] { write_npy(folder / "none/x.npy", Tensor::ones({1})); }), "No such file"));
+}

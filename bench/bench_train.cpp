@@ -1,7 +1,8 @@
 // Whole training steps: seconds a step, images a second, peak memory. bench/compare_pytorch.py runs the same steps in
 // PyTorch beside this program and prints the ratios.
 //   bench_train CASE [STEPS] [THREADS]     CASE: resnet18 (forward + backward, batch 64), resnet18-256,
-//                                          simclr-resnet18 (256 images x 2 views, loss and SGD), simclr-small-cnn (demo)
+//                                          simclr-resnet18 (256 images x 2 views, loss and SGD), simclr-small-cnn
+//                                          (demo)
 // Prints one JSON object on a line.
 #include <sys/resource.h>
 

@@ -12,7 +12,7 @@ namespace tacit::nn {
 class AnyModule : public Module {
  public:
   template <class M>
-    requires std::is_base_of_v<Module, M>
+  requires std::is_base_of_v<Module, M>
   explicit AnyModule(M module) : held_(std::make_unique<Held<M>>(std::move(module))) {}
   AnyModule(const AnyModule& other) : Module(other), held_(other.held_->clone()) {}
   AnyModule(AnyModule&&) noexcept = default;

@@ -16,8 +16,11 @@ Stem stem_of(const EncoderOptions& o) {
 
 template <int depth>
 Encoder make_resnet(const EncoderOptions& o) {
-  return Encoder(ResNet({.depth = depth, .width = o.width > 0 ? o.width : 64, .channels = o.channels,
-                         .stem = stem_of(o), .seed = o.seed}));
+  return Encoder(ResNet({.depth = depth,
+                         .width = o.width > 0 ? o.width : 64,
+                         .channels = o.channels,
+                         .stem = stem_of(o),
+                         .seed = o.seed}));
 }
 
 Encoder make_small_cnn(const EncoderOptions& o) {

@@ -2,11 +2,10 @@
 // Adding one: write the module, give it features() and a line in encoder.cpp's table.
 #pragma once
 
-#include <memory>
 #include <string>
 #include <vector>
 
-#include "nn/module.h"
+#include "nn/any_module.h"
 
 namespace tacit::nn {
 
@@ -16,45 +15,23 @@ struct EncoderOptions {
   std::string stem = "auto";      ///< cifar, imagenet, or auto: cifar for images up to 64 pixels
   int64_t image_size = 32;
   int64_t channels = 3;
-  uint64_t seed = 0;              ///< of the initial weights
+  uint64_t seed = 0;  ///< of the initial weights
 };
 
 /// Holds a module M with `Variable operator()(const Variable&)` (images (N,H,W,C) -> (N, D)) and `int64_t features()`.
-class Encoder : public Module {
+class Encoder : public AnyModule {
  public:
   template <class M>
-  explicit Encoder(M module) : held_(std::make_unique<Held<M>>(std::move(module))) {}
-  Encoder(const Encoder& other) : Module(other), held_(other.held_->clone()) {}
-  Encoder(Encoder&&) noexcept = default;
-  /// Images (N, H, W, C) to features (N, features()).
-  Variable operator()(const Variable& images) { return held_->forward(images); }
-  int64_t features() const { return held_->features(); }
-  /// The held module's members, under their own names (torchvision's): no prefix.
-  void visit(Visitor& v) override { v("", held_->module()); }
-  /// The held module itself, if it is an M; else null.
-  template <class M>
-  M* as() {
-    return dynamic_cast<M*>(&held_->module());
-  }
+  requires std::is_base_of_v<Module, M>
+  explicit Encoder(M module) : Encoder(module.features(), std::move(module)) {}
+  /// D, the size of a feature vector.
+  int64_t features() const { return features_; }
 
  private:
-  struct Base {
-    virtual ~Base() = default;
-    virtual std::unique_ptr<Base> clone() const = 0;
-    virtual Variable forward(const Variable&) = 0;
-    virtual int64_t features() const = 0;
-    virtual Module& module() = 0;
-  };
   template <class M>
-  struct Held final : Base {
-    explicit Held(M m) : value(std::move(m)) {}
-    std::unique_ptr<Base> clone() const override { return std::make_unique<Held>(value); }
-    Variable forward(const Variable& x) override { return value(x); }
-    int64_t features() const override { return value.features(); }
-    Module& module() override { return value; }
-    M value;
-  };
-  std::unique_ptr<Base> held_;
+  Encoder(int64_t features, M&& module) : AnyModule(std::move(module)), features_(features) {}
+
+  int64_t features_;
 };
 
 /// Throws Error listing the known names.

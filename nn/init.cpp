@@ -76,7 +76,7 @@ double Init::factor(const Shape& shape, Layout layout) const {
   if (scale_ == Scale::Absolute) return 1;
   const Fans fans = fans_of(shape, layout);
   const double both = static_cast<double>(fans.in + fans.out) / 2;
-  const double fan = scale_ == Scale::FanBoth  ? both
+  const double fan = scale_ == Scale::FanBoth ? both
                      : scale_ == Scale::FanIn ? static_cast<double>(fans.in)
                                               : static_cast<double>(fans.out);
   return fan > 0 ? 1 / std::sqrt(fan) : 0;

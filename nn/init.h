@@ -15,7 +15,8 @@ namespace tacit::nn {
 struct Fans {
   int64_t in = 0, out = 0;
 };
-/// Linear weights (out, in), convolutions (out, kh, kw, in / groups): in = kh kw in / groups, out = kh kw out (torch's).
+/// Linear weights (out, in), convolutions (out, kh, kw, in / groups): in = kh kw in / groups, out = kh kw out
+/// (torch's).
 Fans fans_of(const Shape&, Layout);
 
 enum class Fan : uint8_t { In, Out };

@@ -51,8 +51,8 @@ std::string join(const std::vector<std::string>& names) {
 // ---- Parameter
 
 Parameter::Parameter(Tensor value, Layout layout) : variable_(Variable::leaf(std::move(value))), layout_(layout) {
-  TACIT_CHECK(layout != Layout::ConvOHWI || variable_.rank() == 4, "[parameter] a convolution's weight has rank 4, got ",
-              variable_.shape());
+  TACIT_CHECK(layout != Layout::ConvOHWI || variable_.rank() == 4,
+              "[parameter] a convolution's weight has rank 4, got ", variable_.shape());
   ++live_parameters;
 }
 

@@ -33,7 +33,8 @@ Variable BatchNorm::operator()(const Variable& x) {
 
 Variable BatchNorm::relu(const Variable& x, const Variable& residual) {
   const bool batch = use_batch_statistics();
-  return batch_norm_relu(x, weight, bias, residual, {running_mean, running_var, options_.momentum}, batch, options_.eps);
+  return batch_norm_relu(x, weight, bias, residual, {running_mean, running_var, options_.momentum}, batch,
+                         options_.eps);
 }
 
 void BatchNorm::visit(Visitor& v) {

@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "autograd/ops.h"
 #include "nn/init.h"
 
 namespace tacit::nn {
@@ -11,32 +12,37 @@ namespace {
 // torchvision draws every convolution from kaiming_normal(fan_out).
 Conv2d conv(int64_t in, int64_t out, int64_t kernel, int64_t stride) {
   return Conv2d(in, out, kernel,
-                {.stride = stride, .padding = kernel / 2, .bias = false, .init = Init::Kind::KaimingNormalFanOut});
+                {.stride = stride, .padding = kernel / 2, .bias = false, .init = Init::kaiming_normal(Fan::Out)});
 }
 
 std::array<int, 4> blocks_of(int depth) {
   switch (depth) {
-    case 18: return {2, 2, 2, 2};
+    case 18:
+      return {2, 2, 2, 2};
     case 34:
-    case 50: return {3, 4, 6, 3};
-    default: detail::fail("[ResNet] there is no depth ", depth, "; known: 18, 34, 50");
+    case 50:
+      return {3, 4, 6, 3};
+    default:
+      detail::fail("[ResNet] there is no depth ", depth, "; known: 18, 34, 50");
   }
 }
 
 }  // namespace
 
-ResidualBlock::ResidualBlock(bool bottleneck, int64_t in, int64_t width, int64_t stride) {
+ResidualBlock::ResidualBlock(bool bottleneck, int64_t in, int64_t width, int64_t stride, double last_gamma) {
   const int64_t out = width * expansion(bottleneck);
   if (bottleneck) {
     convs_.push_back(conv(in, width, 1, 1));
     convs_.push_back(conv(width, width, 3, stride));
     convs_.push_back(conv(width, out, 1, 1));
-    norms_ = {BatchNorm2d(width), BatchNorm2d(width), BatchNorm2d(out)};
+    norms_.emplace_back(width);
+    norms_.emplace_back(width);
   } else {
     convs_.push_back(conv(in, width, 3, stride));
     convs_.push_back(conv(width, width, 3, 1));
-    norms_ = {BatchNorm2d(width), BatchNorm2d(width)};
+    norms_.emplace_back(width);
   }
+  norms_.emplace_back(out, BatchNormOptions{.gamma = last_gamma});
   if (stride != 1 || in != out) {
     downsample_conv_.emplace(conv(in, out, 1, stride));
     downsample_norm_.emplace(out);
@@ -65,14 +71,14 @@ ResNet::ResNet(ResNetOptions o)
     : stem_(o.stem),
       conv1_(o.stem == Stem::Cifar ? conv(o.channels, o.width, 3, 1) : conv(o.channels, o.width, 7, 2)),
       bn1_(o.width) {
+  const DeferInit defer;
   const bool bottleneck = o.depth >= 50;
   const std::array<int, 4> counts = blocks_of(o.depth);
   int64_t in = o.width, width = o.width;
   for (size_t stage = 0; stage < counts.size(); ++stage) {
     auto& blocks = stages_.emplace_back();
     for (int i = 0; i < counts[stage]; ++i) {
-      blocks.emplace_back(bottleneck, in, width, stage > 0 && i == 0 ? 2 : 1);
-      if (o.zero_init_residual) blocks.back().last_norm().weight.set_init({Init::Kind::Constant, 0});
+      blocks.emplace_back(bottleneck, in, width, stage > 0 && i == 0 ? 2 : 1, o.zero_init_residual ? 0. : 1.);
       in = width * ResidualBlock::expansion(bottleneck);
     }
     width *= 2;

@@ -17,24 +17,23 @@ enum class Stem : uint8_t {
 };
 
 struct ResNetOptions {
-  int depth = 18;                  ///< 18, 34 or 50
-  int64_t width = 64;              ///< channels of the first stage
-  int64_t channels = 3;            ///< of the images
+  int depth = 18;        ///< 18, 34 or 50
+  int64_t width = 64;    ///< channels of the first stage
+  int64_t channels = 3;  ///< of the images
   Stem stem = Stem::ImageNet;
-  int64_t classes = 0;             ///< > 0: with the classifier `fc`; 0: features
-  bool zero_init_residual = false; ///< the last norm of each block starts at 0 (Goyal et al. 2017)
+  int64_t classes = 0;              ///< > 0: with the classifier `fc`; 0: features
+  bool zero_init_residual = false;  ///< the last norm of each block starts at 0 (Goyal et al. 2017)
   uint64_t seed = 0;
 };
 
 /// One residual block; `basic` has two 3x3 convolutions, the bottleneck 1x1, 3x3, 1x1 with four times the channels out.
 class ResidualBlock : public Module {
  public:
-  ResidualBlock(bool bottleneck, int64_t in, int64_t width, int64_t stride);
+  /// last_gamma: initial weight of the norm just before the addition.
+  ResidualBlock(bool bottleneck, int64_t in, int64_t width, int64_t stride, double last_gamma = 1);
   Variable operator()(const Variable& x);
   void visit(Visitor& v) override;
   static int64_t expansion(bool bottleneck) { return bottleneck ? 4 : 1; }
-  /// The norm just before the addition.
-  BatchNorm2d& last_norm() { return norms_.back(); }
 
  private:
   std::vector<Conv2d> convs_;       // conv1, conv2, (conv3)

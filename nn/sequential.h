@@ -38,10 +38,7 @@ class ModuleList : public Module {
 class Sequential : public Module {
  public:
   template <class... M>
-    requires(std::is_base_of_v<Module, M> && ...)
-  explicit Sequential(M... modules) {
-    (add(std::move(modules)), ...);
-  }
+  requires(std::is_base_of_v<Module, M>&&...) explicit Sequential(M... modules) { (add(std::move(modules)), ...); }
 
   template <class M>
   void add(M module) {

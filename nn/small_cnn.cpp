@@ -1,14 +1,16 @@
 #include "nn/small_cnn.h"
 
+#include "autograd/ops.h"
 #include "nn/init.h"
 
 namespace tacit::nn {
 
 SmallCnn::SmallCnn(SmallCnnOptions o) : features_(8 * o.width) {
+  const DeferInit defer;
   int64_t in = o.channels;
   for (int i = 0; i < 4; ++i) {
     const int64_t out = o.width << i;
-    convs_.emplace_back(in, out, 3, Conv2dLayerOptions{.stride = 2, .padding = 1, .bias = false});
+    convs_.emplace_back(in, out, 3, ConvOptions{.stride = 2, .padding = 1, .bias = false});
     norms_.emplace_back(out);
     in = out;
   }

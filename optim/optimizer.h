@@ -11,14 +11,15 @@
 namespace tacit::optim {
 
 struct ParamGroup {
-  std::string name;                   ///< "decay", "no_decay", or the caller's
-  std::vector<std::string> names;     ///< full parameter names, in visiting order
-  std::vector<Variable> parameters;   ///< the leaves
+  std::string name;                  ///< "decay", "no_decay", or the caller's
+  std::vector<std::string> names;    ///< full parameter names, in visiting order
+  std::vector<Variable> parameters;  ///< the leaves
   double weight_decay = 0;
-  double lr_scale = 1;                ///< this group's lr = lr_scale * the optimiser's lr
+  double lr_scale = 1;  ///< this group's lr = lr_scale * the optimiser's lr
 };
 
-/// Two groups: tensors of more than one dimension with weight_decay, the rest with none. Frozen parameters are left out.
+/// Two groups: tensors of more than one dimension with weight_decay, the rest with none. Frozen parameters are left
+/// out.
 std::vector<ParamGroup> default_groups(nn::Module&, double weight_decay);
 /// One group with everything in it (torch's behaviour).
 std::vector<ParamGroup> single_group(nn::Module&, double weight_decay);
@@ -51,16 +52,21 @@ class Optimizer {
 
  protected:
   Optimizer(std::vector<ParamGroup> groups, double lr);
-  /// Names of the per-parameter state tensors, e.g. {"exp_avg", "exp_avg_sq"}.
+  /// Names of the per-parameter state tensors, e.g. {"exp_avg", "exp_avg_sq"}; all start at zero.
   virtual std::vector<std::string> state_kinds() const = 0;
-  /// One kernel call; states[kind][i] belongs to params[i]. hyper: see SgdArgs / AdamWArgs.
+  /// What the kernel's `hyper` holds after the learning rate, for the step about to be made.
+  virtual std::vector<double> hyper() const { return {}; }
+  /// One kernel call; states[kind][i] belongs to params[i].
   virtual void update(const ParamGroup&, std::span<const View> params, std::span<const View> grads,
-                      std::span<const std::vector<View>> states, double lr) = 0;
+                      std::span<const std::vector<View>> states, Backend&, const View& hyper) = 0;
+
+ private:
+  void make_states();
 
   std::vector<ParamGroup> groups_;
   double lr_;
   int64_t steps_ = 0;
-  std::vector<std::vector<std::vector<Tensor>>> states_;  // [group][kind][parameter]
+  std::vector<std::vector<std::vector<Tensor>>> states_;  // [group][kind][parameter]; empty before the first use
 };
 
 }  // namespace tacit::optim

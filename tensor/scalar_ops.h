@@ -182,14 +182,26 @@ TACIT_UNARY(Softplus, Input, (x > T(0) ? x : T(0)) + libm_log1p(fast_exp(x > T(0
 
 // ---- binary: gradients are composed in autograd/ops_math.cpp
 
+// Integers wrap around; signed overflow would be undefined.
+#define TACIT_WRAPPING(Name, op)                                                             \
+  struct Name {                                                                              \
+    template <class T>                                                                       \
+    TACIT_HD static T f(T a, T b) {                                                          \
+      constexpr bool kInteger = T(1) / T(2) == T(0);                                         \
+      if constexpr (kInteger) return T(static_cast<uint64_t>(a) op static_cast<uint64_t>(b)); \
+      else return T(a op b);                                                                 \
+    }                                                                                        \
+  };
+TACIT_WRAPPING(Add, +)
+TACIT_WRAPPING(Sub, -)
+TACIT_WRAPPING(Mul, *)
+#undef TACIT_WRAPPING
+
 #define TACIT_BINARY(Name, result)                                       \
   struct Name {                                                          \
     template <class T>                                                   \
     TACIT_HD static auto f(T a, T b) { return result; }                  \
   };
-TACIT_BINARY(Add, T(a + b))
-TACIT_BINARY(Sub, T(a - b))
-TACIT_BINARY(Mul, T(a* b))
 TACIT_BINARY(Maximum, T(a != a || a > b ? a : b))  // a NaN on either side wins
 TACIT_BINARY(Minimum, T(a != a || a < b ? a : b))
 TACIT_BINARY(Equal, uint8_t(a == b))

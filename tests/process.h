@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-namespace tacit::test {
+namespace tacit::testing {
 
 inline std::string read_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -118,4 +118,4 @@ inline std::vector<std::string> small_run(const std::string& out, const std::vec
 
 inline bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
-}  // namespace tacit::test
+}  // namespace tacit::testing

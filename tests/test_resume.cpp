@@ -10,7 +10,7 @@
 
 namespace {
 
-using namespace tacit::test;
+using namespace tacit::testing;
 using Arguments = std::vector<std::string>;
 namespace fs = std::filesystem;
 

@@ -233,3 +233,11 @@ TEST_CASE("printing: one line for few values, aligned columns, long dimensions e
   out << bf16;
   CHECK(out.str() == "bf16");
 }
+
+TEST_CASE("integer arithmetic wraps around") {
+  const int64_t most = std::numeric_limits<int64_t>::max();
+  const Tensor big = Tensor::from(std::vector<int64_t>{most}, {1}), two = Tensor::from(std::vector<int64_t>{2}, {1});
+  CHECK(add(big, two).to_vector<int64_t>()[0] == std::numeric_limits<int64_t>::min() + 1);
+  CHECK(mul(big, two).to_vector<int64_t>()[0] == -2);
+  CHECK(sub(Tensor::from(std::vector<int64_t>{-2}, {1}), big).to_vector<int64_t>()[0] == most);
+}

@@ -19,7 +19,8 @@ struct SimCLROptions {
   uint64_t seed = 0;
 };
 
-/// NT-Xent over unit rows z (2N, D): row i and row i + N are views of one image. By log-sum-exp; self-similarity masked.
+/// NT-Xent over unit rows z (2N, D): row i and row i + N are views of one image. By log-sum-exp; self-similarity
+/// masked.
 Variable nt_xent(const Variable& z, double temperature);
 
 class SimCLR : public Method {

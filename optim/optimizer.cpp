@@ -1,0 +1,182 @@
+#include "optim/optimizer.h"
+
+#include <cmath>
+#include <set>
+#include <sstream>
+
+#include "tensor/ops.h"
+
+namespace tacit::optim {
+
+namespace {
+
+ParamGroup group_of(nn::Module& module, const std::string& name, double weight_decay,
+                    const std::function<bool(const Variable&)>& belongs) {
+  ParamGroup group;
+  group.name = name;
+  group.weight_decay = weight_decay;
+  for (const auto& named : module.named_parameters()) {
+    const Variable& variable = named.second->variable();
+    if (!variable.requires_grad() || !belongs(variable)) continue;
+    group.names.push_back(named.first);
+    group.parameters.push_back(variable);
+  }
+  return group;
+}
+
+std::string with_commas(int64_t n) {
+  const std::string digits = std::to_string(n);
+  std::string text;
+  for (size_t i = 0; i < digits.size(); ++i) {
+    if (i > 0 && (digits.size() - i) % 3 == 0) text += ',';
+    text += digits[i];
+  }
+  return text;
+}
+
+}  // namespace
+
+std::vector<ParamGroup> default_groups(nn::Module& module, double weight_decay) {
+  std::vector<ParamGroup> groups;
+  groups.push_back(group_of(module, "decay", weight_decay, [](const Variable& p) { return p.rank() > 1; }));
+  groups.push_back(group_of(module, "no_decay", 0, [](const Variable& p) { return p.rank() <= 1; }));
+  std::erase_if(groups, [](const ParamGroup& g) { return g.parameters.empty(); });
+  return groups;
+}
+
+std::vector<ParamGroup> single_group(nn::Module& module, double weight_decay) {
+  return {group_of(module, "all", weight_decay, [](const Variable&) { return true; })};
+}
+
+Optimizer::Optimizer(std::vector<ParamGroup> groups, double lr) : groups_(std::move(groups)), lr_(lr) {
+  TACIT_CHECK(lr >= 0 && std::isfinite(lr), "[optimizer] the learning rate must be finite and not negative, got ", lr);
+  std::set<const Node*> leaves;
+  std::set<std::string> names;
+  for (const ParamGroup& group : groups_) {
+    TACIT_CHECK(group.weight_decay >= 0 && std::isfinite(group.weight_decay), "[optimizer] weight decay ",
+                group.weight_decay, " of group '", group.name, "' must be finite and not negative");
+    TACIT_CHECK(group.names.size() == group.parameters.size(), "[optimizer] group '", group.name, "' has ",
+                group.parameters.size(), " parameters and ", group.names.size(), " names");
+    for (size_t i = 0; i < group.parameters.size(); ++i) {
+      TACIT_CHECK(group.parameters[i].is_leaf(), "[optimizer] ", group.names[i],
+                  " is not a leaf that needs a gradient");
+      TACIT_CHECK(leaves.insert(group.parameters[i].node().get()).second && names.insert(group.names[i]).second,
+                  "[optimizer] ", group.names[i], " is listed twice");
+    }
+  }
+  TACIT_CHECK(!leaves.empty(), "[optimizer] there are no parameters to train");
+}
+
+void Optimizer::make_states() {
+  if (!states_.empty()) return;
+  const size_t kinds = state_kinds().size();
+  for (const ParamGroup& group : groups_) {
+    auto& of_group = states_.emplace_back(kinds);
+    for (auto& of_kind : of_group)
+      for (const Variable& p : group.parameters)
+        of_kind.push_back(Tensor::zeros(p.shape(), p.dtype(), p.value().device()));
+  }
+}
+
+void Optimizer::step() {
+  make_states();
+  bool any = false;
+  for (size_t g = 0; g < groups_.size(); ++g) {
+    const ParamGroup& group = groups_[g];
+    std::vector<View> params, grads;
+    std::vector<std::vector<View>> states(states_[g].size());
+    std::vector<Tensor> dense;  // keeps gradients alive that had to be made dense
+    for (size_t i = 0; i < group.parameters.size(); ++i) {
+      const Variable& p = group.parameters[i];
+      if (!p.grad().defined()) continue;
+      dense.push_back(p.grad().contiguous_copy_if_needed());
+      params.push_back(p.value().view());
+      grads.push_back(dense.back().view());
+      for (size_t k = 0; k < states.size(); ++k) states[k].push_back(states_[g][k][i].view());
+    }
+    if (params.empty()) continue;
+    any = true;
+    std::vector<double> values = {lr_ * group.lr_scale};
+    for (const double value : hyper()) values.push_back(value);
+    const Tensor numbers =
+        Tensor::from(values, {static_cast<int64_t>(values.size())}, group.parameters[0].value().device());
+    update(group, params, grads, states, numbers.backend(), numbers.view());
+  }
+  TACIT_CHECK(any, "[optimizer] no parameter has a gradient; call backward() before step()");
+  ++steps_;
+}
+
+void Optimizer::zero_grad() {
+  for (const ParamGroup& group : groups_)
+    for (const Variable& p : group.parameters) p.zero_grad();
+}
+
+double Optimizer::clip_grad_norm(double max_norm) {
+  TACIT_CHECK(max_norm >= 0, "[clip_grad_norm] the largest norm must not be negative, got ", max_norm);
+  std::vector<Tensor> grads;
+  for (const ParamGroup& group : groups_)
+    for (const Variable& p : group.parameters)
+      if (p.grad().defined()) grads.push_back(p.grad().contiguous_copy_if_needed());
+  TACIT_CHECK(!grads.empty(), "[clip_grad_norm] no parameter has a gradient; call backward() first");
+  const double norm = std::sqrt(sum_squares(grads).item());
+  // torch's clip_grad_norm_ divides by norm + 1e-6 as well.
+  if (max_norm > 0 && norm > max_norm)
+    for (const ParamGroup& group : groups_)
+      for (const Variable& p : group.parameters)
+        if (p.grad().defined()) p.set_grad(p.grad() * (max_norm / (norm + 1e-6)));
+  return norm;
+}
+
+nn::StateDict Optimizer::state() {
+  make_states();
+  nn::StateDict state;
+  const Device host("cpu");
+  const std::vector<std::string> kinds = state_kinds();
+  for (size_t g = 0; g < groups_.size(); ++g)
+    for (size_t k = 0; k < kinds.size(); ++k)
+      for (size_t i = 0; i < groups_[g].names.size(); ++i)
+        state[kinds[k] + "." + groups_[g].names[i]] = states_[g][k][i].to(host).clone();
+  state["step"] = Tensor::from(std::vector<int64_t>{steps_}, {}, host);
+  return state;
+}
+
+void Optimizer::load_state(const nn::StateDict& state) {
+  make_states();
+  const std::vector<std::string> kinds = state_kinds();
+  std::vector<std::pair<Tensor, Tensor>> copies;  // {target, source}: nothing is written unless everything is right
+  const auto find = [&](const std::string& name) -> const Tensor& {
+    const auto found = state.find(name);
+    TACIT_CHECK(found != state.end(), "[optimizer] the saved state lacks ", name,
+                "; it belongs to another optimiser or model");
+    return found->second;
+  };
+  for (size_t g = 0; g < groups_.size(); ++g)
+    for (size_t k = 0; k < kinds.size(); ++k)
+      for (size_t i = 0; i < groups_[g].names.size(); ++i) {
+        const std::string name = kinds[k] + "." + groups_[g].names[i];
+        const Tensor& source = find(name);
+        const Tensor& target = states_[g][k][i];
+        TACIT_CHECK(source.shape() == target.shape() && source.dtype() == target.dtype(), "[optimizer] saved ", name,
+                    " is ", source.dtype(), " ", source.shape(), ", needed is ", target.dtype(), " ", target.shape());
+        copies.emplace_back(target, source);
+      }
+  const Tensor& step = find("step");
+  TACIT_CHECK(step.dtype() == i64 && step.numel() == 1, "[optimizer] saved step is not one i64");
+  TACIT_CHECK(state.size() == copies.size() + 1, "[optimizer] the saved state has ", state.size(),
+              " tensors, this one ", copies.size() + 1, "; it belongs to another optimiser or model");
+  for (auto& copy : copies) copy.first.copy_(copy.second);
+  steps_ = step.to_vector<int64_t>()[0];
+}
+
+std::string Optimizer::describe() const {
+  std::ostringstream text;
+  for (const ParamGroup& group : groups_) {
+    int64_t values = 0;
+    for (const Variable& p : group.parameters) values += p.value().numel();
+    text << group.name << ": " << group.parameters.size() << " tensors, " << with_commas(values)
+         << " values, weight decay " << group.weight_decay << '\n';
+  }
+  return text.str();
+}
+
+}  // namespace tacit::optim

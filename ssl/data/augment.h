@@ -14,24 +14,24 @@ namespace tacit::ssl {
 
 /// The distribution that one view's parameters are drawn from. Probabilities 0 switch a step off.
 struct ViewPolicy {
-  bool crop = false;                                   ///< random resized crop
-  double crop_min_area = 0.08, crop_max_area = 1.0;    ///< fraction of the image's area
+  bool crop = false;                                          ///< random resized crop
+  double crop_min_area = 0.08, crop_max_area = 1.0;           ///< fraction of the image's area
   double crop_min_ratio = 3.0 / 4, crop_max_ratio = 4.0 / 3;  ///< width / height, log-uniform
-  bool crop_clamp = false;   ///< sides clamped to the image instead of ten attempts (the Fashion-MNIST recipe)
-  bool antialias = true;     ///< widen the bilinear filter when shrinking
+  bool crop_clamp = false;  ///< sides clamped to the image instead of ten attempts (the Fashion-MNIST recipe)
+  bool antialias = true;    ///< widen the bilinear filter when shrinking
   double flip = 0;
-  double gamma = 0, gamma_strength = 0;                ///< x^exp(U(-s, s)) with probability gamma, x >= 1e-4
-  double jitter = 0;                                   ///< probability of the colour jitter below
+  double gamma = 0, gamma_strength = 0;                          ///< x^exp(U(-s, s)) with probability gamma, x >= 1e-4
+  double jitter = 0;                                             ///< probability of the colour jitter below
   double brightness = 0, contrast = 0, saturation = 0, hue = 0;  ///< torchvision's ColorJitter strengths
-  bool jitter_random_order = true;                     ///< else brightness, contrast, saturation, hue
+  bool jitter_random_order = true;                               ///< else brightness, contrast, saturation, hue
   double grayscale = 0;
   double blur = 0, blur_min_sigma = 0.1, blur_max_sigma = 2.0;  ///< kernel: size / 10, made odd
   double solarize = 0;
-  std::vector<float> mean, std;                        ///< per channel, applied last; empty: pixels stay in [0, 1]
+  std::vector<float> mean, std;  ///< per channel, applied last; empty: pixels stay in [0, 1]
 };
 
-/// A named list of views ("simclr", "fashion-mnist-demo", "none", "supervised", …) for images of this size and channels.
-/// Throws Error listing the known names.
+/// A named list of views ("simclr", "fashion-mnist-demo", "none", "supervised", …) for images of this size and
+/// channels. Throws Error listing the known names.
 std::vector<ViewPolicy> augmentation(const std::string& name, int64_t image_size, int64_t channels);
 std::vector<std::string> augmentation_names();
 
@@ -39,12 +39,12 @@ std::vector<std::string> augmentation_names();
 struct ViewParameters {
   double top = 0, left = 0, height = 0, width = 0;  ///< crop box in pixels of the source
   bool flip = false;
-  double gamma = 1;                                 ///< exponent; 1 = off
+  double gamma = 1;  ///< exponent; 1 = off
   bool jitter = false;
-  std::array<int, 4> order{0, 1, 2, 3};             ///< of brightness, contrast, saturation, hue
+  std::array<int, 4> order{0, 1, 2, 3};  ///< of brightness, contrast, saturation, hue
   double brightness = 1, contrast = 1, saturation = 1, hue = 0;
   bool gray = false;
-  double sigma = 0;                                 ///< of the blur; 0 = off
+  double sigma = 0;  ///< of the blur; 0 = off
   bool solarize = false;
 };
 ViewParameters draw_view(const ViewPolicy&, int64_t height, int64_t width, Random&);

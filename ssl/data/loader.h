@@ -13,9 +13,9 @@
 namespace tacit::ssl {
 
 struct Batch {
-  std::vector<Tensor> views;      ///< each (B, S, S, C) f32, normalised
-  Tensor labels;                  ///< (B) i64, -1 where unknown
-  std::vector<int64_t> indices;   ///< into the source, after replacement of damaged images
+  std::vector<Tensor> views;        ///< each (B, S, S, C) f32, normalised
+  Tensor labels;                    ///< (B) i64, -1 where unknown
+  std::vector<int64_t> indices;     ///< into the source, after replacement of damaged images
   int64_t epoch = 0, position = 0;  ///< position: batches of this epoch before this one
 };
 
@@ -24,10 +24,10 @@ struct LoaderOptions {
   int64_t image_size = 32, channels = 3;
   std::vector<ViewPolicy> views;  ///< one per view
   uint64_t seed = 0;
-  bool drop_last = true;          ///< else the last batch of an epoch may be smaller
-  bool shuffle = true;            ///< order is a permutation drawn from (seed, epoch)
-  int64_t prefetch = 2;           ///< batches prepared ahead
-  double max_damaged = 0.01;      ///< fraction of the source that may be unreadable before the run stops
+  bool drop_last = true;      ///< else the last batch of an epoch may be smaller
+  bool shuffle = true;        ///< order is a permutation drawn from (seed, epoch)
+  int64_t prefetch = 2;       ///< batches prepared ahead
+  double max_damaged = 0.01;  ///< fraction of the source that may be unreadable before the run stops
 };
 
 /// Batches of epoch after epoch, starting at (epoch, position). next() hands them out in order.

@@ -1,0 +1,60 @@
+// Applying drawn parameters: crop and resize, flip, then colours, blur, solarization, normalisation.
+#include <algorithm>
+
+#include "ssl/data/augment.h"
+#include "ssl/data/color.h"
+#include "ssl/data/resample.h"
+#include "tensor/error.h"
+
+namespace tacit::ssl {
+
+namespace {
+
+void jitter(const ViewParameters& view, float* x, int64_t pixels, int64_t channels) {
+  for (const int step : view.order) {
+    if (step == 0 && view.brightness != 1) adjust_brightness(x, pixels * channels, view.brightness);
+    if (step == 1 && view.contrast != 1) adjust_contrast(x, pixels, channels, view.contrast);
+    if (step == 2 && view.saturation != 1) adjust_saturation(x, pixels, channels, view.saturation);
+    if (step == 3 && view.hue != 0) adjust_hue(x, pixels, channels, view.hue);
+  }
+}
+
+void normalise(const ViewPolicy& policy, float* x, int64_t pixels, int64_t channels) {
+  if (policy.mean.empty()) return;
+  TACIT_CHECK(policy.mean.size() == static_cast<size_t>(channels) && policy.std.size() == policy.mean.size(),
+              "[augment] mean and std are of ", policy.mean.size(), " channels, the view has ", channels);
+  for (int64_t c = 0; c < channels; ++c) {
+    const float mean = policy.mean[static_cast<size_t>(c)], scale = 1 / policy.std[static_cast<size_t>(c)];
+    for (int64_t i = 0; i < pixels; ++i) x[i * channels + c] = (x[i * channels + c] - mean) * scale;
+  }
+}
+
+}  // namespace
+
+void apply_view(const Image& source, const ViewParameters& view, const ViewPolicy& policy, int64_t size,
+                int64_t channels, float* out) {
+  TACIT_CHECK(source.height > 0 && source.width > 0 && size > 0, "[augment] an image of ", source.height, " x ",
+              source.width, " pixels cannot become a view of size ", size);
+  const Box box{view.top, view.left, view.height, view.width};
+  if (source.channels == channels)
+    resample(source, box, size, view.flip, policy.antialias, out);
+  else
+    resample(to_channels(source, channels), box, size, view.flip, policy.antialias, out);
+  const int64_t pixels = size * size;
+  if (view.gamma != 1) adjust_gamma(out, pixels * channels, view.gamma);
+  if (view.jitter) jitter(view, out, pixels, channels);
+  if (view.gray) to_gray(out, pixels, channels);
+  if (view.sigma > 0) gaussian_blur(out, size, channels, view.sigma);
+  if (view.solarize) solarize(out, pixels * channels);
+  normalise(policy, out, pixels, channels);
+}
+
+void plain_view(const Image& image, const ViewPolicy& policy, int64_t size, int64_t channels, float* out) {
+  ViewPolicy plain;
+  plain.mean = policy.mean;
+  plain.std = policy.std;
+  Random unused(0, 0);
+  apply_view(image, draw_view(plain, image.height, image.width, unused), plain, size, channels, out);
+}
+
+}  // namespace tacit::ssl

@@ -1,0 +1,80 @@
+// Sources made of other sources: parts of one, several in a row.
+#include <algorithm>
+
+#include "ssl/data/sources.h"
+#include "tensor/error.h"
+
+namespace tacit::ssl {
+
+namespace {
+
+class Subset final : public ImageSource {
+ public:
+  Subset(ImageSourcePtr whole, std::vector<int64_t> indices) : whole_(std::move(whole)), indices_(std::move(indices)) {}
+  int64_t size() const override { return static_cast<int64_t>(indices_.size()); }
+  Image image(int64_t i) const override { return whole_->image(at(i)); }
+  std::optional<int64_t> label(int64_t i) const override { return whole_->label(at(i)); }
+  std::string file(int64_t i) const override { return whole_->file(at(i)); }
+  int64_t channels() const override { return whole_->channels(); }
+  std::pair<int64_t, int64_t> image_size() const override { return whole_->image_size(); }
+  std::vector<std::string> class_names() const override { return whole_->class_names(); }
+
+ private:
+  int64_t at(int64_t i) const { return indices_[static_cast<size_t>(i)]; }
+  ImageSourcePtr whole_;
+  std::vector<int64_t> indices_;
+};
+
+class Concatenated final : public ImageSource {
+ public:
+  explicit Concatenated(std::vector<ImageSourcePtr> parts) : parts_(std::move(parts)) {
+    for (const ImageSourcePtr& part : parts_) ends_.push_back((ends_.empty() ? 0 : ends_.back()) + part->size());
+  }
+  int64_t size() const override { return ends_.back(); }
+  Image image(int64_t i) const override { return part(i).image(within(i)); }
+  std::optional<int64_t> label(int64_t i) const override { return part(i).label(within(i)); }
+  std::string file(int64_t i) const override { return part(i).file(within(i)); }
+  int64_t channels() const override {
+    int64_t most = 1;
+    for (const ImageSourcePtr& p : parts_) most = std::max(most, p->channels());
+    return most;
+  }
+  std::pair<int64_t, int64_t> image_size() const override {
+    for (const ImageSourcePtr& p : parts_)
+      if (p->image_size() != parts_[0]->image_size()) return {0, 0};
+    return parts_[0]->image_size();
+  }
+  std::vector<std::string> class_names() const override { return parts_[0]->class_names(); }
+
+ private:
+  size_t which(int64_t i) const {
+    return static_cast<size_t>(std::upper_bound(ends_.begin(), ends_.end(), i) - ends_.begin());
+  }
+  const ImageSource& part(int64_t i) const { return *parts_[which(i)]; }
+  int64_t within(int64_t i) const {
+    const size_t p = which(i);
+    return p == 0 ? i : i - ends_[p - 1];
+  }
+  std::vector<ImageSourcePtr> parts_;
+  std::vector<int64_t> ends_;
+};
+
+}  // namespace
+
+ImageSourcePtr subset(ImageSourcePtr whole, std::vector<int64_t> indices) {
+  for (const int64_t i : indices)
+    TACIT_CHECK(i >= 0 && i < whole->size(), "[subset] index ", i, " is out of range for ", whole->size(), " images");
+  return std::make_shared<Subset>(std::move(whole), std::move(indices));
+}
+
+ImageSourcePtr concatenate_sources(const std::vector<ImageSourcePtr>& parts) {
+  TACIT_CHECK(!parts.empty(), "[data] no data");
+  for (const ImageSourcePtr& part : parts)
+    TACIT_CHECK(part->class_names() == parts[0]->class_names(), "[data] the classes of the data sets differ (",
+                parts[0]->class_names().size(), " and ", part->class_names().size(),
+                " classes, or other names); use --no-labels or one data set");
+  if (parts.size() == 1) return parts[0];
+  return std::make_shared<Concatenated>(parts);
+}
+
+}  // namespace tacit::ssl

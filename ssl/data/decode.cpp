@@ -1,0 +1,67 @@
+#include "ssl/data/decode.h"
+
+#include <fstream>
+#include <memory>
+#include <sstream>
+
+#include "tensor/error.h"
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-function"
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+#pragma GCC diagnostic ignored "-Wsign-compare"
+#define STB_IMAGE_IMPLEMENTATION
+#define STB_IMAGE_STATIC
+#define STBI_NO_STDIO
+#define STBI_NO_HDR
+#define STBI_NO_LINEAR
+#define STBI_ONLY_JPEG
+#define STBI_ONLY_PNG
+#define STBI_ONLY_BMP
+#define STBI_ONLY_PNM
+#include <stb/stb_image.h>
+#pragma GCC diagnostic pop
+
+namespace tacit::ssl {
+
+namespace {
+
+std::string read_bytes(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  TACIT_CHECK(file, "[image] cannot open ", path);
+  std::ostringstream bytes;
+  bytes << file.rdbuf();
+  TACIT_CHECK(file.good() && bytes.str().size() < (size_t{1} << 31), "[image] cannot read ", path);
+  return bytes.str();
+}
+
+const stbi_uc* data_of(const std::string& bytes) { return reinterpret_cast<const stbi_uc*>(bytes.data()); }
+
+}  // namespace
+
+Image decode_file(const std::string& path, int64_t max_pixels) {
+  const std::string bytes = read_bytes(path);
+  const int size = static_cast<int>(bytes.size());
+  int w = 0, h = 0, channels = 0;
+  TACIT_CHECK(stbi_info_from_memory(data_of(bytes), size, &w, &h, &channels) == 1 && w > 0 && h > 0, "[image] ", path,
+              " is damaged or not a JPEG, PNG, BMP or PNM image");
+  TACIT_CHECK(int64_t{w} * h <= max_pixels, "[image] ", path, " has ", w, " x ", h, " pixels, the limit is ",
+              max_pixels, "; raise --max-pixels to read it");
+  const int wanted = channels == 2 ? 4 : channels;  // gray with alpha
+  const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
+      stbi_load_from_memory(data_of(bytes), size, &w, &h, &channels, wanted), stbi_image_free);
+  TACIT_CHECK(pixels, "[image] ", path, " is damaged: ", stbi_failure_reason());
+  const size_t count = static_cast<size_t>(w) * static_cast<size_t>(h) * static_cast<size_t>(wanted);
+  return {h, w, wanted, std::vector<uint8_t>(pixels.get(), pixels.get() + count)};
+}
+
+std::pair<int64_t, int64_t> image_file_size(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string head(size_t{1} << 16, '\0');
+  file.read(head.data(), static_cast<std::streamsize>(head.size()));
+  int w = 0, h = 0, channels = 0;
+  if (stbi_info_from_memory(data_of(head), static_cast<int>(file.gcount()), &w, &h, &channels) != 1) return {0, 0};
+  return {h, w};
+}
+
+}  // namespace tacit::ssl

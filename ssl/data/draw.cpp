@@ -1,0 +1,73 @@
+// Drawing the parameters of a view. The order of the draws is part of a run's reproducibility.
+#include <algorithm>
+#include <cmath>
+
+#include "ssl/data/augment.h"
+
+namespace tacit::ssl {
+
+namespace {
+
+// A box of random area and shape inside the image; continuous sides, cut to the image's (never rejected).
+void clamped_crop(const ViewPolicy& p, double height, double width, Random& random, ViewParameters& view) {
+  const double area = random.uniform(p.crop_min_area, p.crop_max_area);
+  const double ratio = std::exp(random.uniform(std::log(p.crop_min_ratio), std::log(p.crop_max_ratio)));
+  view.height = height * std::min(1.0, std::sqrt(area / ratio));
+  view.width = width * std::min(1.0, std::sqrt(area * ratio));
+  view.top = random.uniform() * (height - view.height);
+  view.left = random.uniform() * (width - view.width);
+}
+
+// torchvision's RandomResizedCrop.get_params: ten attempts with whole pixels, then the largest centred box.
+void attempted_crop(const ViewPolicy& p, int64_t height, int64_t width, Random& random, ViewParameters& view) {
+  const auto h = static_cast<double>(height), w = static_cast<double>(width);
+  for (int attempt = 0; attempt < 10; ++attempt) {
+    const double area = h * w * random.uniform(p.crop_min_area, p.crop_max_area);
+    const double ratio = std::exp(random.uniform(std::log(p.crop_min_ratio), std::log(p.crop_max_ratio)));
+    const int64_t cw = std::llround(std::sqrt(area * ratio)), ch = std::llround(std::sqrt(area / ratio));
+    if (cw < 1 || ch < 1 || cw > width || ch > height) continue;
+    view.height = static_cast<double>(ch);
+    view.width = static_cast<double>(cw);
+    view.top = static_cast<double>(random.below(static_cast<uint64_t>(height - ch + 1)));
+    view.left = static_cast<double>(random.below(static_cast<uint64_t>(width - cw + 1)));
+    return;
+  }
+  const double ratio = std::clamp(w / h, p.crop_min_ratio, p.crop_max_ratio);
+  view.width = std::max(1.0, std::min(w, std::round(h * ratio)));
+  view.height = std::max(1.0, std::min(h, std::round(w / ratio)));
+  view.top = std::floor((h - view.height) / 2);
+  view.left = std::floor((w - view.width) / 2);
+}
+
+double factor(double strength, Random& random) {
+  return strength > 0 ? random.uniform(std::max(0.0, 1 - strength), 1 + strength) : 1;
+}
+
+}  // namespace
+
+ViewParameters draw_view(const ViewPolicy& p, int64_t height, int64_t width, Random& random) {
+  ViewParameters view;
+  const int64_t side = std::min(height, width);
+  view.height = view.width = static_cast<double>(side);  // without a crop: the centred square, as plain_view
+  view.top = static_cast<double>(height - side) / 2;
+  view.left = static_cast<double>(width - side) / 2;
+  if (p.crop && p.crop_clamp) clamped_crop(p, static_cast<double>(height), static_cast<double>(width), random, view);
+  if (p.crop && !p.crop_clamp) attempted_crop(p, height, width, random, view);
+  if (p.flip > 0) view.flip = random.chance(p.flip);
+  if (p.gamma > 0 && random.chance(p.gamma)) view.gamma = std::exp(random.uniform(-p.gamma_strength, p.gamma_strength));
+  if (p.jitter > 0 && random.chance(p.jitter)) {
+    view.jitter = true;
+    if (p.jitter_random_order)
+      for (size_t i = view.order.size(); i > 1; --i) std::swap(view.order[i - 1], view.order[random.below(i)]);
+    view.brightness = factor(p.brightness, random);
+    view.contrast = factor(p.contrast, random);
+    view.saturation = factor(p.saturation, random);
+    view.hue = p.hue > 0 ? random.uniform(-p.hue, p.hue) : 0;
+  }
+  if (p.grayscale > 0) view.gray = random.chance(p.grayscale);
+  if (p.blur > 0 && random.chance(p.blur)) view.sigma = random.uniform(p.blur_min_sigma, p.blur_max_sigma);
+  if (p.solarize > 0) view.solarize = random.chance(p.solarize);
+  return view;
+}
+
+}  // namespace tacit::ssl

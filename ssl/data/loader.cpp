@@ -1,0 +1,214 @@
+#include "ssl/data/loader.h"
+
+#include <tbb/parallel_for.h>
+#include <tbb/task_group.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <map>
+#include <mutex>
+#include <numeric>
+
+namespace tacit::ssl {
+
+namespace {
+
+/// One batch on its way. Whoever turns Queued into Claimed prepares it: a oneTBB task, or next() itself when no thread
+/// has begun, so that one thread alone gets along too.
+struct Slot {
+  enum State { Queued, Claimed, Done };
+  std::atomic<int> state{Queued};
+  int64_t epoch = 0, position = 0;
+  std::shared_ptr<const std::vector<int64_t>> order;
+  Batch batch;
+  std::exception_ptr error;
+};
+using SlotPtr = std::shared_ptr<Slot>;
+
+}  // namespace
+
+struct Loader::State {
+  ImageSourcePtr source;
+  LoaderOptions options;
+  int64_t batches = 0;              // per epoch
+  int64_t epoch = 0, position = 0;  // of the next batch to queue
+  std::shared_ptr<const std::vector<int64_t>> order;
+  std::deque<SlotPtr> queue;
+  double waited = 0;
+
+  std::mutex mutex;  // guards `damaged` and the waiting for a slot
+  std::condition_variable done;
+  std::map<int64_t, std::string> damaged;
+  std::atomic<bool> stop{false};
+  tbb::task_group tasks;
+
+  void draw_order() {
+    auto indices = std::make_shared<std::vector<int64_t>>(static_cast<size_t>(source->size()));
+    std::iota(indices->begin(), indices->end(), int64_t{0});
+    if (options.shuffle) {
+      Random random(options.seed, random_stream("order", static_cast<uint64_t>(epoch)));
+      for (size_t i = indices->size(); i > 1; --i) std::swap((*indices)[i - 1], (*indices)[random.below(i)]);
+    }
+    order = std::move(indices);
+  }
+
+  void queue_next() {
+    if (!order) draw_order();
+    auto slot = std::make_shared<Slot>();
+    slot->epoch = epoch;
+    slot->position = position;
+    slot->order = order;
+    queue.push_back(slot);
+    if (++position == batches) {
+      position = 0;
+      ++epoch;
+      order.reset();
+    }
+    tasks.run([this, slot] {
+      if (!stop) claim(*slot);
+    });
+  }
+
+  /// True if this call prepared the batch.
+  bool claim(Slot& slot) {
+    int expected = Slot::Queued;
+    if (!slot.state.compare_exchange_strong(expected, Slot::Claimed)) return false;
+    try {
+      prepare(slot);
+    } catch (...) {
+      slot.error = std::current_exception();
+    }
+    {
+      const std::lock_guard lock(mutex);
+      slot.state = Slot::Done;
+    }
+    done.notify_all();
+    return true;
+  }
+
+  /// The image at i or, where it cannot be read, at the next index that can; i becomes that index.
+  Image readable(int64_t& i) {
+    for (int64_t tried = 0;; ++tried) {
+      try {
+        return source->image(i);
+      } catch (const Error& e) {
+        note_damaged(i, e.what());
+        TACIT_CHECK(tried + 1 < source->size(), "[loader] not one of the ", source->size(),
+                    " images can be read: ", e.what());
+        i = (i + 1) % source->size();
+      }
+    }
+  }
+
+  void note_damaged(int64_t i, const std::string& why) {
+    const std::lock_guard lock(mutex);
+    damaged.emplace(i, why);
+    const double allowed = std::max(1.0, options.max_damaged * static_cast<double>(source->size()));
+    TACIT_CHECK(static_cast<double>(damaged.size()) <= allowed, "[loader] ", damaged.size(), " of ", source->size(),
+                " images cannot be read, more than ", 100 * options.max_damaged, " %; the last: ", why);
+  }
+
+  void prepare(Slot& slot) {
+    const int64_t size = options.image_size, channels = options.channels, per_view = size * size * channels;
+    const int64_t first = slot.position * options.batch_size;
+    const int64_t count = std::min(options.batch_size, source->size() - first);
+    static const Device host("cpu");
+    Batch& batch = slot.batch;
+    batch.epoch = slot.epoch;
+    batch.position = slot.position;
+    std::vector<float*> to;
+    for (size_t v = 0; v < options.views.size(); ++v) {
+      batch.views.push_back(Tensor::empty({count, size, size, channels}, f32, host));
+      to.push_back(batch.views.back().view().ptr<float>());
+    }
+    batch.indices.assign(slot.order->begin() + first, slot.order->begin() + first + count);
+    std::vector<int64_t> labels(static_cast<size_t>(count));
+    tbb::parallel_for(int64_t{0}, count, [&](int64_t b) {
+      int64_t& index = batch.indices[static_cast<size_t>(b)];
+      const auto drawn = static_cast<uint64_t>(index);
+      const Image image = readable(index);
+      labels[static_cast<size_t>(b)] = source->label(index).value_or(-1);
+      for (size_t v = 0; v < options.views.size(); ++v) {
+        Random random(options.seed, random_stream("augment", static_cast<uint64_t>(slot.epoch), drawn, v));
+        const ViewParameters view = draw_view(options.views[v], image.height, image.width, random);
+        apply_view(image, view, options.views[v], size, channels, to[v] + b * per_view);
+      }
+    });
+    batch.labels = Tensor::from(labels, {count}, host);
+  }
+};
+
+Loader::Loader(ImageSourcePtr source, LoaderOptions options, int64_t epoch, int64_t position)
+    : state_(std::make_unique<State>()) {
+  TACIT_CHECK(source && source->size() > 0, "[loader] the data has no images");
+  TACIT_CHECK(options.batch_size > 0 && options.image_size > 0 && options.prefetch >= 0, "[loader] batch size ",
+              options.batch_size, ", image size ", options.image_size, ", prefetch ", options.prefetch);
+  State& s = *state_;
+  s.batches = options.drop_last ? source->size() / options.batch_size
+                                : (source->size() + options.batch_size - 1) / options.batch_size;
+  TACIT_CHECK(s.batches > 0, "[loader] batches of ", options.batch_size, " from ", source->size(),
+              " images: use a smaller batch");
+  TACIT_CHECK(epoch >= 0 && position >= 0 && position < s.batches, "[loader] position ", position, " of ", s.batches,
+              " batches");
+  s.source = std::move(source);
+  s.options = std::move(options);
+  s.epoch = epoch;
+  s.position = position;
+}
+
+Loader::~Loader() {
+  state_->stop = true;
+  state_->tasks.wait();
+}
+
+Batch Loader::next() {
+  State& s = *state_;
+  const auto start = std::chrono::steady_clock::now();
+  while (static_cast<int64_t>(s.queue.size()) <= s.options.prefetch) s.queue_next();
+  const SlotPtr slot = s.queue.front();
+  s.queue.pop_front();
+  if (!s.claim(*slot)) {
+    std::unique_lock lock(s.mutex);
+    s.done.wait(lock, [&] { return slot->state == Slot::Done; });
+  }
+  s.waited += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  if (slot->error) std::rethrow_exception(slot->error);
+  Batch batch = std::move(slot->batch);
+  const Device device = default_device();
+  for (Tensor& view : batch.views) view = view.to(device);
+  batch.labels = batch.labels.to(device);
+  return batch;
+}
+
+int64_t Loader::batches_per_epoch() const { return state_->batches; }
+double Loader::waited_seconds() const { return state_->waited; }
+
+std::vector<std::string> Loader::damaged() const {
+  const std::lock_guard lock(state_->mutex);
+  std::vector<std::string> reasons;
+  for (const auto& entry : state_->damaged) reasons.push_back(entry.second);
+  return reasons;
+}
+
+void for_each_plain_batch(const ImageSource& source, const ViewPolicy& normalisation, int64_t image_size,
+                          int64_t channels, int64_t batch_size,
+                          const std::function<void(const Tensor& images, int64_t first)>& f) {
+  TACIT_CHECK(batch_size > 0, "[loader] batch size ", batch_size);
+  static const Device host("cpu");
+  const int64_t per_image = image_size * image_size * channels;
+  for (int64_t first = 0; first < source.size(); first += batch_size) {
+    const int64_t count = std::min(batch_size, source.size() - first);
+    const Tensor images = Tensor::empty({count, image_size, image_size, channels}, f32, host);
+    float* const to = images.view().ptr<float>();
+    tbb::parallel_for(int64_t{0}, count, [&](int64_t b) {
+      plain_view(source.image(first + b), normalisation, image_size, channels, to + b * per_image);
+    });
+    f(images.to(default_device()), first);
+  }
+}
+
+}  // namespace tacit::ssl

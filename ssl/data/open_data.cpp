@@ -1,0 +1,123 @@
+// From what the user writes after --data to an ImageSource.
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <filesystem>
+#include <numeric>
+
+#include "ssl/data/sources.h"
+#include "tensor/error.h"
+#include "tensor/random.h"
+
+namespace fs = std::filesystem;
+
+namespace tacit::ssl {
+
+namespace {
+
+constexpr const char* kFashionMnist = "/usr/share/datasets/fashion-mnist";
+constexpr const char* kKinds = "idx, cifar10, cifar100, folder, synthetic";
+constexpr double kHeldOut = 0.1;
+
+std::vector<int64_t> shuffled(int64_t n, const char* purpose) {
+  std::vector<int64_t> order(static_cast<size_t>(n));
+  std::iota(order.begin(), order.end(), int64_t{0});
+  Random random(0, random_stream(purpose));
+  for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random.below(i)]);
+  return order;
+}
+
+int64_t synthetic_size(const std::string& spec, const std::string& count) {
+  int64_t n = 1000;
+  if (count.empty()) return n;
+  const auto result = std::from_chars(count.data(), count.data() + count.size(), n);
+  TACIT_CHECK(result.ec == std::errc() && result.ptr == count.data() + count.size() && n > 0 && n <= 100'000'000,
+              "[data] ", spec, ": the number of images must be a whole number above 0");
+  return n;
+}
+
+std::string home_expanded(const std::string& path) {
+  const char* const home = std::getenv("HOME");
+  return home && path.starts_with("~/") ? home + path.substr(1) : path;
+}
+
+Opened open_spec(const std::string& spec, Split split, const DataOptions& options) {
+  TACIT_CHECK(!spec.empty(), "[data] an empty --data; give a path, kind:path, fashion-mnist or synthetic[:N]");
+  const size_t colon = spec.find(':');
+  std::string kind = spec.substr(0, colon),
+              path = home_expanded(colon == std::string::npos ? "" : spec.substr(colon + 1));
+  if (kind == "synthetic") return open_synthetic(synthetic_size(spec, path), split);
+  if (spec == "fashion-mnist") {
+    TACIT_CHECK(fs::exists(kFashionMnist),
+                "[data] fashion-mnist is Debian's package dataset-fashion-mnist: install it");
+    return open_idx(kFashionMnist, split);
+  }
+  if (kind == "stl10" || kind == "tar") throw Error("[data] " + spec + ": kind '" + kind + "' is not in this version");
+  if (kind != "idx" && kind != "cifar10" && kind != "cifar100" && kind != "folder") {
+    path = home_expanded(spec);  // a path, perhaps with a colon in it
+    TACIT_CHECK(fs::exists(path), "[data] ", spec, " does not exist", colon == std::string::npos ? "" : ", and '",
+                colon == std::string::npos ? "" : kind, colon == std::string::npos ? "" : "' is no kind of data",
+                "; kinds: ", kKinds);
+    kind = recognise(path);
+  }
+  if (kind == "idx") return open_idx(path, split);
+  if (kind == "folder") return open_folder(path, split, options);
+  return open_cifar(path, split, kind == "cifar10" ? 10 : 100);
+}
+
+// The part of unsplit data that a split means: a fixed tenth is for testing.
+ImageSourcePtr hold_out(const ImageSourcePtr& whole, Split split, const std::string& spec,
+                        std::vector<std::string>* notes) {
+  if (split == Split::All || split == Split::Unlabeled) return whole;
+  std::vector<int64_t> order = shuffled(whole->size(), "held out");
+  const auto held = std::max<int64_t>(1, static_cast<int64_t>(static_cast<double>(whole->size()) * kHeldOut));
+  TACIT_CHECK(whole->size() > held, "[data] ", spec, " has ", whole->size(),
+              " image: too few to hold some out for testing; use --split all or --test-data");
+  const auto middle = order.begin() + held;
+  std::vector<int64_t> part =
+      split == Split::Test ? std::vector<int64_t>(order.begin(), middle) : std::vector<int64_t>(middle, order.end());
+  std::sort(part.begin(), part.end());
+  if (notes)
+    notes->push_back(spec + " has no test split: a fixed 10 % (" + std::to_string(held) + " of " +
+                     std::to_string(whole->size()) + " images) is held out for testing");
+  return subset(whole, std::move(part));
+}
+
+ImageSourcePtr open_one(const std::string& spec, Split split, const DataOptions& options,
+                        std::vector<std::string>* notes) {
+  const Opened opened = open_spec(spec, split, options);
+  if (!opened.whole || !options.test_data.empty()) return opened.source;
+  return hold_out(opened.source, split, spec, notes);
+}
+
+}  // namespace
+
+std::string recognise(const std::string& path) {
+  if (fs::is_directory(path) && has_idx_files(path)) return "idx";
+  const int64_t classes = cifar_classes(path);
+  if (classes > 0) return "cifar" + std::to_string(classes);
+  TACIT_CHECK(fs::is_directory(path) || is_image_file(path), "[data] ", path,
+              " is not a directory, an image or an archive of a known data set; kinds: ", kKinds);
+  return "folder";
+}
+
+ImageSourcePtr open_data(const std::vector<std::string>& specs, Split split, const DataOptions& options,
+                         std::vector<std::string>* notes) {
+  TACIT_CHECK(!specs.empty(), "[data] no data");
+  if (split == Split::Test && !options.test_data.empty()) {
+    DataOptions own = options;
+    own.test_data.clear();
+    const Opened opened = open_spec(options.test_data, Split::Test, own);
+    return opened.source;
+  }
+  std::vector<ImageSourcePtr> parts;
+  for (const std::string& spec : specs) parts.push_back(open_one(spec, split, options, notes));
+  const ImageSourcePtr source = concatenate_sources(parts);
+  if (split != Split::Train || options.limit <= 0 || options.limit >= source->size()) return source;
+  std::vector<int64_t> first = shuffled(source->size(), "limit");
+  first.resize(static_cast<size_t>(options.limit));
+  std::sort(first.begin(), first.end());
+  return subset(source, std::move(first));
+}
+
+}  // namespace tacit::ssl

@@ -1,0 +1,89 @@
+#include "ssl/data/resample.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace tacit::ssl {
+
+namespace {
+
+/// For each output position: the first source position and the weights from it on, `stride` of them.
+struct Taps {
+  std::vector<int64_t> first, count;
+  std::vector<float> weights;
+  int64_t stride = 0;
+};
+
+void make_taps(Taps& taps, double begin, double extent, int64_t source, int64_t size, bool antialias) {
+  const double scale = extent / static_cast<double>(size);
+  const double width = antialias ? std::max(scale, 1.0) : 1.0;
+  int64_t low = 0, high = source;
+  if (antialias) {
+    low = std::max<int64_t>(0, static_cast<int64_t>(std::floor(begin)));
+    high = std::min<int64_t>(source, std::max(low + 1, static_cast<int64_t>(std::ceil(begin + extent))));
+  }
+  taps.stride = static_cast<int64_t>(std::ceil(2 * width)) + 1;
+  taps.first.resize(static_cast<size_t>(size));
+  taps.count.resize(static_cast<size_t>(size));
+  taps.weights.assign(static_cast<size_t>(size * taps.stride), 0.0f);
+  for (int64_t j = 0; j < size; ++j) {
+    const double centre = begin + (static_cast<double>(j) + 0.5) * scale - 0.5;  // in positions of pixel centres
+    const int64_t from = std::clamp<int64_t>(static_cast<int64_t>(std::floor(centre - width)) + 1, low, high - 1);
+    const int64_t to = std::clamp<int64_t>(static_cast<int64_t>(std::ceil(centre + width)) - 1, from, high - 1);
+    float* const weights = taps.weights.data() + j * taps.stride;
+    double sum = 0;
+    for (int64_t i = from; i <= to; ++i) sum += std::max(0.0, 1 - std::abs(static_cast<double>(i) - centre) / width);
+    for (int64_t i = from; i <= to; ++i) {
+      const double weight = std::max(0.0, 1 - std::abs(static_cast<double>(i) - centre) / width);
+      weights[i - from] = static_cast<float>(sum > 0 ? weight / sum : 1.0 / static_cast<double>(to - from + 1));
+    }
+    taps.first[static_cast<size_t>(j)] = from;
+    taps.count[static_cast<size_t>(j)] = to - from + 1;
+  }
+}
+
+template <int64_t C>
+void columns(const Image& image, const Taps& taps, int64_t row, int64_t size, bool flip, float* out) {
+  const uint8_t* const line = image.pixels.data() + row * image.width * C;
+  for (int64_t j = 0; j < size; ++j) {
+    const auto column = static_cast<size_t>(flip ? size - 1 - j : j);
+    const float* const weights = taps.weights.data() + static_cast<int64_t>(column) * taps.stride;
+    const uint8_t* p = line + taps.first[column] * C;
+    float sum[C] = {};
+    for (int64_t i = 0; i < taps.count[column]; ++i, p += C)
+      for (int64_t c = 0; c < C; ++c) sum[c] += weights[i] * static_cast<float>(p[c]);
+    for (int64_t c = 0; c < C; ++c) out[j * C + c] = sum[c] * (1.0f / 255);
+  }
+}
+
+}  // namespace
+
+void resample(const Image& image, const Box& box, int64_t size, bool flip, bool antialias, float* out) {
+  // Kept between calls: this runs for every view.
+  static thread_local Taps horizontal, vertical;
+  static thread_local std::vector<float> rows;
+  make_taps(horizontal, box.left, box.width, image.width, size, antialias);
+  make_taps(vertical, box.top, box.height, image.height, size, antialias);
+  const int64_t line = size * image.channels;
+  const int64_t begin = vertical.first.front(), end = vertical.first.back() + vertical.count.back();
+  rows.resize(static_cast<size_t>((end - begin) * line));
+  for (int64_t y = begin; y < end; ++y) {
+    float* const to = rows.data() + (y - begin) * line;
+    if (image.channels == 1)
+      columns<1>(image, horizontal, y, size, flip, to);
+    else
+      columns<3>(image, horizontal, y, size, flip, to);
+  }
+  for (int64_t y = 0; y < size; ++y) {
+    float* const to = out + y * line;
+    std::fill(to, to + line, 0.0f);
+    const auto at = static_cast<size_t>(y);
+    for (int64_t i = 0; i < vertical.count[at]; ++i) {
+      const float weight = vertical.weights[static_cast<size_t>(y * vertical.stride + i)];
+      const float* const from = rows.data() + (vertical.first[at] + i - begin) * line;
+      for (int64_t x = 0; x < line; ++x) to[x] += weight * from[x];
+    }
+  }
+}
+
+}  // namespace tacit::ssl

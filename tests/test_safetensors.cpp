@@ -12,9 +12,9 @@
 
 using namespace tacit;
 using namespace tacit::testing;
-using tacit::test::read_file;
-using tacit::test::TemporaryDirectory;
-using tacit::test::write_file;
+using tacit::testing::read_file;
+using tacit::testing::TemporaryDirectory;
+using tacit::testing::write_file;
 
 namespace {
 

@@ -19,8 +19,8 @@ namespace {
 
 using namespace tacit;
 using namespace tacit::ssl;
-using test::contains;
-using test::TemporaryDirectory;
+using testing::contains;
+using testing::TemporaryDirectory;
 
 template <class F>
 std::string usage_error(F&& f) {
@@ -198,7 +198,7 @@ TEST_CASE("event files: CRC-32C, records that read back, cut at a step, half-wri
 
 TEST_CASE("run directory: refuses what exists, cuts metrics back, survives a half-written line") {
   const TemporaryDirectory dir;
-  test::write_file(dir / "file", "x");
+  testing::write_file(dir / "file", "x");
   CHECK(contains(error_of([&] { RunDirectory::check(dir / "file", false); }), "is a file"));
   CHECK(contains(error_of([&] { RunDirectory(dir / "file/run", ""); }), "cannot make the directory"));
   std::filesystem::create_directory(dir / "empty");
@@ -216,7 +216,7 @@ TEST_CASE("run directory: refuses what exists, cuts metrics back, survives a hal
   append_to_file(dir / "run/metrics.jsonl", "{\"step\":6,\"ep");
   RunDirectory run(dir / "run", "x = 1\n");
   run.cut_to(3);
-  const std::string text = test::read_file(run.metrics());
+  const std::string text = testing::read_file(run.metrics());
   CHECK(contains(text, "\"step\":3"));
   CHECK_FALSE(contains(text, "\"step\":4"));
   CHECK(text.back() == '\n');
@@ -295,7 +295,7 @@ TEST_CASE("checkpoint: reads back; newer, foreign and broken files are clear err
   file.metadata.clear();
   write_safetensors(dir / "foreign.safetensors", file);
   CHECK(contains(error_of([&] { load_checkpoint(dir / "foreign.safetensors"); }), "not a tacit checkpoint"));
-  test::write_file(dir / "half.safetensors", test::read_file(path).substr(0, 3000));
+  testing::write_file(dir / "half.safetensors", testing::read_file(path).substr(0, 3000));
   CHECK(contains(error_of([&] { load_checkpoint(dir / "half.safetensors"); }), "half.safetensors"));
   CHECK(contains(error_of([&] { checkpoint_path(dir / "nothing"); }), "nothing"));
   CHECK(contains(error_of([&] { checkpoint_path(dir / "."); }), "no checkpoint"));
@@ -390,7 +390,7 @@ TEST_CASE("pictures: a contact sheet and neighbours are PNG files") {
   write_views_png(dir / "views.png", source, options, 4, 6);
   write_neighbours_png(dir / "near.png", *source, {0, 1}, *source, {{2, 3, 4}, {5}}, 16);
   for (const char* name : {"views.png", "near.png"}) {
-    const std::string bytes = test::read_file(dir / name);
+    const std::string bytes = testing::read_file(dir / name);
     CHECK(bytes.substr(0, 4) == "\x89PNG");
     CHECK(bytes.size() > 300);
   }

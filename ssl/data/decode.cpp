@@ -1,5 +1,7 @@
 #include "ssl/data/decode.h"
 
+#include <algorithm>
+#include <cctype>
 #include <fstream>
 #include <memory>
 #include <sstream>
@@ -37,6 +39,41 @@ std::string read_bytes(const std::string& path) {
 
 const stbi_uc* data_of(const std::string& bytes) { return reinterpret_cast<const stbi_uc*>(bytes.data()); }
 
+int64_t little_endian(const std::string& bytes, size_t at, int count) {
+  int64_t value = 0;
+  for (int i = count - 1; i >= 0; --i) value = value << 8 | static_cast<uint8_t>(bytes[at + static_cast<size_t>(i)]);
+  return value;
+}
+
+/// Where the pixels of a PNM file begin: after the magic number, three numbers (comments between them) and one space.
+size_t pnm_raster(const std::string& bytes) {
+  size_t at = 2;
+  for (int number = 0; number < 3; ++number) {
+    while (at < bytes.size() && (std::isspace(static_cast<unsigned char>(bytes[at])) || bytes[at] == '#'))
+      at = bytes[at] == '#' ? std::min(bytes.find('\n', at), bytes.size()) : at + 1;
+    while (at < bytes.size() && std::isdigit(static_cast<unsigned char>(bytes[at]))) ++at;
+  }
+  return at + 1;
+}
+
+/// stb fills what is missing at the end of JPEG, BMP and PNM files with anything; such files are damaged.
+bool truncated(const std::string& bytes, int64_t w, int64_t h, int64_t channels) {
+  const auto size = static_cast<int64_t>(bytes.size());
+  if (bytes.starts_with("P5") || bytes.starts_with("P6")) {
+    const bool wide = stbi_is_16_bit_from_memory(data_of(bytes), static_cast<int>(size)) != 0;
+    return size < static_cast<int64_t>(pnm_raster(bytes)) + w * h * channels * (wide ? 2 : 1);
+  }
+  if (bytes.starts_with("\xFF\xD8")) {  // an end marker must follow the last scan's start (thumbnails have their own)
+    const size_t end = bytes.rfind("\xFF\xD9"), scan = bytes.rfind("\xFF\xDA");
+    return end == std::string::npos || (scan != std::string::npos && end < scan);
+  }
+  if (bytes.starts_with("BM") && size >= 34 && little_endian(bytes, 30, 4) == 0) {
+    const int64_t row = (w * little_endian(bytes, 28, 2) + 31) / 32 * 4;
+    return size < little_endian(bytes, 10, 4) + row * h;
+  }
+  return false;
+}
+
 }  // namespace
 
 Image decode_file(const std::string& path, int64_t max_pixels) {
@@ -47,6 +84,7 @@ Image decode_file(const std::string& path, int64_t max_pixels) {
               " is damaged or not a JPEG, PNG, BMP or PNM image");
   TACIT_CHECK(int64_t{w} * h <= max_pixels, "[image] ", path, " has ", w, " x ", h, " pixels, the limit is ",
               max_pixels, "; raise --max-pixels to read it");
+  TACIT_CHECK(!truncated(bytes, w, h, channels), "[image] ", path, " is damaged: it ends before its last pixel");
   const int wanted = channels == 2 ? 4 : channels;  // gray with alpha
   const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
       stbi_load_from_memory(data_of(bytes), size, &w, &h, &channels, wanted), stbi_image_free);

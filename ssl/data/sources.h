@@ -22,7 +22,7 @@ Opened open_idx(const std::string& directory, Split);
 Opened open_cifar(const std::string& path, Split, int64_t classes);
 /// Files below a directory, or one image file.
 Opened open_folder(const std::string& path, Split, const DataOptions&);
-/// Simple shapes drawn on the spot: `n` training images, a fifth as many for testing.
+/// n simple shapes drawn on the spot; the last fifth is the test split.
 Opened open_synthetic(int64_t n, Split);
 
 /// What a path holds: "idx", "cifar10", "cifar100" or "folder". Throws Error when it is none of them.

@@ -1,8 +1,9 @@
-// Images made on the spot: a shape in a colour on a background of another, anywhere and of any size, with noise. Ten
-// classes that raw pixels hardly tell apart and that neither mirroring nor other colours change.
+// Images made on the spot: a bright shape on a dark ground, anywhere and of any size, with noise. Ten classes, each
+// with its shape and roughly its colour, easy enough to be learned in seconds.
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numbers>
 
 #include "ssl/data/sources.h"
 #include "tensor/error.h"
@@ -45,46 +46,49 @@ bool inside(int64_t shape, double u, double v) {
 
 class SyntheticSource final : public ImageSource {
  public:
-  SyntheticSource(int64_t n, uint64_t split) : n_(n), split_(split) {}
+  SyntheticSource(int64_t first, int64_t n) : first_(first), n_(n) {}
   int64_t size() const override { return n_; }
   Image image(int64_t i) const override {
-    Random random(0, random_stream("synthetic", split_, static_cast<uint64_t>(i)));
+    Random random(0, random_stream("synthetic", static_cast<uint64_t>(first_ + i)));
     std::array<double, 3> back{}, front{};
-    for (double& c : back) c = random.uniform(0, 255);
-    // Far enough from the background in every channel to be seen.
-    for (size_t c = 0; c < 3; ++c) front[c] = std::fmod(back[c] + random.uniform(80, 175), 255);
-    const double x = random.uniform(10, 22), y = random.uniform(10, 22), size = random.uniform(6, 10);
+    for (double& c : back) c = random.uniform(0, 80);
+    const double hue = static_cast<double>((first_ + i) % 10) / 10 + random.uniform(-0.03, 0.03),
+                 value = random.uniform(140, 255);
+    for (size_t c = 0; c < 3; ++c)
+      front[c] = value * (0.5 + 0.5 * std::cos(2 * std::numbers::pi * (hue - static_cast<double>(c) / 3)));
+    const double x = random.uniform(10, 22), y = random.uniform(10, 22), size = random.uniform(8, 13);
     Image image{kSide, kSide, 3, std::vector<uint8_t>(static_cast<size_t>(kSide * kSide * 3))};
     size_t at = 0;
     for (int64_t h = 0; h < kSide; ++h)
       for (int64_t w = 0; w < kSide; ++w) {
-        const bool on = inside(i % 10, (static_cast<double>(w) - x) / size, (static_cast<double>(h) - y) / size);
+        const bool on =
+            inside((first_ + i) % 10, (static_cast<double>(w) - x) / size, (static_cast<double>(h) - y) / size);
         for (size_t c = 0; c < 3; ++c) {
-          const double value = (on ? front[c] : back[c]) + random.uniform(-20, 20);
-          image.pixels[at++] = static_cast<uint8_t>(std::clamp(value, 0.0, 255.0));
+          const double level = (on ? front[c] : back[c]) + random.uniform(-20, 20);
+          image.pixels[at++] = static_cast<uint8_t>(std::clamp(level, 0.0, 255.0));
         }
       }
     return image;
   }
-  std::optional<int64_t> label(int64_t i) const override { return i % 10; }
+  std::optional<int64_t> label(int64_t i) const override { return (first_ + i) % 10; }
   int64_t channels() const override { return 3; }
   std::pair<int64_t, int64_t> image_size() const override { return {kSide, kSide}; }
   std::vector<std::string> class_names() const override { return kNames; }
 
  private:
-  int64_t n_;
-  uint64_t split_;
+  int64_t first_, n_;
 };
 
 }  // namespace
 
 Opened open_synthetic(int64_t n, Split split) {
   TACIT_CHECK(split != Split::Unlabeled, "[synthetic] there is no unlabeled split");
-  const auto train = std::make_shared<SyntheticSource>(n, 0);
-  const auto test = std::make_shared<SyntheticSource>(std::max<int64_t>(n / 5, 10), 1);
-  if (split == Split::Train) return {train};
-  if (split == Split::Test) return {test};
-  return {concatenate_sources({train, test})};
+  const int64_t test = n >= 5 ? n / 5 : 0;
+  TACIT_CHECK(split != Split::Test || test > 0, "[synthetic] ", n,
+              " images are too few for a test split; use 5 or more");
+  if (split == Split::Train) return {std::make_shared<SyntheticSource>(0, n - test)};
+  if (split == Split::Test) return {std::make_shared<SyntheticSource>(n - test, test)};
+  return {std::make_shared<SyntheticSource>(0, n)};
 }
 
 }  // namespace tacit::ssl

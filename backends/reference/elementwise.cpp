@@ -1,39 +1,8 @@
 // Element-wise ops: one formula of tensor/scalar_ops.h for every element.
-#include <limits>
-#include <type_traits>
-
 #include "backends/reference/backend.h"
 #include "backends/reference/loops.h"
 
 namespace tacit::reference {
-
-namespace {
-
-/// A number as an i64, towards zero. NaN becomes 0, what does not fit the nearest end of the range.
-int64_t truncate(double value) {
-  if (value != value) return 0;
-  if (value >= 0x1p63) return std::numeric_limits<int64_t>::max();
-  if (value < -0x1p63) return std::numeric_limits<int64_t>::min();
-  return static_cast<int64_t>(value);
-}
-
-/// A value of one element type in another; narrower integers keep the low bits.
-template <class To, class From>
-To convert(From value) {
-  if constexpr (std::is_same_v<To, From>) {
-    return value;
-  } else if constexpr (std::is_same_v<From, BFloat16>) {
-    return convert<To>(static_cast<float>(value));
-  } else if constexpr (std::is_same_v<To, BFloat16>) {
-    return BFloat16(static_cast<float>(value));
-  } else if constexpr (std::is_integral_v<To> && std::is_floating_point_v<From>) {
-    return static_cast<To>(truncate(static_cast<double>(value)));
-  } else {
-    return static_cast<To>(value);
-  }
-}
-
-}  // namespace
 
 void ReferenceBackend::fill(const View& out, double value) {
   visit_dtype(out.dtype, [&](auto zero) {

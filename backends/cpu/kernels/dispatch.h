@@ -32,19 +32,30 @@ const char* isa_name(Isa);
   const Table& name();               \
   }
 #elif defined(__x86_64__)
-#define TACIT_ISA_TABLE(Table, name)               \
-  namespace isa_v2 { const Table& name(); }        \
-  namespace isa_v3 { const Table& name(); }        \
-  namespace isa_v4 { const Table& name(); }        \
-  inline const Table& name() {                     \
-    switch (cpu_isa()) {                           \
-      case Isa::v4: return isa_v4::name();         \
-      case Isa::v3: return isa_v3::name();         \
-      default: return isa_v2::name();              \
-    }                                              \
+#define TACIT_ISA_TABLE(Table, name) \
+  namespace isa_v2 {                 \
+  const Table& name();               \
+  }                                  \
+  namespace isa_v3 {                 \
+  const Table& name();               \
+  }                                  \
+  namespace isa_v4 {                 \
+  const Table& name();               \
+  }                                  \
+  inline const Table& name() {       \
+    switch (cpu_isa()) {             \
+      case Isa::v4:                  \
+        return isa_v4::name();       \
+      case Isa::v3:                  \
+        return isa_v3::name();       \
+      default:                       \
+        return isa_v2::name();       \
+    }                                \
   }
 #else
-#define TACIT_ISA_TABLE(Table, name)               \
-  namespace isa_native { const Table& name(); }    \
+#define TACIT_ISA_TABLE(Table, name) \
+  namespace isa_native {             \
+  const Table& name();               \
+  }                                  \
   inline const Table& name() { return isa_native::name(); }
 #endif

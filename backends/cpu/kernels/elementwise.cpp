@@ -1,0 +1,88 @@
+#include "backends/cpu/kernels/elementwise.h"
+
+namespace tacit::cpu::TACIT_ISA {
+namespace {
+
+template <class T>
+void unary(UnaryOp op, int64_t n, T* out, int64_t so, const T* x, int64_t sx) {
+  visit(op, [&](auto f) {
+    using F = decltype(f);
+    if (so == 1 && sx == 1) {
+      for (int64_t i = 0; i < n; ++i) out[i] = F::f(x[i]);
+    } else {
+      for (int64_t i = 0; i < n; ++i) out[i * so] = F::f(x[i * sx]);
+    }
+  });
+}
+
+template <class T>
+void unary_grad(UnaryOp op, int64_t n, T* dx, int64_t sdx, const T* dy, int64_t sdy, const T* x, int64_t sx, const T* y,
+                int64_t sy) {
+  visit(op, [&](auto f) {
+    using F = decltype(f);
+    if constexpr (F::saves == Saves::Nothing) {
+      for (int64_t i = 0; i < n; ++i) dx[i * sdx] = dy[i * sdy] * F::df(T(0), T(0));
+    } else if constexpr (F::saves == Saves::Input) {
+      if (sdx == 1 && sdy == 1 && sx == 1) {
+        for (int64_t i = 0; i < n; ++i) dx[i] = dy[i] * F::df(x[i], T(0));
+      } else {
+        for (int64_t i = 0; i < n; ++i) dx[i * sdx] = dy[i * sdy] * F::df(x[i * sx], T(0));
+      }
+    } else {
+      if (sdx == 1 && sdy == 1 && sy == 1) {
+        for (int64_t i = 0; i < n; ++i) dx[i] = dy[i] * F::df(T(0), y[i]);
+      } else {
+        for (int64_t i = 0; i < n; ++i) dx[i * sdx] = dy[i * sdy] * F::df(T(0), y[i * sy]);
+      }
+    }
+  });
+}
+
+// The three layouts worth vector code: both rows, and one value against a row.
+template <class F, class O, class T>
+void binary_loop(int64_t n, O* out, int64_t so, const T* a, int64_t sa, const T* b, int64_t sb) {
+  if (so == 1 && sa == 1 && sb == 1) {
+    for (int64_t i = 0; i < n; ++i) out[i] = F::f(a[i], b[i]);
+  } else if (so == 1 && sa == 1 && sb == 0) {
+    const T value = *b;
+    for (int64_t i = 0; i < n; ++i) out[i] = F::f(a[i], value);
+  } else if (so == 1 && sa == 0 && sb == 1) {
+    const T value = *a;
+    for (int64_t i = 0; i < n; ++i) out[i] = F::f(value, b[i]);
+  } else {
+    for (int64_t i = 0; i < n; ++i) out[i * so] = F::f(a[i * sa], b[i * sb]);
+  }
+}
+
+template <class T>
+void binary(BinaryOp op, int64_t n, T* out, int64_t so, const T* a, int64_t sa, const T* b, int64_t sb) {
+  visit(op, [&](auto f) { binary_loop<decltype(f)>(n, out, so, a, sa, b, sb); });
+}
+
+template <class T>
+void compare(BinaryOp op, int64_t n, uint8_t* out, int64_t so, const T* a, int64_t sa, const T* b, int64_t sb) {
+  visit(op, [&](auto f) { binary_loop<decltype(f)>(n, out, so, a, sa, b, sb); });
+}
+
+template <class T>
+void select(int64_t n, T* out, int64_t so, const uint8_t* cond, int64_t sc, const T* a, int64_t sa, const T* b,
+            int64_t sb) {
+  if (so == 1 && sc == 1 && sa == 1 && sb == 1) {
+    for (int64_t i = 0; i < n; ++i) out[i] = cond[i] ? a[i] : b[i];
+  } else if (so == 1 && sc == 1 && sa == 0 && sb == 1) {
+    const T value = *a;
+    for (int64_t i = 0; i < n; ++i) out[i] = cond[i] ? value : b[i];
+  } else {
+    for (int64_t i = 0; i < n; ++i) out[i * so] = cond[i * sc] ? a[i * sa] : b[i * sb];
+  }
+}
+
+template <class T>
+constexpr ElementwiseTable<T> kTable = {unary<T>, unary_grad<T>, binary<T>, compare<T>, select<T>};
+
+}  // namespace
+
+const ElementwiseF32& elementwise_f32() { return kTable<float>; }
+const ElementwiseF64& elementwise_f64() { return kTable<double>; }
+
+}  // namespace tacit::cpu::TACIT_ISA

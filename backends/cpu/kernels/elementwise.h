@@ -1,0 +1,31 @@
+// Element-wise loops over one row of elements. Strides count elements; 1 and 0 have vector code, others a scalar loop.
+// The caller (cpu/elementwise.cpp) merges dimensions so that rows are long.
+#pragma once
+
+#include <cstdint>
+
+#include "backends/cpu/kernels/dispatch.h"
+#include "tensor/scalar_ops.h"
+
+namespace tacit::cpu {
+
+template <class T>
+struct ElementwiseTable {
+  void (*unary)(UnaryOp, int64_t n, T* out, int64_t out_stride, const T* x, int64_t x_stride);
+  /// dx = dy * df(x, y). Whichever of x and y the functor does not save may be null.
+  void (*unary_grad)(UnaryOp, int64_t n, T* dx, int64_t dx_stride, const T* dy, int64_t dy_stride, const T* x,
+                     int64_t x_stride, const T* y, int64_t y_stride);
+  void (*binary)(BinaryOp, int64_t n, T* out, int64_t out_stride, const T* a, int64_t a_stride, const T* b,
+                 int64_t b_stride);
+  void (*compare)(BinaryOp, int64_t n, uint8_t* out, int64_t out_stride, const T* a, int64_t a_stride, const T* b,
+                  int64_t b_stride);
+  void (*select)(int64_t n, T* out, int64_t out_stride, const uint8_t* cond, int64_t cond_stride, const T* a,
+                 int64_t a_stride, const T* b, int64_t b_stride);
+};
+using ElementwiseF32 = ElementwiseTable<float>;
+using ElementwiseF64 = ElementwiseTable<double>;
+
+TACIT_ISA_TABLE(ElementwiseF32, elementwise_f32)
+TACIT_ISA_TABLE(ElementwiseF64, elementwise_f64)
+
+}  // namespace tacit::cpu

@@ -1,0 +1,81 @@
+#include "backends/cpu/kernels/softmax.h"
+
+#include "backends/cpu/kernels/run_sum.h"
+#include "tensor/scalar_ops.h"
+
+namespace tacit::cpu::TACIT_ISA {
+namespace {
+
+// A NaN anywhere reaches every result through the sum of exponentials.
+template <class T>
+T largest(const T* x, int64_t n) {
+  T best = x[0];
+  int64_t i = 0;
+  if (n >= 2 * kLanes) {
+    T lanes[kLanes];
+    for (int l = 0; l < kLanes; ++l) lanes[l] = x[l];
+    for (i = kLanes; n - i >= kLanes; i += kLanes)
+      for (int l = 0; l < kLanes; ++l) lanes[l] = x[i + l] > lanes[l] ? x[i + l] : lanes[l];
+    for (int l = 0; l < kLanes; ++l) best = lanes[l] > best ? lanes[l] : best;
+  }
+  for (; i < n; ++i) best = x[i] > best ? x[i] : best;
+  return best;
+}
+
+// y = exp(x - m) / sum;  log: y = x - m - log(sum)
+template <class T>
+void row(T* y, const T* x, int64_t n, bool log) {
+  const T m = largest(x, n);
+  const double sum = run_sum<T>(n, [&](int64_t i) { return fast_exp(x[i] - m); });
+  if (log) {
+    const T shift = static_cast<T>(::log(sum));
+    for (int64_t i = 0; i < n; ++i) y[i] = x[i] - m - shift;
+  } else {
+    const T scale = static_cast<T>(1 / sum);
+    for (int64_t i = 0; i < n; ++i) y[i] = fast_exp(x[i] - m) * scale;
+  }
+}
+
+// dx = y (dy - sum(dy y));  log: dx = dy - exp(y) sum(dy)
+template <class T>
+void row_grad(T* dx, const T* dy, const T* y, int64_t n, bool log) {
+  if (log) {
+    const T sum = static_cast<T>(run_sum<T>(n, [&](int64_t i) { return dy[i]; }));
+    for (int64_t i = 0; i < n; ++i) dx[i] = dy[i] - fast_exp(y[i]) * sum;
+  } else {
+    const T sum = static_cast<T>(run_sum<T>(n, [&](int64_t i) { return dy[i] * y[i]; }));
+    for (int64_t i = 0; i < n; ++i) dx[i] = y[i] * (dy[i] - sum);
+  }
+}
+
+// lse = m + log(sum exp(x - m));  loss = lse - (1 - smoothing) x[label] - smoothing mean(x)
+template <class T>
+void cross_entropy(T* loss, T* lse, const T* x, int64_t n, int64_t label, double smoothing) {
+  const T m = largest(x, n);
+  const double sum = run_sum<T>(n, [&](int64_t i) { return fast_exp(x[i] - m); });
+  const double log_sum = static_cast<double>(m) + ::log(sum);
+  double value = log_sum - (1 - smoothing) * static_cast<double>(x[label]);
+  if (smoothing != 0)  // 0 times a mean of -inf would be NaN: masked logits go with smoothing 0 only
+    value -= smoothing * run_sum<T>(n, [&](int64_t i) { return x[i]; }) / static_cast<double>(n);
+  *loss = static_cast<T>(value);
+  *lse = static_cast<T>(log_sum);
+}
+
+// dx[c] = dloss (exp(x[c] - lse) - (1 - smoothing) [c = label] - smoothing / n)
+template <class T>
+void cross_entropy_grad(T* dx, const T* x, int64_t n, T dloss, T lse, int64_t label, double smoothing) {
+  const T spread = static_cast<T>(smoothing / static_cast<double>(n));
+  for (int64_t i = 0; i < n; ++i) dx[i] = dloss * (fast_exp(x[i] - lse) - spread);
+  const double hit = static_cast<double>(fast_exp(x[label] - lse)) - (1 - smoothing) - static_cast<double>(spread);
+  dx[label] = dloss * static_cast<T>(hit);
+}
+
+template <class T>
+constexpr SoftmaxTable<T> kTable = {row<T>, row_grad<T>, cross_entropy<T>, cross_entropy_grad<T>};
+
+}  // namespace
+
+const SoftmaxF32& softmax_f32() { return kTable<float>; }
+const SoftmaxF64& softmax_f64() { return kTable<double>; }
+
+}  // namespace tacit::cpu::TACIT_ISA

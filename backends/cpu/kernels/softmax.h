@@ -1,0 +1,23 @@
+// Softmax and cross-entropy of one row.
+#pragma once
+
+#include <cstdint>
+
+#include "backends/cpu/kernels/dispatch.h"
+
+namespace tacit::cpu {
+
+template <class T>
+struct SoftmaxTable {
+  void (*row)(T* y, const T* x, int64_t n, bool log);
+  void (*row_grad)(T* dx, const T* dy, const T* y, int64_t n, bool log);
+  void (*cross_entropy)(T* loss, T* lse, const T* x, int64_t n, int64_t label, double smoothing);
+  void (*cross_entropy_grad)(T* dx, const T* x, int64_t n, T dloss, T lse, int64_t label, double smoothing);
+};
+using SoftmaxF32 = SoftmaxTable<float>;
+using SoftmaxF64 = SoftmaxTable<double>;
+
+TACIT_ISA_TABLE(SoftmaxF32, softmax_f32)
+TACIT_ISA_TABLE(SoftmaxF64, softmax_f64)
+
+}  // namespace tacit::cpu

@@ -1,0 +1,26 @@
+// Optimiser steps and moving averages over one stretch of a tensor. Formulas: backends/reference/update.cpp.
+#pragma once
+
+#include <cstdint>
+
+#include "backends/cpu/kernels/dispatch.h"
+
+namespace tacit::cpu {
+
+template <class T>
+struct UpdateTable {
+  void (*lerp)(T* target, const T* source, int64_t n, double weight);
+  /// buffer is null without momentum.
+  void (*sgd)(T* param, const T* grad, T* buffer, int64_t n, double lr, double momentum, double weight_decay,
+              bool nesterov);
+  /// decay = 1 - lr weight_decay, step = lr / (1 - beta1^t), root = sqrt(1 - beta2^t).
+  void (*adamw)(T* param, const T* grad, T* exp_avg, T* exp_avg_sq, int64_t n, double beta1, double beta2, double eps,
+                double decay, double step, double root);
+};
+using UpdateF32 = UpdateTable<float>;
+using UpdateF64 = UpdateTable<double>;
+
+TACIT_ISA_TABLE(UpdateF32, update_f32)
+TACIT_ISA_TABLE(UpdateF64, update_f64)
+
+}  // namespace tacit::cpu

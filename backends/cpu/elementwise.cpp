@@ -60,7 +60,8 @@ void CpuBackend::unary(UnaryOp op, const View& out, const View& x) {
 }
 
 void CpuBackend::unary_grad(UnaryOp op, const View& dx, const View& dy, const View& x, const View& y) {
-  const View& saved = x.defined() ? x : y.defined() ? y : dy;
+  const Saves saves = visit(op, [](auto function) { return decltype(function)::saves; });
+  const View& saved = saves == Saves::Input ? x : saves == Saves::Output ? y : dy;
   visit_floating("unary_grad", dy.dtype, [&](auto zero) {
     using T = decltype(zero);
     T* const d = dx.ptr<T>();
@@ -69,8 +70,7 @@ void CpuBackend::unary_grad(UnaryOp op, const View& dx, const View& dy, const Vi
     for_stretches<3>(
         dx.shape, {&dx.strides, &dy.strides, &saved.strides}, [&](const auto& at, int64_t n, const auto& step) {
           const T* const from = s + at[2];
-          table(zero).unary_grad(op, n, d + at[0], step[0], g + at[1], step[1], x.defined() ? from : nullptr, step[2],
-                                 y.defined() ? from : nullptr, step[2]);
+          table(zero).unary_grad(op, n, d + at[0], step[0], g + at[1], step[1], from, step[2], from, step[2]);
         });
   });
 }

@@ -16,7 +16,7 @@ double sum(const T* x, int64_t n, int64_t stride) {
 
 template <class T>
 double sum_squares(const T* x, int64_t n) {
-  return run_sum<T>(n, [&](int64_t i) { return x[i] * x[i]; });
+  return run_sum<double>(n, [&](int64_t i) { return static_cast<double>(x[i]) * static_cast<double>(x[i]); });
 }
 
 template <class F, class T>

@@ -60,7 +60,8 @@ void CpuBackend::unary(UnaryOp op, const View& out, const View& x) {
 }
 
 void CpuBackend::unary_grad(UnaryOp op, const View& dx, const View& dy, const View& x, const View& y) {
-  const Saves saves = visit(op, [](auto function) { return decltype(function)::saves; });
+  Saves saves = Saves::Nothing;
+  visit(op, [&](auto function) { saves = decltype(function)::saves; });
   const View& saved = saves == Saves::Input ? x : saves == Saves::Output ? y : dy;
   visit_floating("unary_grad", dy.dtype, [&](auto zero) {
     using T = decltype(zero);

@@ -46,7 +46,7 @@ std::vector<ViewPolicy> fashion_mnist_demo(int64_t, int64_t channels) {
   p.antialias = false;
   p.crop_min_area = 0.2;
   p.flip = 0.5;
-  p.gamma = 0.5;
+  p.gamma = 1;
   p.gamma_strength = 1.2;
   p.jitter = 1;
   p.jitter_random_order = false;

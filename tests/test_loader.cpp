@@ -1,0 +1,122 @@
+// The loader: what a batch holds depends on (seed, epoch, position) alone.
+#include <doctest/doctest.h>
+
+#include <set>
+
+#include "backends/cpu/backend.h"
+#include "ssl/data/loader.h"
+
+using namespace tacit;
+using namespace tacit::ssl;
+
+namespace {
+
+LoaderOptions options_for(int64_t prefetch = 2) {
+  LoaderOptions o;
+  o.batch_size = 16;
+  o.image_size = 16;
+  o.channels = 3;
+  o.views = augmentation("simclr", 16, 3);
+  o.seed = 5;
+  o.prefetch = prefetch;
+  return o;
+}
+
+/// Some images cannot be read.
+class Damaged final : public ImageSource {
+ public:
+  Damaged(ImageSourcePtr whole, std::set<int64_t> bad) : whole_(std::move(whole)), bad_(std::move(bad)) {}
+  int64_t size() const override { return whole_->size(); }
+  Image image(int64_t i) const override {
+    if (bad_.count(i)) throw Error("image " + std::to_string(i) + " is damaged");
+    return whole_->image(i);
+  }
+  std::optional<int64_t> label(int64_t i) const override { return whole_->label(i); }
+  int64_t channels() const override { return 3; }
+
+ private:
+  ImageSourcePtr whole_;
+  std::set<int64_t> bad_;
+};
+
+void check_equal(const Batch& a, const Batch& b) {
+  CHECK(a.indices == b.indices);
+  CHECK(a.epoch == b.epoch);
+  CHECK(a.position == b.position);
+  for (size_t v = 0; v < a.views.size(); ++v) CHECK(a.views[v].to_vector<float>() == b.views[v].to_vector<float>());
+}
+
+}  // namespace
+
+TEST_CASE("the same batches with any prefetch and number of threads, and after a resume") {
+  const ImageSourcePtr source = open_data({"synthetic:100"}, Split::All);
+  std::vector<Batch> expected;
+  Loader reference(source, options_for());
+  CHECK(reference.batches_per_epoch() == 6);
+  for (int i = 0; i < 10; ++i) expected.push_back(reference.next());
+  CHECK(expected[6].epoch == 1);
+  for (const int threads : {1, 2}) {
+    cpu::set_threads(threads);
+    for (const int64_t prefetch : {0, 5}) {
+      Loader loader(source, options_for(prefetch));
+      for (const Batch& batch : expected) check_equal(loader.next(), batch);
+    }
+  }
+  Loader resumed(source, options_for(), 1, 2);
+  check_equal(resumed.next(), expected[8]);
+  check_equal(resumed.next(), expected[9]);
+}
+
+TEST_CASE("an epoch shows each image at most once; orders and views differ between epochs") {
+  const ImageSourcePtr source = open_data({"synthetic:96"}, Split::All);
+  Loader loader(source, options_for());
+  std::set<int64_t> seen;
+  std::vector<int64_t> first;
+  for (int i = 0; i < 6; ++i) {
+    const Batch batch = loader.next();
+    if (i == 0) first = batch.indices;
+    for (size_t b = 0; b < batch.indices.size(); ++b) {
+      CHECK(seen.insert(batch.indices[b]).second);
+      CHECK(batch.labels.to_vector<int64_t>()[b] == source->label(batch.indices[b]));
+    }
+    CHECK(batch.views[0].to_vector<float>() != batch.views[1].to_vector<float>());
+  }
+  CHECK(seen.size() == 96);
+  CHECK(loader.next().indices != first);
+}
+
+TEST_CASE("damaged images are replaced by the next readable one and named; too many stop the run") {
+  const ImageSourcePtr whole = open_data({"synthetic:400"}, Split::All);
+  Loader loader(std::make_shared<Damaged>(whole, std::set<int64_t>{7, 8, 399}), options_for());
+  std::multiset<int64_t> seen;
+  for (int64_t i = 0; i < loader.batches_per_epoch(); ++i)
+    for (const int64_t index : loader.next().indices) seen.insert(index);
+  CHECK(seen.count(7) == 0);
+  CHECK(seen.count(9) == 3);
+  CHECK(seen.count(0) == 2);
+  CHECK(loader.damaged().size() == 3);
+
+  std::set<int64_t> many;
+  for (int64_t i = 0; i < 400; i += 10) many.insert(i);
+  Loader stops(std::make_shared<Damaged>(whole, many), options_for());
+  CHECK_THROWS_WITH_AS(
+      [&] {
+        for (int i = 0; i < 25; ++i) stops.next();
+      }(),
+      doctest::Contains("more than 1 %"), Error);
+}
+
+TEST_CASE("a loader may go away at any time") {
+  const ImageSourcePtr source = open_data({"synthetic:200"}, Split::All);
+  for (int taken = 0; taken < 5; ++taken) {
+    Loader loader(source, options_for(4));
+    for (int i = 0; i < taken; ++i) loader.next();
+  }
+  CHECK_THROWS_WITH_AS(Loader(source,
+                              [] {
+                                LoaderOptions o = options_for();
+                                o.batch_size = 300;
+                                return o;
+                              }()),
+                       doctest::Contains("batches of 300"), Error);
+}

@@ -1,0 +1,134 @@
+// Modules: names and sizes as in torchvision, values that copy deeply, states that load all or nothing.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <set>
+
+#include "autograd/ops.h"
+#include "nn/dropout.h"
+#include "nn/encoder.h"
+#include "nn/mlp.h"
+#include "nn/resnet.h"
+
+using namespace tacit;
+using namespace tacit::nn;
+
+namespace {
+
+Tensor images(int64_t n, int64_t size, int64_t channels) { return Tensor::normal({n, size, size, channels}, 1, 2); }
+
+std::vector<float> flat(const Tensor& t) { return t.contiguous_copy_if_needed().to_vector<float>(); }
+
+}  // namespace
+
+TEST_CASE("ResNets have torchvision's names, shapes and numbers of parameters") {
+  ResNet r18({.classes = 1000});
+  CHECK(r18.parameter_count() == 11'689'512);
+  CHECK(ResNet({.depth = 34, .classes = 1000}).parameter_count() == 21'797'672);
+  CHECK(ResNet({.depth = 50, .classes = 1000}).parameter_count() == 25'557'032);
+  const StateDict state = state_dict(r18);
+  CHECK(state.size() == 122);
+  CHECK(state.at("conv1.weight").shape() == Shape{64, 3, 7, 7});
+  CHECK(state.at("layer1.0.bn2.running_var").shape() == Shape{64});
+  CHECK(state.at("layer2.0.downsample.0.weight").shape() == Shape{128, 64, 1, 1});
+  CHECK(state.at("layer4.1.conv2.weight").shape() == Shape{512, 512, 3, 3});
+  CHECK(state.at("bn1.num_batches_tracked").dtype() == i64);
+  CHECK(state.at("fc.weight").shape() == Shape{1000, 512});
+  ResNet r50({.depth = 50, .width = 8});
+  CHECK(state_dict(r50).at("layer3.5.conv3.weight").shape() == Shape{128, 32, 1, 1});
+  CHECK(make_encoder({.name = "small_cnn", .channels = 1}).parameter_count() == 388'320);
+  CHECK_THROWS_WITH_AS(make_encoder({.name = "resnet19"}), doctest::Contains("known: resnet18"), Error);
+}
+
+TEST_CASE("every parameter that lives is visited") {
+  const int64_t before = Parameter::live_count();
+  for (const std::string& name : encoder_names()) {
+    Encoder encoder = make_encoder({.name = name, .width = 8});
+    CHECK(Parameter::live_count() - before == static_cast<int64_t>(encoder.named_parameters().size()));
+    Encoder copy = encoder;
+    CHECK(Parameter::live_count() - before == 2 * static_cast<int64_t>(encoder.named_parameters().size()));
+  }
+  CHECK(Parameter::live_count() == before);
+}
+
+TEST_CASE("a copy shares nothing; assignment writes into the leaves that are there") {
+  Encoder a = make_encoder({.name = "small_cnn", .width = 4, .seed = 1});
+  Encoder b = a;
+  const Variable leaf = b.named_parameters()[0].second->variable();
+  const std::vector<float> before = flat(leaf.value());
+  CHECK_FALSE(a.named_parameters()[0].second->value().shares_memory_with(leaf.value()));
+  mean(square(a(images(4, 16, 3)))).backward();
+  CHECK_FALSE(leaf.grad().defined());
+  CHECK(flat(b.named_buffers()[0].second->value()) != flat(a.named_buffers()[0].second->value()));
+  Encoder c = make_encoder({.name = "small_cnn", .width = 4, .seed = 2});
+  b = c;
+  CHECK(flat(leaf.value()) == flat(c.named_parameters()[0].second->value()));
+  CHECK(flat(leaf.value()) != before);
+}
+
+TEST_CASE("a frozen copy is constant and keeps its own mode and statistics") {
+  Encoder online = make_encoder({.name = "resnet18", .width = 4});
+  Frozen<Encoder> target(online);
+  for (const auto& p : target.named_parameters()) CHECK_FALSE(p.second->variable().requires_grad());
+  target.eval();
+  CHECK(online.training());
+  const std::vector<float> before = flat(target.named_buffers()[0].second->value());
+  online(images(2, 16, 3));
+  CHECK(flat(target.named_buffers()[0].second->value()) == before);
+  const Tensor y = target(images(2, 16, 3));
+  CHECK(y.shape() == Shape{2, 32});
+}
+
+TEST_CASE("initial values depend on seed, path and shape alone") {
+  Encoder a = make_encoder({.name = "resnet18", .width = 8, .seed = 3}),
+          b = make_encoder({.name = "resnet18", .width = 8, .seed = 3});
+  CHECK(flat(state_dict(a).at("layer3.0.conv1.weight")) == flat(state_dict(b).at("layer3.0.conv1.weight")));
+  CHECK(flat(state_dict(a).at("layer3.1.conv1.weight")) != flat(state_dict(a).at("layer3.1.conv2.weight")));
+  Encoder other = make_encoder({.name = "resnet18", .width = 8, .seed = 4});
+  CHECK(flat(state_dict(a).at("conv1.weight")) != flat(state_dict(other).at("conv1.weight")));
+
+  const Tensor w = Init::kaiming_normal(Fan::Out).draw({64, 3, 3, 32}, Layout::ConvOHWI, 0, "w");
+  double sum = 0, squares = 0;
+  for (const float v : flat(w)) {
+    sum += v;
+    squares += static_cast<double>(v) * v;
+  }
+  const auto n = static_cast<double>(w.numel());
+  CHECK(std::abs(sum / n) < 0.002);
+  CHECK(std::sqrt(squares / n) == doctest::Approx(std::sqrt(2.0 / (9 * 64))).epsilon(0.02));
+  for (const float v : flat(Init::torch_default().draw({10, 25}, Layout::Plain, 0, "w"))) CHECK(std::abs(v) <= 0.2f);
+  for (const float v : flat(Init::truncated_normal(1, -1, 1).draw({100, 10}, Layout::Plain, 0, "w")))
+    CHECK(std::abs(v) <= 1);
+}
+
+TEST_CASE("states: a round trip, and nothing is written unless everything fits") {
+  Encoder a = make_encoder({.name = "small_cnn", .width = 4, .seed = 1}),
+          b = make_encoder({.name = "small_cnn", .width = 4, .seed = 2});
+  StateDict state = state_dict(a);
+  load_state(b, state);
+  CHECK(flat(b(images(2, 16, 3)).value()) == flat(a(images(2, 16, 3)).value()));
+  Encoder c = make_encoder({.name = "small_cnn", .width = 4, .seed = 5});
+  const std::vector<float> before = flat(state_dict(c).at("conv1.weight"));
+  StateDict missing = state, extra = state, wrong = state;
+  missing.erase("bn4.bias");
+  extra["fc.weight"] = Tensor::ones({2});
+  wrong["conv4.weight"] = Tensor::ones({2, 2, 3, 3});
+  CHECK_THROWS_WITH_AS(load_state(c, missing), doctest::Contains("missing: bn4.bias"), Error);
+  CHECK_THROWS_WITH_AS(load_state(c, extra), doctest::Contains("unexpected: fc.weight"), Error);
+  CHECK_THROWS_WITH_AS(load_state(c, wrong), doctest::Contains("conv4.weight has shape"), Error);
+  CHECK(flat(state_dict(c).at("conv1.weight")) == before);
+  CHECK(load_state(c, extra, false).unexpected == std::vector<std::string>{"fc.weight"});
+}
+
+TEST_CASE("an MLP head is torch's Sequential; modes reach every part") {
+  MLP head(8, {16, 4});
+  std::set<std::string> names;
+  for (const auto& p : head.named_parameters()) names.insert(p.first);
+  CHECK(names == std::set<std::string>{"0.weight", "1.weight", "1.bias", "3.weight", "3.bias"});
+  head.eval();
+  const Tensor x = Tensor::normal({3, 8}, 0, 1);
+  const std::vector<float> once = flat(head(x).value());
+  CHECK(flat(head(x).value()) == once);
+  head.train();
+  CHECK(flat(head(x).value()) != once);
+}

@@ -1,101 +1,60 @@
-// apply_view(): the steps in their order, and the blur.
-#include <cmath>
+// Applying drawn parameters: crop and resize, flip, then colours, blur, solarization, normalisation.
+#include <algorithm>
 
 #include "ssl/data/augment.h"
-#include "ssl/data/view_steps.h"
+#include "ssl/data/color.h"
+#include "ssl/data/resample.h"
 #include "tensor/error.h"
 
 namespace tacit::ssl {
 
 namespace {
 
-/// -1 and n mirror to 1 and n - 2.
-int64_t reflected(int64_t i, int64_t n) { return i < 0 ? -i : i >= n ? 2 * (n - 1) - i : i; }
+void jitter(const ViewParameters& view, float* x, int64_t pixels, int64_t channels) {
+  for (const int step : view.order) {
+    if (step == 0 && view.brightness != 1) adjust_brightness(x, pixels * channels, view.brightness);
+    if (step == 1 && view.contrast != 1) adjust_contrast(x, pixels, channels, view.contrast);
+    if (step == 2 && view.saturation != 1) adjust_saturation(x, pixels, channels, view.saturation);
+    if (step == 3 && view.hue != 0) adjust_hue(x, pixels, channels, view.hue);
+  }
+}
 
-void normalise(float* pixels, int64_t n, int64_t channels, const ViewPolicy& policy) {
+void normalise(const ViewPolicy& policy, float* x, int64_t pixels, int64_t channels) {
   if (policy.mean.empty()) return;
   TACIT_CHECK(policy.mean.size() == static_cast<size_t>(channels) && policy.std.size() == policy.mean.size(),
-              "[augment] the policy's mean and std have ", policy.mean.size(), " and ", policy.std.size(),
-              " channels, the view has ", channels);
-  if (channels == 1) {
-    const float mean = policy.mean[0], std = policy.std[0];
-    for (int64_t i = 0; i < n; ++i) pixels[i] = (pixels[i] - mean) / std;
-    return;
-  }
-  const float m0 = policy.mean[0], m1 = policy.mean[1], m2 = policy.mean[2];
-  const float s0 = policy.std[0], s1 = policy.std[1], s2 = policy.std[2];
-  for (int64_t i = 0; i < n; ++i, pixels += 3) {
-    pixels[0] = (pixels[0] - m0) / s0;
-    pixels[1] = (pixels[1] - m1) / s1;
-    pixels[2] = (pixels[2] - m2) / s2;
+              "[augment] mean and std are of ", policy.mean.size(), " channels, the view has ", channels);
+  for (int64_t c = 0; c < channels; ++c) {
+    const float mean = policy.mean[static_cast<size_t>(c)], scale = 1 / policy.std[static_cast<size_t>(c)];
+    for (int64_t i = 0; i < pixels; ++i) x[i * channels + c] = (x[i * channels + c] - mean) * scale;
   }
 }
 
 }  // namespace
 
-std::vector<float> gaussian_kernel(int64_t length, double sigma) {
-  std::vector<double> values(static_cast<size_t>(length));
-  double sum = 0;
-  for (int64_t i = 0; i < length; ++i) {
-    const double d = static_cast<double>(i - length / 2) / sigma;
-    sum += values[static_cast<size_t>(i)] = std::exp(-0.5 * d * d);
-  }
-  std::vector<float> kernel;
-  for (const double value : values) kernel.push_back(static_cast<float>(value / sum));
-  return kernel;
-}
-
-void apply_blur(float* pixels, int64_t size, int64_t channels, double sigma) {
-  const int64_t length = (size / 10) | 1, radius = length / 2;
-  if (radius == 0) return;
-  const std::vector<float> kernel = gaussian_kernel(length, sigma);
-  thread_local std::vector<float> other;
-  const int64_t row = size * channels;
-  other.assign(static_cast<size_t>(size * row), 0.0f);
-  for (int64_t y = 0; y < size; ++y)
-    for (int64_t k = 0; k < length; ++k) {
-      const float* from = pixels + reflected(y + k - radius, size) * row;
-      float* to = other.data() + y * row;
-      const float w = kernel[static_cast<size_t>(k)];
-      for (int64_t x = 0; x < row; ++x) to[x] += w * from[x];
-    }
-  thread_local std::vector<float> line;  // one row with its reflected borders
-  line.resize(static_cast<size_t>((size + 2 * radius) * channels));
-  for (int64_t y = 0; y < size; ++y) {
-    for (int64_t x = -radius; x < size + radius; ++x)
-      for (int64_t c = 0; c < channels; ++c)
-        line[static_cast<size_t>((x + radius) * channels + c)] =
-            other[static_cast<size_t>(y * row + reflected(x, size) * channels + c)];
-    float* to = pixels + y * row;
-    for (int64_t x = 0; x < row; ++x) to[x] = 0;
-    for (int64_t k = 0; k < length; ++k) {
-      const float w = kernel[static_cast<size_t>(k)];
-      const float* from = line.data() + k * channels;
-      for (int64_t x = 0; x < row; ++x) to[x] += w * from[x];
-    }
-  }
-}
-
-void apply_view(const Image& image, const ViewParameters& p, const ViewPolicy& policy, int64_t size, int64_t channels,
-                float* out) {
-  TACIT_CHECK(size > 0 && image.height > 0 && image.width > 0, "[augment] a view of ", size, " pixels of an image of ",
-              image.height, " x ", image.width, " pixels");
-  if (image.channels != channels) return apply_view(to_channels(image, channels), p, policy, size, channels, out);
-  const int64_t n = size * size;
-  crop_and_resize(image, p, policy.antialias, !policy.crop_clamp, size, out);
-  if (p.gamma != 1) apply_gamma(out, n * channels, static_cast<float>(p.gamma));
-  if (p.jitter) apply_jitter(out, n, channels, p);
-  if (p.gray) apply_grayscale(out, n, channels);
-  if (p.sigma > 0) apply_blur(out, size, channels, p.sigma);
-  if (p.solarize) apply_solarize(out, n * channels);
-  normalise(out, n, channels, policy);
+void apply_view(const Image& source, const ViewParameters& view, const ViewPolicy& policy, int64_t size,
+                int64_t channels, float* out) {
+  TACIT_CHECK(source.height > 0 && source.width > 0 && size > 0, "[augment] an image of ", source.height, " x ",
+              source.width, " pixels cannot become a view of size ", size);
+  const Box box{view.top, view.left, view.height, view.width};
+  if (source.channels == channels)
+    resample(source, box, size, view.flip, policy.antialias, out);
+  else
+    resample(to_channels(source, channels), box, size, view.flip, policy.antialias, out);
+  const int64_t pixels = size * size;
+  if (view.gamma != 1) adjust_gamma(out, pixels * channels, view.gamma);
+  if (view.jitter) jitter(view, out, pixels, channels);
+  if (view.gray) to_gray(out, pixels, channels);
+  if (view.sigma > 0) gaussian_blur(out, size, channels, view.sigma);
+  if (view.solarize) solarize(out, pixels * channels);
+  normalise(policy, out, pixels, channels);
 }
 
 void plain_view(const Image& image, const ViewPolicy& policy, int64_t size, int64_t channels, float* out) {
   ViewPolicy plain;
   plain.mean = policy.mean;
   plain.std = policy.std;
-  apply_view(image, central_view(image.height, image.width), plain, size, channels, out);
+  Random unused(0, 0);
+  apply_view(image, draw_view(plain, image.height, image.width, unused), plain, size, channels, out);
 }
 
 }  // namespace tacit::ssl

@@ -1,126 +1,101 @@
-// Point operations on pixels, as torchvision defines them on f32 images.
-#include <algorithm>
-#include <bit>
-#include <cmath>
+#include "ssl/data/color.h"
 
-#include "ssl/data/view_steps.h"
+#include <algorithm>
+#include <cmath>
+#include <vector>
 
 namespace tacit::ssl {
 
 namespace {
 
-constexpr float kRed = 0.299f, kGreen = 0.587f, kBlue = 0.114f;
+float clamp01(float x) { return x < 0 ? 0.0f : (x > 1 ? 1.0f : x); }
+float gray_of(const float* p) { return 0.299f * p[0] + 0.587f * p[1] + 0.114f * p[2]; }
 
-float clip(float x) { return std::min(std::max(x, 0.0f), 1.0f); }
-
-float gray_of(const float* rgb) { return kRed * rgb[0] + kGreen * rgb[1] + kBlue * rgb[2]; }
-
-/// Mean of the gray image: eight running sums, so that the loop vectorises with a fixed order.
-float mean_gray(const float* pixels, int64_t n, int64_t channels) {
-  double sum = 0;
-  if (channels == 1) {
-    constexpr int64_t kLanes = 8;
-    float lanes[kLanes] = {};
-    int64_t i = 0;
-    for (; i + kLanes <= n; i += kLanes)
-      for (int64_t k = 0; k < kLanes; ++k) lanes[k] += pixels[i + k];
-    for (const float lane : lanes) sum += lane;
-    for (; i < n; ++i) sum += pixels[i];
-  } else {
-    for (int64_t i = 0; i < n; ++i) sum += gray_of(pixels + 3 * i);
-  }
-  return static_cast<float>(sum / static_cast<double>(n));
-}
-
-/// x^exponent for x in [1e-4, 1], to a few 1e-7 relative: 2^(exponent * log2 x) by polynomials without branches, so
-/// that it vectorises (std::pow does not, and would be two thirds of the time of a view).
-float power(float x, float exponent) {
-  const auto bits = std::bit_cast<int32_t>(x);
-  // x = 2^e * m with m in [sqrt(1/2), sqrt(2)); log2 m by the series of atanh((m - 1) / (m + 1)).
-  const int32_t e = (bits - 0x3f3504f3) >> 23;
-  const float m = std::bit_cast<float>(bits - (e << 23));
-  const float s = (m - 1) / (m + 1), s2 = s * s;
-  const float log2_m =
-      s * (2.885390082f + s2 * (0.961796694f + s2 * (0.577078016f + s2 * (0.412198583f + s2 * 0.320598898f))));
-  const float y = std::min(std::max(exponent * (static_cast<float>(e) + log2_m), -126.0f), 126.0f);
-  // 2^y = 2^i * 2^f with f in [-1/2, 1/2]; adding 1.5 * 2^23 rounds to the nearest whole number.
-  constexpr float kRound = 12582912.0f;
-  const float shifted = y + kRound;
-  const float f = y - (shifted - kRound);
-  const float two_f =
-      1 +
-      f * (0.693147181f + f * (0.240226507f + f * (0.0555041087f +
-                                                   f * (0.00961812911f + f * (0.00133335581f + f * 0.000154035304f)))));
-  const int32_t i = std::bit_cast<int32_t>(shifted) - std::bit_cast<int32_t>(kRound);
-  return two_f * std::bit_cast<float>((i + 127) << 23);
-}
-
-void turn_hue(float* rgb, float turn) {
-  const float largest = std::max({rgb[0], rgb[1], rgb[2]}), smallest = std::min({rgb[0], rgb[1], rgb[2]});
-  const float chroma = largest - smallest;
-  if (chroma <= 0) return;  // gray has no hue
-  float hue = 0;            // in sixths of a circle
-  if (largest == rgb[0])
-    hue = (rgb[1] - rgb[2]) / chroma;
-  else if (largest == rgb[1])
-    hue = 2 + (rgb[2] - rgb[0]) / chroma;
-  else
-    hue = 4 + (rgb[0] - rgb[1]) / chroma;
-  hue += 6 * turn;
-  hue -= 6 * std::floor(hue / 6);
-  // Channel c is largest - chroma * ramp, a ramp shifted by a third of the circle per channel.
-  static constexpr float kShift[3] = {5, 3, 1};
+// Foley et al.'s hexcone model, as colorsys and torchvision have it.
+void turn_hue(float* p, float turn) {
+  const float high = std::max({p[0], p[1], p[2]}), low = std::min({p[0], p[1], p[2]}), range = high - low;
+  if (range <= 0) return;
+  float h = high == p[0] ? (p[1] - p[2]) / range : high == p[1] ? 2 + (p[2] - p[0]) / range : 4 + (p[0] - p[1]) / range;
+  h = h / 6 + turn;
+  h = (h - std::floor(h)) * 6;
   for (int c = 0; c < 3; ++c) {
-    float k = kShift[c] + hue;
-    k -= k >= 6 ? 6.0f : 0.0f;
-    rgb[c] = largest - chroma * std::max(0.0f, std::min({k, 4 - k, 1.0f}));
+    const float k = std::fmod(h + static_cast<float>(c == 0 ? 5 : c == 1 ? 3 : 1), 6.0f);
+    p[c] = high - range * std::clamp(std::min(k, 4 - k), 0.0f, 1.0f);
   }
 }
 
 }  // namespace
 
-void apply_gamma(float* x, int64_t n, float exponent) {
-  for (int64_t i = 0; i < n; ++i) x[i] = power(std::max(x[i], 1e-4f), exponent);
+void adjust_gamma(float* x, int64_t n, double exponent) {
+  const auto e = static_cast<float>(exponent);
+  for (int64_t i = 0; i < n; ++i) x[i] = std::pow(std::max(x[i], 1e-4f), e);
 }
 
-void adjust_brightness(float* pixels, int64_t n, int64_t channels, float factor) {
-  for (int64_t i = 0; i < n * channels; ++i) pixels[i] = clip(pixels[i] * factor);
+void adjust_brightness(float* x, int64_t n, double factor) {
+  const auto f = static_cast<float>(factor);
+  for (int64_t i = 0; i < n; ++i) x[i] = clamp01(x[i] * f);
 }
 
-void adjust_contrast(float* pixels, int64_t n, int64_t channels, float factor) {
-  const float offset = (1 - factor) * mean_gray(pixels, n, channels);
-  for (int64_t i = 0; i < n * channels; ++i) pixels[i] = clip(pixels[i] * factor + offset);
+void adjust_contrast(float* x, int64_t pixels, int64_t channels, double factor) {
+  double sum = 0;
+  for (int64_t i = 0; i < pixels; ++i) sum += static_cast<double>(channels == 1 ? x[i] : gray_of(x + 3 * i));
+  const auto f = static_cast<float>(factor),
+             rest = static_cast<float>((1 - factor) * sum / static_cast<double>(pixels));
+  for (int64_t i = 0; i < pixels * channels; ++i) x[i] = clamp01(x[i] * f + rest);
 }
 
-void adjust_saturation(float* pixels, int64_t n, int64_t channels, float factor) {
+void adjust_saturation(float* x, int64_t pixels, int64_t channels, double factor) {
   if (channels == 1) return;
-  for (int64_t i = 0; i < n; ++i, pixels += 3) {
-    const float gray = (1 - factor) * gray_of(pixels);
-    for (int c = 0; c < 3; ++c) pixels[c] = clip(pixels[c] * factor + gray);
+  const auto f = static_cast<float>(factor);
+  for (int64_t i = 0; i < pixels; ++i) {
+    float* const p = x + 3 * i;
+    const float gray = gray_of(p) * (1 - f);
+    for (int c = 0; c < 3; ++c) p[c] = clamp01(p[c] * f + gray);
   }
 }
 
-void adjust_hue(float* pixels, int64_t n, int64_t channels, float turn) {
+void adjust_hue(float* x, int64_t pixels, int64_t channels, double turn) {
   if (channels == 1) return;
-  for (int64_t i = 0; i < n; ++i) turn_hue(pixels + 3 * i, turn);
+  for (int64_t i = 0; i < pixels; ++i) turn_hue(x + 3 * i, static_cast<float>(turn));
 }
 
-void apply_jitter(float* pixels, int64_t n, int64_t channels, const ViewParameters& p) {
-  for (const int step : p.order) {
-    if (step == 0 && p.brightness != 1) adjust_brightness(pixels, n, channels, static_cast<float>(p.brightness));
-    if (step == 1 && p.contrast != 1) adjust_contrast(pixels, n, channels, static_cast<float>(p.contrast));
-    if (step == 2 && p.saturation != 1) adjust_saturation(pixels, n, channels, static_cast<float>(p.saturation));
-    if (step == 3 && p.hue != 0) adjust_hue(pixels, n, channels, static_cast<float>(p.hue));
-  }
-}
-
-void apply_grayscale(float* pixels, int64_t n, int64_t channels) {
+void to_gray(float* x, int64_t pixels, int64_t channels) {
   if (channels == 1) return;
-  for (int64_t i = 0; i < n; ++i, pixels += 3) pixels[0] = pixels[1] = pixels[2] = gray_of(pixels);
+  for (int64_t i = 0; i < pixels; ++i) x[3 * i] = x[3 * i + 1] = x[3 * i + 2] = gray_of(x + 3 * i);
 }
 
-void apply_solarize(float* x, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) x[i] = x[i] < 0.5f ? x[i] : 1 - x[i];
+void gaussian_blur(float* x, int64_t size, int64_t channels, double sigma) {
+  const int64_t kernel = size / 10 | 1, reach = std::min(kernel / 2, size - 1);
+  if (reach == 0) return;
+  std::vector<float> weights(static_cast<size_t>(2 * reach + 1));
+  double sum = 0;
+  for (int64_t i = -reach; i <= reach; ++i) sum += std::exp(-0.5 * static_cast<double>(i * i) / (sigma * sigma));
+  for (int64_t i = -reach; i <= reach; ++i)
+    weights[static_cast<size_t>(i + reach)] =
+        static_cast<float>(std::exp(-0.5 * static_cast<double>(i * i) / (sigma * sigma)) / sum);
+  const auto mirrored = [size](int64_t i) { return i < 0 ? -i : i >= size ? 2 * size - 2 - i : i; };
+  static thread_local std::vector<float> rows;
+  const int64_t line = size * channels;
+  rows.assign(static_cast<size_t>(size * line), 0.0f);
+  for (int64_t y = 0; y < size; ++y)
+    for (int64_t k = -reach; k <= reach; ++k) {
+      const float weight = weights[static_cast<size_t>(k + reach)];
+      const float* const from = x + mirrored(y + k) * line;
+      for (int64_t i = 0; i < line; ++i) rows[static_cast<size_t>(y * line + i)] += weight * from[i];
+    }
+  for (int64_t y = 0; y < size; ++y)
+    for (int64_t w = 0; w < size; ++w)
+      for (int64_t c = 0; c < channels; ++c) {
+        float value = 0;
+        for (int64_t k = -reach; k <= reach; ++k)
+          value += weights[static_cast<size_t>(k + reach)] *
+                   rows[static_cast<size_t>(y * line + mirrored(w + k) * channels + c)];
+        x[y * line + w * channels + c] = value;
+      }
+}
+
+void solarize(float* x, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) x[i] = x[i] >= 0.5f ? 1 - x[i] : x[i];
 }
 
 }  // namespace tacit::ssl

@@ -1,21 +1,26 @@
 #include "ssl/data/decode.h"
 
-#include <cstdio>
+#include <algorithm>
+#include <cctype>
+#include <fstream>
 #include <memory>
+#include <sstream>
 
 #include "tensor/error.h"
 
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-function"
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+#pragma GCC diagnostic ignored "-Wsign-compare"
 #define STB_IMAGE_IMPLEMENTATION
 #define STB_IMAGE_STATIC
+#define STBI_NO_STDIO
+#define STBI_NO_HDR
+#define STBI_NO_LINEAR
 #define STBI_ONLY_JPEG
 #define STBI_ONLY_PNG
 #define STBI_ONLY_BMP
 #define STBI_ONLY_PNM
-#define STBI_NO_STDIO
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wunused-function"
-#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
-#pragma GCC diagnostic ignored "-Wsign-compare"
 #include <stb/stb_image.h>
 #pragma GCC diagnostic pop
 
@@ -23,69 +28,78 @@ namespace tacit::ssl {
 
 namespace {
 
-/// A file as stb_image's callbacks see it. stb_image reads zeros beyond the end and carries on; `ended` tells.
-class ImageFile {
- public:
-  explicit ImageFile(const std::string& path) : path_(path), file_(std::fopen(path.c_str(), "rb"), &std::fclose) {
-    TACIT_CHECK(file_ != nullptr, "[image] cannot open ", path);
-  }
+std::string read_bytes(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  TACIT_CHECK(file, "[image] cannot open ", path);
+  std::ostringstream bytes;
+  bytes << file.rdbuf();
+  TACIT_CHECK(file.good() && bytes.str().size() < (size_t{1} << 31), "[image] cannot read ", path);
+  return bytes.str();
+}
 
-  ImageHeader header() {
-    const stbi_io_callbacks calls = callbacks();
-    int width = 0, height = 0, channels = 0;
-    TACIT_CHECK(stbi_info_from_callbacks(&calls, this, &width, &height, &channels) != 0, "[image] ", path_,
-                " is no image: ", reason());
-    TACIT_CHECK(width > 0 && height > 0, "[image] ", path_, " is no image: it is ", width, " x ", height, " pixels");
-    return {height, width, channels == 2 ? 4 : channels};
-  }
+const stbi_uc* data_of(const std::string& bytes) { return reinterpret_cast<const stbi_uc*>(bytes.data()); }
 
-  Image pixels(const ImageHeader& header) {
-    std::rewind(file_.get());
-    ended_ = false;
-    const stbi_io_callbacks calls = callbacks();
-    int width = 0, height = 0, stored = 0;
-    const std::unique_ptr<stbi_uc, void (*)(void*)> data(
-        stbi_load_from_callbacks(&calls, this, &width, &height, &stored, static_cast<int>(header.channels)),
-        &stbi_image_free);
-    TACIT_CHECK(data != nullptr, "[image] ", path_, " is damaged: ", reason());
-    TACIT_CHECK(!ended_, "[image] ", path_, " is truncated");
-    const int64_t bytes = int64_t{height} * width * header.channels;
-    return {height, width, header.channels, std::vector<uint8_t>(data.get(), data.get() + bytes)};
-  }
+int64_t little_endian(const std::string& bytes, size_t at, int count) {
+  int64_t value = 0;
+  for (int i = count - 1; i >= 0; --i) value = value << 8 | static_cast<uint8_t>(bytes[at + static_cast<size_t>(i)]);
+  return value;
+}
 
- private:
-  static stbi_io_callbacks callbacks() {
-    stbi_io_callbacks calls{};
-    calls.read = [](void* user, char* to, int size) {
-      auto* self = static_cast<ImageFile*>(user);
-      const auto got = static_cast<int>(std::fread(to, 1, static_cast<size_t>(size), self->file_.get()));
-      if (got == 0 && size > 0) self->ended_ = true;
-      return got;
-    };
-    calls.skip = [](void* user, int bytes) { std::fseek(static_cast<ImageFile*>(user)->file_.get(), bytes, SEEK_CUR); };
-    calls.eof = [](void* user) { return std::feof(static_cast<ImageFile*>(user)->file_.get()); };
-    return calls;
+/// Where the pixels of a PNM file begin: after the magic number, three numbers (comments between them) and one space.
+size_t pnm_raster(const std::string& bytes) {
+  size_t at = 2;
+  for (int number = 0; number < 3; ++number) {
+    while (at < bytes.size() && (std::isspace(static_cast<unsigned char>(bytes[at])) || bytes[at] == '#'))
+      at = bytes[at] == '#' ? std::min(bytes.find('\n', at), bytes.size()) : at + 1;
+    while (at < bytes.size() && std::isdigit(static_cast<unsigned char>(bytes[at]))) ++at;
   }
-  static const char* reason() {
-    const char* text = stbi_failure_reason();
-    return text != nullptr ? text : "unknown format";
-  }
+  return at + 1;
+}
 
-  std::string path_;
-  std::unique_ptr<std::FILE, int (*)(std::FILE*)> file_;
-  bool ended_ = false;
-};
+/// stb fills what is missing at the end of JPEG, BMP and PNM files with anything; such files are damaged.
+bool truncated(const std::string& bytes, int64_t w, int64_t h, int64_t channels) {
+  const auto size = static_cast<int64_t>(bytes.size());
+  if (bytes.starts_with("P5") || bytes.starts_with("P6")) {
+    const bool wide = stbi_is_16_bit_from_memory(data_of(bytes), static_cast<int>(size)) != 0;
+    return size < static_cast<int64_t>(pnm_raster(bytes)) + w * h * channels * (wide ? 2 : 1);
+  }
+  if (bytes.starts_with("\xFF\xD8")) {  // an end marker must follow the last scan's start (thumbnails have their own)
+    const size_t end = bytes.rfind("\xFF\xD9"), scan = bytes.rfind("\xFF\xDA");
+    return end == std::string::npos || (scan != std::string::npos && end < scan);
+  }
+  if (bytes.starts_with("BM") && size >= 34 && little_endian(bytes, 30, 4) == 0) {
+    const int64_t row = (w * little_endian(bytes, 28, 2) + 31) / 32 * 4;
+    return size < little_endian(bytes, 10, 4) + row * h;
+  }
+  return false;
+}
 
 }  // namespace
 
-ImageHeader read_image_header(const std::string& path) { return ImageFile(path).header(); }
+Image decode_file(const std::string& path, int64_t max_pixels) {
+  const std::string bytes = read_bytes(path);
+  const int size = static_cast<int>(bytes.size());
+  int w = 0, h = 0, channels = 0;
+  TACIT_CHECK(stbi_info_from_memory(data_of(bytes), size, &w, &h, &channels) == 1 && w > 0 && h > 0, "[image] ", path,
+              " is damaged or not a JPEG, PNG, BMP or PNM image");
+  TACIT_CHECK(int64_t{w} * h <= max_pixels, "[image] ", path, " has ", w, " x ", h, " pixels, the limit is ",
+              max_pixels, "; raise --max-pixels to read it");
+  TACIT_CHECK(!truncated(bytes, w, h, channels), "[image] ", path, " is damaged: it ends before its last pixel");
+  const int wanted = channels == 2 ? 4 : channels;  // gray with alpha
+  const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
+      stbi_load_from_memory(data_of(bytes), size, &w, &h, &channels, wanted), stbi_image_free);
+  TACIT_CHECK(pixels, "[image] ", path, " is damaged: ", stbi_failure_reason());
+  const size_t count = static_cast<size_t>(w) * static_cast<size_t>(h) * static_cast<size_t>(wanted);
+  return {h, w, wanted, std::vector<uint8_t>(pixels.get(), pixels.get() + count)};
+}
 
-Image decode_image(const std::string& path, int64_t max_pixels) {
-  ImageFile file(path);
-  const ImageHeader header = file.header();
-  TACIT_CHECK(header.height * header.width <= max_pixels, "[image] ", path, " has ", header.width, " x ", header.height,
-              " pixels, above --max-pixels ", max_pixels);
-  return file.pixels(header);
+std::pair<int64_t, int64_t> image_file_size(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string head(size_t{1} << 16, '\0');
+  file.read(head.data(), static_cast<std::streamsize>(head.size()));
+  int w = 0, h = 0, channels = 0;
+  if (stbi_info_from_memory(data_of(head), static_cast<int>(file.gcount()), &w, &h, &channels) != 1) return {0, 0};
+  return {h, w};
 }
 
 }  // namespace tacit::ssl

@@ -1,22 +1,13 @@
-// Image files to pixels: JPEG, PNG, BMP and PNM by stb_image. Internal to ssl/data.
-// The rule: a file is never decoded before its header has been checked against max_pixels, and one that ends early
-// is an error, not a half-gray image.
+// Image files into pixels: JPEG, PNG, BMP and PNM.
 #pragma once
-
-#include <string>
 
 #include "ssl/data/image_source.h"
 
 namespace tacit::ssl {
 
-struct ImageHeader {
-  int64_t height = 0, width = 0, channels = 0;  ///< channels 1, 3 or 4; gray with alpha counts as 4
-};
-
-/// Size and channels from the file's first bytes. Throws Error naming the file.
-ImageHeader read_image_header(const std::string& path);
-
-/// The whole image. Throws Error naming the file when it cannot be read, is damaged, or has more than max_pixels.
-Image decode_image(const std::string& path, int64_t max_pixels);
+/// Throws Error naming the file: unreadable, damaged, not an image, or of more than max_pixels (seen before decoding).
+Image decode_file(const std::string& path, int64_t max_pixels);
+/// {height, width} from the file's header; {0, 0} when it cannot be read.
+std::pair<int64_t, int64_t> image_file_size(const std::string& path);
 
 }  // namespace tacit::ssl

@@ -1,94 +1,73 @@
-// draw_view(): random numbers to the parameters of one view.
+// Drawing the parameters of a view. The order of the draws is part of a run's reproducibility.
 #include <algorithm>
 #include <cmath>
 
 #include "ssl/data/augment.h"
-#include "ssl/data/view_steps.h"
-#include "tensor/error.h"
 
 namespace tacit::ssl {
 
 namespace {
 
-void set_box(ViewParameters& p, double top, double left, double height, double width) {
-  p.top = top;
-  p.left = left;
-  p.height = height;
-  p.width = width;
+// A box of random area and shape inside the image; continuous sides, cut to the image's (never rejected).
+void clamped_crop(const ViewPolicy& p, double height, double width, Random& random, ViewParameters& view) {
+  const double area = random.uniform(p.crop_min_area, p.crop_max_area);
+  const double ratio = std::exp(random.uniform(std::log(p.crop_min_ratio), std::log(p.crop_max_ratio)));
+  view.height = height * std::min(1.0, std::sqrt(area / ratio));
+  view.width = width * std::min(1.0, std::sqrt(area * ratio));
+  view.top = random.uniform() * (height - view.height);
+  view.left = random.uniform() * (width - view.width);
 }
 
-double draw_ratio(const ViewPolicy& policy, Random& random) {
-  return std::exp(random.uniform(std::log(policy.crop_min_ratio), std::log(policy.crop_max_ratio)));
-}
-
-/// A box with real coordinates; sides beyond the image are clamped to it.
-void draw_clamped_box(const ViewPolicy& policy, double height, double width, Random& random, ViewParameters& p) {
-  const double area = random.uniform(policy.crop_min_area, policy.crop_max_area),
-               root = std::sqrt(draw_ratio(policy, random));
-  const double w = width * std::min(1.0, std::sqrt(area) * root), h = height * std::min(1.0, std::sqrt(area) / root);
-  const double top = random.uniform() * (height - h);
-  set_box(p, top, random.uniform() * (width - w), h, w);
-}
-
-/// torchvision's RandomResizedCrop: whole pixels, ten attempts, else the largest central box of an allowed ratio.
-void draw_pixel_box(const ViewPolicy& policy, int64_t height, int64_t width, Random& random, ViewParameters& p) {
-  constexpr int kAttempts = 10;
-  const auto rows = static_cast<double>(height), columns = static_cast<double>(width);
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    const double area = rows * columns * random.uniform(policy.crop_min_area, policy.crop_max_area);
-    const double ratio = draw_ratio(policy, random);
-    const int64_t w = std::llround(std::sqrt(area * ratio)), h = std::llround(std::sqrt(area / ratio));
-    if (w < 1 || h < 1 || w > width || h > height) continue;
-    const auto top = static_cast<double>(random.below(static_cast<uint64_t>(height - h + 1)));
-    const auto left = static_cast<double>(random.below(static_cast<uint64_t>(width - w + 1)));
-    return set_box(p, top, left, static_cast<double>(h), static_cast<double>(w));
+// torchvision's RandomResizedCrop.get_params: ten attempts with whole pixels, then the largest centred box.
+void attempted_crop(const ViewPolicy& p, int64_t height, int64_t width, Random& random, ViewParameters& view) {
+  const auto h = static_cast<double>(height), w = static_cast<double>(width);
+  for (int attempt = 0; attempt < 10; ++attempt) {
+    const double area = h * w * random.uniform(p.crop_min_area, p.crop_max_area);
+    const double ratio = std::exp(random.uniform(std::log(p.crop_min_ratio), std::log(p.crop_max_ratio)));
+    const int64_t cw = std::llround(std::sqrt(area * ratio)), ch = std::llround(std::sqrt(area / ratio));
+    if (cw < 1 || ch < 1 || cw > width || ch > height) continue;
+    view.height = static_cast<double>(ch);
+    view.width = static_cast<double>(cw);
+    view.top = static_cast<double>(random.below(static_cast<uint64_t>(height - ch + 1)));
+    view.left = static_cast<double>(random.below(static_cast<uint64_t>(width - cw + 1)));
+    return;
   }
-  double h = rows, w = columns;
-  if (w / h < policy.crop_min_ratio)
-    h = std::max(1.0, std::round(w / policy.crop_min_ratio));
-  else if (w / h > policy.crop_max_ratio)
-    w = std::max(1.0, std::round(h * policy.crop_max_ratio));
-  set_box(p, std::floor((rows - h) / 2), std::floor((columns - w) / 2), h, w);
+  const double ratio = std::clamp(w / h, p.crop_min_ratio, p.crop_max_ratio);
+  view.width = std::max(1.0, std::min(w, std::round(h * ratio)));
+  view.height = std::max(1.0, std::min(h, std::round(w / ratio)));
+  view.top = std::floor((h - view.height) / 2);
+  view.left = std::floor((w - view.width) / 2);
 }
 
-double draw_factor(double strength, Random& random) {
-  return random.uniform(std::max(0.0, 1 - strength), 1 + strength);
-}
-
-void draw_jitter(const ViewPolicy& policy, Random& random, ViewParameters& p) {
-  p.jitter = true;
-  if (policy.jitter_random_order)
-    for (size_t i = p.order.size(); i > 1; --i) std::swap(p.order[i - 1], p.order[random.below(i)]);
-  p.brightness = draw_factor(policy.brightness, random);
-  p.contrast = draw_factor(policy.contrast, random);
-  p.saturation = draw_factor(policy.saturation, random);
-  p.hue = random.uniform(-policy.hue, policy.hue);
+double factor(double strength, Random& random) {
+  return strength > 0 ? random.uniform(std::max(0.0, 1 - strength), 1 + strength) : 1;
 }
 
 }  // namespace
 
-ViewParameters central_view(int64_t height, int64_t width) {
+ViewParameters draw_view(const ViewPolicy& p, int64_t height, int64_t width, Random& random) {
+  ViewParameters view;
   const int64_t side = std::min(height, width);
-  ViewParameters p;
-  set_box(p, static_cast<double>((height - side) / 2), static_cast<double>((width - side) / 2),
-          static_cast<double>(side), static_cast<double>(side));
-  return p;
-}
-
-ViewParameters draw_view(const ViewPolicy& policy, int64_t height, int64_t width, Random& random) {
-  TACIT_CHECK(height > 0 && width > 0, "[augment] an image of ", height, " x ", width, " pixels has no views");
-  ViewParameters p = central_view(height, width);
-  if (policy.crop && policy.crop_clamp)
-    draw_clamped_box(policy, static_cast<double>(height), static_cast<double>(width), random, p);
-  else if (policy.crop)
-    draw_pixel_box(policy, height, width, random, p);
-  p.flip = random.chance(policy.flip);
-  if (random.chance(policy.gamma)) p.gamma = std::exp(random.uniform(-policy.gamma_strength, policy.gamma_strength));
-  if (random.chance(policy.jitter)) draw_jitter(policy, random, p);
-  p.gray = random.chance(policy.grayscale);
-  if (random.chance(policy.blur)) p.sigma = random.uniform(policy.blur_min_sigma, policy.blur_max_sigma);
-  p.solarize = random.chance(policy.solarize);
-  return p;
+  view.height = view.width = static_cast<double>(side);  // without a crop: the centred square, as plain_view
+  view.top = static_cast<double>(height - side) / 2;
+  view.left = static_cast<double>(width - side) / 2;
+  if (p.crop && p.crop_clamp) clamped_crop(p, static_cast<double>(height), static_cast<double>(width), random, view);
+  if (p.crop && !p.crop_clamp) attempted_crop(p, height, width, random, view);
+  if (p.flip > 0) view.flip = random.chance(p.flip);
+  if (p.gamma > 0 && random.chance(p.gamma)) view.gamma = std::exp(random.uniform(-p.gamma_strength, p.gamma_strength));
+  if (p.jitter > 0 && random.chance(p.jitter)) {
+    view.jitter = true;
+    if (p.jitter_random_order)
+      for (size_t i = view.order.size(); i > 1; --i) std::swap(view.order[i - 1], view.order[random.below(i)]);
+    view.brightness = factor(p.brightness, random);
+    view.contrast = factor(p.contrast, random);
+    view.saturation = factor(p.saturation, random);
+    view.hue = p.hue > 0 ? random.uniform(-p.hue, p.hue) : 0;
+  }
+  if (p.grayscale > 0) view.gray = random.chance(p.grayscale);
+  if (p.blur > 0 && random.chance(p.blur)) view.sigma = random.uniform(p.blur_min_sigma, p.blur_max_sigma);
+  if (p.solarize > 0) view.solarize = random.chance(p.solarize);
+  return view;
 }
 
 }  // namespace tacit::ssl

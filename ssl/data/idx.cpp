@@ -1,145 +1,111 @@
-// The IDX format of MNIST and its successors: a big-endian header (magic, dimensions), then bytes.
+// MNIST's idx format (yann.lecun.com/exdb/mnist): a big-endian magic number, the sizes, then bytes.
 #include <zlib.h>
 
 #include <algorithm>
 #include <filesystem>
+#include <memory>
 
-#include "ssl/data/kinds.h"
+#include "ssl/data/sources.h"
+#include "tensor/error.h"
+
+namespace fs = std::filesystem;
 
 namespace tacit::ssl {
 
 namespace {
 
-namespace fs = std::filesystem;
-
-constexpr uint32_t kImagesMagic = 0x803, kLabelsMagic = 0x801;
-
-/// Both spellings that are about: "train-images-idx3-ubyte" and "train-images.idx3-ubyte", plain or .gz; "" if none.
-std::string find_file(const std::string& directory, const std::string& what, const std::string& format) {
-  for (const char* separator : {"-", "."})
-    for (const char* ending : {"", ".gz"}) {
-      const fs::path path = fs::path(directory) / (what + separator + format + "-ubyte" + ending);
-      std::error_code ignored;
-      if (fs::exists(path, ignored)) return path.string();
-    }
-  return "";
-}
-
-/// Reads a plain or gzip file bit by bit, so that a header's false promise costs no memory.
-class GzReader {
+/// Reads a plain or gzip-compressed file from front to back.
+class Input {
  public:
-  explicit GzReader(const std::string& path) : path_(path), file_(gzopen(path.c_str(), "rb")) {
-    std::error_code ignored;
-    TACIT_CHECK(!fs::is_directory(path, ignored), "[idx] ", path, " is a directory, not a file");
-    TACIT_CHECK(file_ != nullptr, "[idx] cannot open ", path);
+  explicit Input(std::string path) : path_(std::move(path)), file_(gzopen(path_.c_str(), "rb")) {
+    TACIT_CHECK(file_, "[idx] cannot open ", path_);
   }
-  ~GzReader() {
-    if (file_ != nullptr) gzclose(file_);
-  }
-  GzReader(const GzReader&) = delete;
-  GzReader& operator=(const GzReader&) = delete;
+  ~Input() { gzclose(file_); }
+  Input(const Input&) = delete;
+  Input& operator=(const Input&) = delete;
 
-  uint32_t big_endian() {
-    uint8_t b[4] = {};
-    TACIT_CHECK(read(b, 4) == 4, "[idx] ", path_, " is truncated: it ends within the header");
-    return uint32_t{b[0]} << 24 | uint32_t{b[1]} << 16 | uint32_t{b[2]} << 8 | b[3];
+  int64_t number() {
+    uint8_t b[4];
+    TACIT_CHECK(read(b, 4) == 4, "[idx] ", path_, " is truncated: it ends inside the header");
+    return (int64_t{b[0]} << 24) | (b[1] << 16) | (b[2] << 8) | b[3];
   }
-
-  /// The rest of the file, which must be exactly this many bytes.
-  std::vector<uint8_t> rest(uint64_t bytes) {
-    constexpr uint64_t kChunk = 1 << 20;
-    std::vector<uint8_t> data;
-    while (data.size() < bytes) {
-      const uint64_t had = data.size(), want = std::min(bytes - had, kChunk);
-      data.resize(had + want);
-      const uint64_t got = read(data.data() + had, static_cast<unsigned>(want));
-      TACIT_CHECK(got == want, "[idx] ", path_, " is truncated: its header promises ", bytes, " bytes of data, it has ",
-                  had + got);
+  /// Exactly n bytes and then the end. Memory grows with what is there, not with what a header claims.
+  std::vector<uint8_t> rest(int64_t n) {
+    constexpr int64_t kChunk = int64_t{1} << 20;
+    std::vector<uint8_t> bytes;
+    while (static_cast<int64_t>(bytes.size()) < n) {
+      const auto have = static_cast<int64_t>(bytes.size()), want = std::min(kChunk, n - have);
+      bytes.resize(static_cast<size_t>(have + want));
+      const int64_t got = read(bytes.data() + have, want);
+      TACIT_CHECK(got == want, "[idx] ", path_, " is truncated: the header promises ", n, " bytes, there are ",
+                  have + got);
     }
-    uint8_t more = 0;
-    TACIT_CHECK(read(&more, 1) == 0, "[idx] ", path_, " is longer than its header says (", bytes, " bytes of data)");
-    return data;
+    uint8_t more;
+    TACIT_CHECK(read(&more, 1) == 0, "[idx] ", path_, " has more bytes than the ", n, " its header promises");
+    return bytes;
   }
 
  private:
-  uint64_t read(uint8_t* to, unsigned bytes) {
-    const int got = gzread(file_, to, bytes);
+  int64_t read(void* to, int64_t n) {
+    const int got = gzread(file_, to, static_cast<unsigned>(n));
     int status = Z_OK;
-    const char* message = gzerror(file_, &status);
-    TACIT_CHECK(got >= 0 && status != Z_DATA_ERROR, "[idx] ", path_, " is corrupt: ", message);
-    TACIT_CHECK(status != Z_BUF_ERROR, "[idx] ", path_, " is truncated: the compressed data end too early");
-    return static_cast<uint64_t>(got);
+    const char* const message = gzerror(file_, &status);
+    TACIT_CHECK(got >= 0 && (status == Z_OK || status == Z_STREAM_END), "[idx] cannot read ", path_, ": ",
+                status == Z_ERRNO ? "not a readable file" : message);
+    return got;
   }
-
   std::string path_;
   gzFile file_;
 };
 
-void check_magic(uint32_t magic, uint32_t expected, const std::string& path, const char* what) {
-  TACIT_CHECK(magic == expected, "[idx] ", path, " holds no ", what, ": its magic number is ", magic, ", expected ",
-              expected);
+std::string find(const std::string& directory, const std::string& name) {
+  for (const char* ending : {"", ".gz"}) {
+    const std::string path = directory + "/" + name + ending;
+    if (fs::exists(path)) return path;
+  }
+  throw Error("[idx] " + directory + " has no " + name + " or " + name + ".gz");
 }
 
-ImagesInMemory read_images(const std::string& path, int64_t max_pixels) {
-  GzReader file(path);
-  check_magic(file.big_endian(), kImagesMagic, path, "images");
-  ImagesInMemory data;
-  data.channels = 1;
-  const uint64_t n = file.big_endian(), height = file.big_endian(), width = file.big_endian();
-  TACIT_CHECK(height > 0 && width > 0, "[idx] ", path, " says that its images are ", height, " x ", width, " pixels");
-  TACIT_CHECK(height * width <= static_cast<uint64_t>(max_pixels), "[idx] ", path, ": images of ", height, " x ", width,
-              " pixels are above --max-pixels ", max_pixels);
-  TACIT_CHECK(n <= (uint64_t{1} << 62) / (height * width), "[idx] ", path, " says that it holds ", n, " images of ",
-              height, " x ", width, " pixels; that is no real file");
-  data.height = static_cast<int64_t>(height);
-  data.width = static_cast<int64_t>(width);
-  data.pixels = file.rest(n * height * width);
-  data.labels.resize(n);
-  return data;
-}
-
-std::vector<uint8_t> read_labels(const std::string& path) {
-  GzReader file(path);
-  check_magic(file.big_endian(), kLabelsMagic, path, "labels");
-  const uint64_t n = file.big_endian();
-  return file.rest(n);
-}
-
-std::vector<std::string> class_names(const std::string& directory, int64_t classes) {
-  if (classes == 10 && fs::path(directory).lexically_normal().string().find("fashion") != std::string::npos)
-    return {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"};
-  return numbered_classes(classes);
-}
-
-ImageSourcePtr read_split(const std::string& directory, const std::string& prefix, int64_t max_pixels) {
-  const std::string images = find_file(directory, prefix + "-images", "idx3"),
-                    labels = find_file(directory, prefix + "-labels", "idx1");
-  TACIT_CHECK(!images.empty(), "[idx] ", directory, " has no file ", prefix, "-images-idx3-ubyte[.gz]");
-  TACIT_CHECK(!labels.empty(), "[idx] ", directory, " has no file ", prefix, "-labels-idx1-ubyte[.gz]");
-  ImagesInMemory data = read_images(images, max_pixels);
-  const std::vector<uint8_t> read = read_labels(labels);
-  TACIT_CHECK(read.size() == data.labels.size(), "[idx] ", labels, " has ", read.size(), " labels, but ", images,
-              " has ", data.labels.size(), " images");
-  std::copy(read.begin(), read.end(), data.labels.begin());
-  const int64_t largest = read.empty() ? 0 : *std::max_element(read.begin(), read.end());
-  data.class_names = class_names(directory, std::max<int64_t>(10, largest + 1));
-  return in_memory(std::move(data));
+ImageSourcePtr open_part(const std::string& directory, const std::string& part) {
+  const std::string image_path = find(directory, part + "-images-idx3-ubyte");
+  const std::string label_path = find(directory, part + "-labels-idx1-ubyte");
+  Input images(image_path);
+  const int64_t magic = images.number();
+  TACIT_CHECK(magic == 0x803, "[idx] ", image_path, " has magic number ", magic, ", images have 2051",
+              magic == 0x801 ? " (these are labels)" : "");
+  const int64_t n = images.number(), h = images.number(), w = images.number();
+  TACIT_CHECK(n > 0 && h > 0 && w > 0 && h <= 16384 && w <= 16384, "[idx] ", image_path, " says ", n, " images of ", h,
+              " x ", w, " pixels");
+  Input labels(label_path);
+  const int64_t label_magic = labels.number(), label_count = labels.number();
+  TACIT_CHECK(label_magic == 0x801, "[idx] ", label_path, " has magic number ", label_magic, ", labels have 2049");
+  TACIT_CHECK(label_count == n, "[idx] ", image_path, " has ", n, " images, ", label_path, " has ", label_count,
+              " labels");
+  const std::vector<uint8_t> bytes = labels.rest(n);
+  const int64_t classes = *std::max_element(bytes.begin(), bytes.end()) + 1;
+  static const std::vector<std::string> kFashion = {"T-shirt", "trouser", "pullover", "dress", "coat",
+                                                    "sandal",  "shirt",   "sneaker",  "bag",   "boot"};
+  std::vector<std::string> names;
+  if (directory.find("fashion") != std::string::npos && classes == 10) names = kFashion;
+  while (static_cast<int64_t>(names.size()) < classes) names.push_back(std::to_string(names.size()));
+  return memory_source(images.rest(n * h * w), std::vector<int64_t>(bytes.begin(), bytes.end()), h, w, 1, names);
 }
 
 }  // namespace
 
-bool looks_like_idx(const std::string& directory) {
-  return !find_file(directory, "train-images", "idx3").empty() || !find_file(directory, "t10k-images", "idx3").empty();
+bool has_idx_files(const std::string& directory) {
+  for (const char* name : {"/train-images-idx3-ubyte", "/t10k-images-idx3-ubyte"})
+    if (fs::exists(directory + name) || fs::exists(directory + name + ".gz")) return true;
+  return false;
 }
 
-Splits open_idx(const std::string& directory, int64_t max_pixels) {
-  TACIT_CHECK(fs::is_directory(directory), "[idx] ", directory,
-              fs::exists(directory) ? " is not a directory" : " does not exist",
-              "; expected a directory with train-images-idx3-ubyte[.gz] and the like");
-  Splits splits;
-  splits.train = [=] { return read_split(directory, "train", max_pixels); };
-  splits.test = [=] { return read_split(directory, "t10k", max_pixels); };
-  return splits;
+Opened open_idx(const std::string& directory, Split split) {
+  TACIT_CHECK(fs::exists(directory), "[idx] ", directory, " does not exist");
+  TACIT_CHECK(fs::is_directory(directory), "[idx] ", directory, " is a file; give the directory of the idx files");
+  TACIT_CHECK(split != Split::Unlabeled, "[idx] ", directory, " has no unlabeled split; there are train and test");
+  if (split == Split::Train) return {open_part(directory, "train")};
+  if (split == Split::Test) return {open_part(directory, "t10k")};
+  return {concatenate_sources({open_part(directory, "train"), open_part(directory, "t10k")})};
 }
 
 }  // namespace tacit::ssl

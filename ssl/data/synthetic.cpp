@@ -1,107 +1,94 @@
-// Images made on the spot, for tests: ten kinds of shapes and patterns with random colours, places, sizes and noise, so
-// that colour says nothing about the class and raw pixels little. Image i is a function of (split, i) alone.
+// Images made on the spot: a bright shape on a dark ground, anywhere and of any size, with noise. Ten classes, each
+// with its shape and roughly its colour, easy enough to be learned in seconds.
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numbers>
 
-#include "ssl/data/kinds.h"
+#include "ssl/data/sources.h"
+#include "tensor/error.h"
 #include "tensor/random.h"
 
 namespace tacit::ssl {
 
 namespace {
 
-constexpr int64_t kSide = 32, kClasses = 10;
-const char* const kNames[kClasses] = {
-    "disc",         "square", "triangle", "ring", "cross", "horizontal stripes", "vertical stripes", "diagonal stripes",
-    "checkerboard", "dots"};
+constexpr int64_t kSide = 32;
+const std::vector<std::string> kNames = {"disk",  "ring", "square", "frame", "triangle",
+                                         "cross", "x",    "bars",   "posts", "dots"};
 
-struct Form {
-  double x, y, radius, period, phase;
-  bool mirrored;
-};
-
-double wave(double position, const Form& f) { return std::sin(2 * M_PI * (position / f.period + f.phase)); }
-
-/// Whether a pixel belongs to the foreground.
-bool inside(int64_t kind, double x, double y, const Form& f) {
-  const double dx = x - f.x, dy = y - f.y, distance = std::hypot(dx, dy),
-               largest = std::max(std::abs(dx), std::abs(dy));
-  switch (kind) {
+// Whether the point (u, v) in [-1, 1]^2 belongs to the shape.
+bool inside(int64_t shape, double u, double v) {
+  const double r = std::sqrt(u * u + v * v), a = std::abs(u), b = std::abs(v), m = std::max(a, b);
+  switch (shape) {
     case 0:
-      return distance < f.radius;
+      return r < 1;
     case 1:
-      return largest < 0.9 * f.radius;
+      return r < 1 && r > 0.6;
     case 2:
-      return dy < 0.7 * f.radius && dy > -f.radius + 1.9 * std::abs(dx);
+      return m < 0.9;
     case 3:
-      return distance < f.radius && distance > 0.6 * f.radius;
+      return m < 0.9 && m > 0.55;
     case 4:
-      return largest < f.radius && std::min(std::abs(dx), std::abs(dy)) < 0.28 * f.radius;
+      return v < 0.9 && a < (v + 1) / 2;
     case 5:
-      return wave(y, f) > 0;
+      return m < 1 && (a < 0.3 || b < 0.3);
     case 6:
-      return wave(x, f) > 0;
+      return m < 1 && std::abs(a - b) < 0.35;
     case 7:
-      return wave((f.mirrored ? x - y : x + y) * M_SQRT1_2, f) > 0;
+      return m < 1 && std::fmod(v + 1, 0.8) < 0.4;
     case 8:
-      return wave(x, f) * wave(y, f) > 0;
+      return m < 1 && std::fmod(u + 1, 0.8) < 0.4;
     default:
-      return wave(x, f) + wave(y, f) > 0.9;
+      return m < 1 && std::hypot(a - 0.55, b - 0.55) < 0.38;
   }
 }
 
-class Synthetic final : public ImageSource {
+class SyntheticSource final : public ImageSource {
  public:
-  Synthetic(int64_t n, bool test) : n_(n), test_(test) {}
+  SyntheticSource(int64_t first, int64_t n) : first_(first), n_(n) {}
   int64_t size() const override { return n_; }
-  std::optional<int64_t> label(int64_t i) const override { return i % kClasses; }
-  int64_t channels() const override { return 3; }
-  std::pair<int64_t, int64_t> image_size() const override { return {kSide, kSide}; }
-  std::vector<std::string> class_names() const override { return {kNames, kNames + kClasses}; }
-
   Image image(int64_t i) const override {
-    Random random(0, random_stream("synthetic", test_, static_cast<uint64_t>(i)));
-    Form f{};
-    f.x = random.uniform(11, 21);
-    f.y = random.uniform(11, 21);
-    f.radius = random.uniform(7, 11);
-    f.period = random.uniform(5, 9);
-    f.phase = random.uniform();
-    f.mirrored = random.chance(0.5);
-    std::array<double, 3> front{}, back{};
-    for (double contrast = 0; contrast < 0.6;) {
-      contrast = 0;
-      for (size_t c = 0; c < 3; ++c) {
-        front[c] = random.uniform();
-        back[c] = random.uniform();
-        contrast += std::abs(front[c] - back[c]);
-      }
-    }
-    Image image{kSide, kSide, 3, std::vector<uint8_t>(kSide * kSide * 3)};
-    uint8_t* pixel = image.pixels.data();
-    for (int64_t y = 0; y < kSide; ++y)
-      for (int64_t x = 0; x < kSide; ++x) {
-        const std::array<double, 3>& color =
-            inside(i % kClasses, static_cast<double>(x), static_cast<double>(y), f) ? front : back;
-        for (size_t c = 0; c < 3; ++c)
-          *pixel++ = static_cast<uint8_t>(255 * std::clamp(color[c] + random.uniform(-0.08, 0.08), 0., 1.));
+    Random random(0, random_stream("synthetic", static_cast<uint64_t>(first_ + i)));
+    std::array<double, 3> back{}, front{};
+    for (double& c : back) c = random.uniform(0, 80);
+    const double hue = static_cast<double>((first_ + i) % 10) / 10 + random.uniform(-0.03, 0.03),
+                 value = random.uniform(140, 255);
+    for (size_t c = 0; c < 3; ++c)
+      front[c] = value * (0.5 + 0.5 * std::cos(2 * std::numbers::pi * (hue - static_cast<double>(c) / 3)));
+    const double x = random.uniform(10, 22), y = random.uniform(10, 22), size = random.uniform(8, 13);
+    Image image{kSide, kSide, 3, std::vector<uint8_t>(static_cast<size_t>(kSide * kSide * 3))};
+    size_t at = 0;
+    for (int64_t h = 0; h < kSide; ++h)
+      for (int64_t w = 0; w < kSide; ++w) {
+        const bool on =
+            inside((first_ + i) % 10, (static_cast<double>(w) - x) / size, (static_cast<double>(h) - y) / size);
+        for (size_t c = 0; c < 3; ++c) {
+          const double level = (on ? front[c] : back[c]) + random.uniform(-20, 20);
+          image.pixels[at++] = static_cast<uint8_t>(std::clamp(level, 0.0, 255.0));
+        }
       }
     return image;
   }
+  std::optional<int64_t> label(int64_t i) const override { return (first_ + i) % 10; }
+  int64_t channels() const override { return 3; }
+  std::pair<int64_t, int64_t> image_size() const override { return {kSide, kSide}; }
+  std::vector<std::string> class_names() const override { return kNames; }
 
  private:
-  int64_t n_;
-  bool test_;
+  int64_t first_, n_;
 };
 
 }  // namespace
 
-Splits open_synthetic(int64_t n) {
-  Splits splits;
-  splits.train = [=] { return std::make_shared<Synthetic>(n, false); };
-  splits.test = [=] { return std::make_shared<Synthetic>(std::max<int64_t>(1, n / 5), true); };
-  return splits;
+Opened open_synthetic(int64_t n, Split split) {
+  TACIT_CHECK(split != Split::Unlabeled, "[synthetic] there is no unlabeled split");
+  const int64_t test = n >= 5 ? n / 5 : 0;
+  TACIT_CHECK(split != Split::Test || test > 0, "[synthetic] ", n,
+              " images are too few for a test split; use 5 or more");
+  if (split == Split::Train) return {std::make_shared<SyntheticSource>(0, n - test)};
+  if (split == Split::Test) return {std::make_shared<SyntheticSource>(n - test, test)};
+  return {std::make_shared<SyntheticSource>(0, n)};
 }
 
 }  // namespace tacit::ssl

@@ -145,3 +145,11 @@ TEST_CASE("views are pure functions of image and parameters; the plain view is n
   CHECK(a[5] == doctest::Approx((static_cast<double>(image.pixels[5]) / 255 - 0.2860) / 0.3530).epsilon(1e-5));
   CHECK_THROWS_WITH_AS(augmentation("simclear", 28, 1), doctest::Contains("known: simclr"), Error);
 }
+
+TEST_CASE("the plain view of an image with an odd rest is cut at whole pixels") {
+  Image stripes{33, 32, 1, {}};
+  for (int64_t i = 0; i < 33 * 32; ++i) stripes.pixels.push_back(i / 32 % 2 ? 255 : 0);
+  std::vector<float> out(32 * 32);
+  plain_view(stripes, ViewPolicy(), 32, 1, out.data());
+  for (size_t y = 0; y < 32; ++y) CHECK(out[y * 32] == static_cast<float>(y % 2));
+}

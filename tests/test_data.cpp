@@ -167,6 +167,8 @@ TEST_CASE("folders: classes, flat, splits, held-out images, limits") {
   CHECK(open_data({dir / ""}, Split::Test, limited)->size() == 2);
   CHECK(open_data({dir / "cats/3.ppm"}, Split::All)->size() == 1);
   CHECK(contains(error_of({dir / "cats/readme.txt"}), "readme.txt"));
+  fs::create_symlink("itself", dir / "itself");
+  CHECK(open_data({dir / ""}, Split::All)->size() == 20);
   fs::create_directories(dir / "empty");
   CHECK(contains(error_of({"folder:" + (dir / "empty")}), "has no .jpg"));
 
@@ -192,6 +194,7 @@ TEST_CASE("images: damaged, truncated and too large ones are refused") {
   CHECK(error_for("good.ppm", ppm(6, 3)) == "no error");
   CHECK(contains(error_for("short.ppm", ppm(6, 3).substr(0, 60)), "ends before its last pixel"));
   CHECK(contains(error_for("large.ppm", ppm(6, 3), 35), "--max-pixels"));
+  CHECK(contains(error_for("overflow.pgm", "P5\n4294967297 1\n255\nx"), "damaged"));
   CHECK(contains(error_for("text.png", "hello"), "text.png"));
   CHECK(contains(error_for("empty.jpg", ""), "empty.jpg"));
   CHECK(contains(error_for("claims.pgm", "P5\n60000 60000\n255\n"), "limit"));

@@ -30,15 +30,17 @@ Files read_archive(const std::string& path) {
   archive_read_support_filter_gzip(a.get());
   archive_read_support_format_tar(a.get());
   const auto check = [&](int status) {
-    TACIT_CHECK(status == ARCHIVE_OK || status == ARCHIVE_EOF, "[cifar] cannot read ", path, ": ",
-                archive_error_string(a.get()) ? archive_error_string(a.get()) : "damaged archive");
+    TACIT_CHECK(status == ARCHIVE_OK || status == ARCHIVE_EOF || status == ARCHIVE_WARN, "[cifar] cannot read ", path,
+                ": ", archive_error_string(a.get()) ? archive_error_string(a.get()) : "damaged archive");
     return status;
   };
   check(archive_read_open_filename(a.get(), path.c_str(), 1 << 16));
   Files files;
   archive_entry* entry = nullptr;
-  while (check(archive_read_next_header(a.get(), &entry)) == ARCHIVE_OK) {
-    const std::string name = fs::path(archive_entry_pathname(entry)).filename().string();
+  while (check(archive_read_next_header(a.get(), &entry)) != ARCHIVE_EOF) {
+    const char* const path_inside = archive_entry_pathname(entry);
+    if (!path_inside) continue;  // a warning: not to be said in this locale, so none of ours
+    const std::string name = fs::path(path_inside).filename().string();
     if (!wanted(name)) continue;
     std::string& bytes = files[name];
     char buffer[1 << 16];

@@ -46,14 +46,24 @@ int64_t little_endian(const std::string& bytes, size_t at, int count) {
 }
 
 /// Where the pixels of a PNM file begin: after the magic number, three numbers (comments between them) and one space.
+/// 0 when a number has more digits than an int: stb would read it as another one.
 size_t pnm_raster(const std::string& bytes) {
+  constexpr size_t kMostDigits = 9;
   size_t at = 2;
   for (int number = 0; number < 3; ++number) {
     while (at < bytes.size() && (std::isspace(static_cast<unsigned char>(bytes[at])) || bytes[at] == '#'))
       at = bytes[at] == '#' ? std::min(bytes.find('\n', at), bytes.size()) : at + 1;
+    const size_t first = at;
     while (at < bytes.size() && std::isdigit(static_cast<unsigned char>(bytes[at]))) ++at;
+    if (at - first > kMostDigits) return 0;
   }
   return at + 1;
+}
+
+/// Size and channels from the first bytes of a file; false where they are no image's.
+bool read_header(const std::string& bytes, int& w, int& h, int& channels) {
+  if ((bytes.starts_with("P5") || bytes.starts_with("P6")) && pnm_raster(bytes) == 0) return false;
+  return stbi_info_from_memory(data_of(bytes), static_cast<int>(bytes.size()), &w, &h, &channels) == 1;
 }
 
 /// stb fills what is missing at the end of JPEG, BMP and PNM files with anything; such files are damaged.
@@ -80,7 +90,7 @@ Image decode_file(const std::string& path, int64_t max_pixels) {
   const std::string bytes = read_bytes(path);
   const int size = static_cast<int>(bytes.size());
   int w = 0, h = 0, channels = 0;
-  TACIT_CHECK(stbi_info_from_memory(data_of(bytes), size, &w, &h, &channels) == 1 && w > 0 && h > 0, "[image] ", path,
+  TACIT_CHECK(read_header(bytes, w, h, channels) && w > 0 && h > 0, "[image] ", path,
               " is damaged or not a JPEG, PNG, BMP or PNM image");
   TACIT_CHECK(int64_t{w} * h <= max_pixels, "[image] ", path, " has ", w, " x ", h, " pixels, the limit is ",
               max_pixels, "; raise --max-pixels to read it");
@@ -97,8 +107,9 @@ std::pair<int64_t, int64_t> image_file_size(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   std::string head(size_t{1} << 16, '\0');
   file.read(head.data(), static_cast<std::streamsize>(head.size()));
+  head.resize(static_cast<size_t>(file.gcount()));
   int w = 0, h = 0, channels = 0;
-  if (stbi_info_from_memory(data_of(head), static_cast<int>(file.gcount()), &w, &h, &channels) != 1) return {0, 0};
+  if (!read_header(head, w, h, channels)) return {0, 0};
   return {h, w};
 }
 

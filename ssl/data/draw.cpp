@@ -49,8 +49,8 @@ ViewParameters draw_view(const ViewPolicy& p, int64_t height, int64_t width, Ran
   ViewParameters view;
   const int64_t side = std::min(height, width);
   view.height = view.width = static_cast<double>(side);  // without a crop: the centred square, as plain_view
-  view.top = static_cast<double>(height - side) / 2;
-  view.left = static_cast<double>(width - side) / 2;
+  view.top = static_cast<double>((height - side) / 2);   // whole pixels, or an odd rest would blur the plain view
+  view.left = static_cast<double>((width - side) / 2);
   if (p.crop && p.crop_clamp) clamped_crop(p, static_cast<double>(height), static_cast<double>(width), random, view);
   if (p.crop && !p.crop_clamp) attempted_crop(p, height, width, random, view);
   if (p.flip > 0) view.flip = random.chance(p.flip);

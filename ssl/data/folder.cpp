@@ -73,8 +73,9 @@ ImageSourcePtr read_tree(const std::string& directory, const DataOptions& option
   bool flat = options.no_labels;
   for (const auto& entry : fs::directory_iterator(directory)) {
     if (hidden(entry.path())) continue;
-    if (entry.is_directory()) classes.push_back(entry.path());
-    if (entry.is_regular_file() && is_image_file(entry.path().string())) flat = true;
+    std::error_code broken;  // a link to nowhere or to itself is neither
+    if (entry.is_directory(broken)) classes.push_back(entry.path());
+    if (entry.is_regular_file(broken) && is_image_file(entry.path().string())) flat = true;
   }
   std::sort(classes.begin(), classes.end());
   std::vector<std::string> files, names;

@@ -18,7 +18,8 @@ const NormF64& table(double) { return norm_f64(); }
 const ReduceF32& reductions(float) { return reduce_f32(); }
 const ReduceF64& reductions(double) { return reduce_f64(); }
 
-int64_t rows_a_block(const Rows& rows) { return std::max<int64_t>(1, kPiece / rows.size); }
+/// Rows of a block. Not fewer than 8, or the partial sums would be as large as x.
+int64_t rows_a_block(const Rows& rows) { return std::max<int64_t>(8, kPiece / rows.size); }
 int64_t blocks_of(const Rows& rows) { return (rows.count + rows_a_block(rows) - 1) / rows_a_block(rows); }
 
 /// Calls f(first row, rows, block) for every block, in parallel.
@@ -28,11 +29,45 @@ void for_blocks(const Rows& rows, F&& f) {
   parallel_pieces(blocks_of(rows), [&](int64_t b) { f(b * step, std::min(step, rows.count - b * step), b); });
 }
 
-/// Adds block after block to the first.
-void add_blocks(double* sums, int64_t blocks, int64_t columns) {
-  for (int64_t b = 1; b < blocks; ++b)
-    for (int64_t c = 0; c < columns; ++c) sums[c] += sums[b * columns + c];
+/// Adds part after part to the first.
+void add_parts(double* sums, int64_t parts, int64_t columns) {
+  parallel_ranges(columns, 1024, [&](int64_t begin, int64_t end) {
+    for (int64_t p = 1; p < parts; ++p)
+      for (int64_t c = begin; c < end; ++c) sums[c] += sums[p * columns + c];
+  });
 }
+
+/// Few channels: `fold` rows of x are read as one row of `wide` = fold * C columns, which vectors divide. Each of the
+/// fold places in a wide row has its own partial sums; together with the blocks they make up the parts of a sum.
+struct Folded {
+  explicit Folded(const Rows& rows) : rows(rows), fold(1) {
+    const int64_t C = rows.size;
+    if (C >= 64 || C < 1) return;
+    while (fold * C % 16 != 0) fold *= 2;
+    while (fold * C < 64) fold *= 2;
+  }
+  int64_t wide() const { return fold * rows.size; }
+  int64_t parts() const { return std::max<int64_t>(1, blocks_of(rows)) * fold; }
+  int64_t part_rows(int64_t part) const {
+    const int64_t step = rows_a_block(rows), count = std::min(step, rows.count - part / fold * step);
+    return count / fold + (part % fold < count % fold ? 1 : 0);
+  }
+  /// Calls f(offset in x, wide rows, columns) for the rows of a block: once, or twice if a part of a wide row is left.
+  template <class F>
+  void for_wide(int64_t first, int64_t count, F&& f) const {
+    const int64_t at = first * rows.size, whole = count / fold, rest = count % fold;
+    if (whole > 0) f(at, whole, wide());
+    if (rest > 0) f(at + whole * wide(), int64_t{1}, rest * rows.size);
+  }
+  /// to[0 … wide) = from[0 … C), again and again.
+  template <class T>
+  void repeat(T* to, const T* from) const {
+    for (int64_t k = 0; k < fold; ++k) std::copy_n(from, rows.size, to + k * rows.size);
+  }
+
+  Rows rows;
+  int64_t fold;
+};
 
 template <class T>
 T* or_null(const View& v, int64_t offset = 0) {
@@ -42,85 +77,109 @@ T* or_null(const View& v, int64_t offset = 0) {
 }  // namespace
 
 void CpuBackend::moments(const View& mean, const View& var, const View& x) {
-  const Rows rows(x.shape);
-  if (rows.count == 0) return;
-  const int64_t C = rows.size, blocks = blocks_of(rows);
+  const Folded folded{Rows(x.shape)};
+  if (folded.rows.count == 0) return;
+  const int64_t C = folded.rows.size, wide = folded.wide(), parts = folded.parts();
   visit_floating("moments", x.dtype, [&](auto zero) {
     using T = decltype(zero);
-    const Scratch sums(static_cast<size_t>(2 * blocks * C) * sizeof(double));
-    const Scratch centres(static_cast<size_t>(blocks * C) * sizeof(T));
-    double* const block_mean = sums.as<double>();
-    double* const block_m2 = block_mean + blocks * C;
-    for_blocks(rows, [&](int64_t first, int64_t count, int64_t b) {
-      const T* const in = x.ptr<T>() + first * C;
-      double* const m = block_mean + b * C;
-      double* const m2 = block_m2 + b * C;
-      T* const centre = centres.as<T>() + b * C;
-      std::fill(m, m + C, 0.0);
-      std::fill(m2, m2 + C, 0.0);
-      reductions(zero).column_sum(in, count, C, C, m);
-      const auto n = static_cast<double>(count);
-      for (int64_t c = 0; c < C; ++c) centre[c] = static_cast<T>(m[c] /= n);
-      table(zero).centred_squares(in, count, C, centre, m2);
-      for (int64_t c = 0; c < C; ++c) {  // the centre was rounded to T
-        const double rest = m[c] - static_cast<double>(centre[c]);
-        m2[c] = std::max(0.0, m2[c] - n * rest * rest);
+    const Scratch sums(static_cast<size_t>(2 * (parts + 1) * C) * sizeof(double));
+    const Scratch centres(static_cast<size_t>(parts * C) * sizeof(T));
+    double* const part_mean = sums.as<double>();
+    double* const part_m2 = part_mean + parts * C;
+    for_blocks(folded.rows, [&](int64_t first, int64_t count, int64_t b) {
+      double* const m = part_mean + b * wide;
+      double* const m2 = part_m2 + b * wide;
+      T* const centre = centres.as<T>() + b * wide;
+      std::fill_n(m, wide, 0.0);
+      std::fill_n(m2, wide, 0.0);
+      folded.for_wide(first, count, [&](int64_t at, int64_t n, int64_t columns) {
+        reductions(zero).column_sum(x.ptr<T>() + at, n, columns, columns, m);
+      });
+      for (int64_t k = 0; k < folded.fold; ++k) {
+        const auto n = static_cast<double>(std::max<int64_t>(1, folded.part_rows(b * folded.fold + k)));
+        for (int64_t i = k * C; i < (k + 1) * C; ++i) centre[i] = static_cast<T>(m[i] /= n);
+      }
+      folded.for_wide(first, count, [&](int64_t at, int64_t n, int64_t columns) {
+        table(zero).centred_squares(x.ptr<T>() + at, n, columns, centre, m2);
+      });
+      for (int64_t k = 0; k < folded.fold; ++k) {
+        const auto n = static_cast<double>(folded.part_rows(b * folded.fold + k));
+        for (int64_t i = k * C; i < (k + 1) * C; ++i) {  // the centre was rounded to T
+          const double rest = m[i] - static_cast<double>(centre[i]);
+          m2[i] = std::max(0.0, m2[i] - n * rest * rest);
+        }
       }
     });
-    const int64_t step = rows_a_block(rows);
-    for (int64_t c = 0; c < C; ++c) {
-      double n = 0, m = 0, m2 = 0;
-      for (int64_t b = 0; b < blocks; ++b) {
-        const auto count = static_cast<double>(std::min(step, rows.count - b * step));
-        const double delta = block_mean[b * C + c] - m;
-        m2 += block_m2[b * C + c] + delta * delta * n * count / (n + count);
-        m += delta * count / (n + count);
+    double* const all_mean = part_m2 + parts * C;
+    double* const all_m2 = all_mean + C;
+    std::fill_n(all_mean, 2 * C, 0.0);
+    parallel_ranges(C, 512, [&](int64_t begin, int64_t end) {
+      double n = 0;
+      for (int64_t p = 0; p < parts; ++p) {
+        const auto count = static_cast<double>(folded.part_rows(p));
+        if (count == 0) continue;
+        const double weight = count / (n + count), spread = n * weight;
+        for (int64_t c = begin; c < end; ++c) {
+          const double delta = part_mean[p * C + c] - all_mean[c];
+          all_m2[c] += part_m2[p * C + c] + delta * delta * spread;
+          all_mean[c] += delta * weight;
+        }
         n += count;
       }
-      mean.ptr<T>()[c] = static_cast<T>(m);
-      var.ptr<T>()[c] = static_cast<T>(m2 / n);
-    }
+      for (int64_t c = begin; c < end; ++c) {
+        mean.ptr<T>()[c] = static_cast<T>(all_mean[c]);
+        var.ptr<T>()[c] = static_cast<T>(all_m2[c] / n);
+      }
+    });
   });
 }
 
 void CpuBackend::batch_norm(const BatchNormArgs& a) {
-  const Rows rows(a.x.shape);
-  const int64_t C = rows.size;
+  const Folded folded{Rows(a.x.shape)};
+  const int64_t C = folded.rows.size, wide = folded.wide();
   visit_floating("batch_norm", a.x.dtype, [&](auto zero) {
     using T = decltype(zero);
-    const Scratch scratch(static_cast<size_t>(C) * sizeof(T));
-    T* const scale = scratch.as<T>();
-    for (int64_t c = 0; c < C; ++c) scale[c] = a.gamma.ptr<T>()[c] * a.rstd.ptr<T>()[c];
-    for_blocks(rows, [&](int64_t first, int64_t count, int64_t) {
-      const int64_t at = first * C;
-      table(zero).apply(a.y.ptr<T>() + at, a.x.ptr<T>() + at, or_null<T>(a.residual, at), count, C, a.mean.ptr<T>(),
-                        scale, a.beta.ptr<T>(), a.relu);
+    const Scratch scratch(static_cast<size_t>(3 * wide) * sizeof(T));
+    T* const mean = scratch.as<T>();
+    T* const scale = mean + wide;
+    T* const shift = scale + wide;
+    folded.repeat(mean, a.mean.ptr<T>());
+    folded.repeat(shift, a.beta.ptr<T>());
+    for (int64_t i = 0; i < wide; ++i) scale[i] = a.gamma.ptr<T>()[i % C] * a.rstd.ptr<T>()[i % C];
+    for_blocks(folded.rows, [&](int64_t first, int64_t count, int64_t) {
+      folded.for_wide(first, count, [&](int64_t at, int64_t n, int64_t columns) {
+        table(zero).apply(a.y.ptr<T>() + at, a.x.ptr<T>() + at, or_null<T>(a.residual, at), n, columns, mean, scale,
+                          shift, a.relu);
+      });
     });
   });
 }
 
 void CpuBackend::batch_norm_grad(const BatchNormGradArgs& a) {
-  const Rows rows(a.x.shape);
-  const int64_t C = rows.size, blocks = blocks_of(rows);
+  const Folded folded{Rows(a.x.shape)};
+  const int64_t C = folded.rows.size, wide = folded.wide(), parts = folded.parts();
   visit_floating("batch_norm_grad", a.x.dtype, [&](auto zero) {
     using T = decltype(zero);
-    const Scratch sums(static_cast<size_t>(2 * std::max<int64_t>(blocks, 1) * C) * sizeof(double));
+    const Scratch sums(static_cast<size_t>(2 * parts * C) * sizeof(double));
     double* const sum_g = sums.as<double>();
-    double* const sum_gx = sum_g + std::max<int64_t>(blocks, 1) * C;
-    std::fill(sum_g, sum_g + 2 * std::max<int64_t>(blocks, 1) * C, 0.0);
+    double* const sum_gx = sum_g + parts * C;
+    std::fill_n(sum_g, 2 * parts * C, 0.0);
+    const Scratch factors(static_cast<size_t>(4 * wide) * sizeof(T));
+    T* const mean = factors.as<T>();
+    T* const scale = mean + wide;
+    T* const c1 = scale + wide;
+    T* const c2 = c1 + wide;
+    folded.repeat(mean, a.mean.ptr<T>());
     const View& mask = a.relu ? a.y : View();
-    for_blocks(rows, [&](int64_t first, int64_t count, int64_t b) {
-      const int64_t at = first * C;
-      table(zero).grad_sums(a.dy.ptr<T>() + at, a.x.ptr<T>() + at, or_null<const T>(mask, at), count, C,
-                            a.mean.ptr<T>(), sum_g + b * C, sum_gx + b * C);
+    for_blocks(folded.rows, [&](int64_t first, int64_t count, int64_t b) {
+      folded.for_wide(first, count, [&](int64_t at, int64_t n, int64_t columns) {
+        table(zero).grad_sums(a.dy.ptr<T>() + at, a.x.ptr<T>() + at, or_null<const T>(mask, at), n, columns, mean,
+                              sum_g + b * wide, sum_gx + b * wide);
+      });
     });
-    add_blocks(sum_g, blocks, C);
-    add_blocks(sum_gx, blocks, C);
-    const Scratch factors(static_cast<size_t>(3 * C) * sizeof(T));
-    T* const scale = factors.as<T>();
-    T* const c1 = scale + C;
-    T* const c2 = c1 + C;
-    const double n = std::max<double>(1, static_cast<double>(rows.count));
+    add_parts(sum_g, parts, C);
+    add_parts(sum_gx, parts, C);
+    const double n = std::max<double>(1, static_cast<double>(folded.rows.count));
     for (int64_t c = 0; c < C; ++c) {
       const auto rstd = static_cast<double>(a.rstd.ptr<T>()[c]);
       const double dgamma = sum_gx[c] * rstd;
@@ -131,10 +190,13 @@ void CpuBackend::batch_norm_grad(const BatchNormGradArgs& a) {
       c2[c] = static_cast<T>(a.training ? rstd * dgamma / n : 0);
     }
     if (!a.dx.defined() && !a.dresidual.defined()) return;
-    for_blocks(rows, [&](int64_t first, int64_t count, int64_t) {
-      const int64_t at = first * C;
-      table(zero).grad_apply(or_null<T>(a.dx, at), or_null<T>(a.dresidual, at), a.dy.ptr<T>() + at, a.x.ptr<T>() + at,
-                             or_null<const T>(mask, at), count, C, a.mean.ptr<T>(), scale, c1, c2);
+    for (T* const factor : {scale, c1, c2})
+      for (int64_t i = C; i < wide; ++i) factor[i] = factor[i - C];
+    for_blocks(folded.rows, [&](int64_t first, int64_t count, int64_t) {
+      folded.for_wide(first, count, [&](int64_t at, int64_t count_wide, int64_t columns) {
+        table(zero).grad_apply(or_null<T>(a.dx, at), or_null<T>(a.dresidual, at), a.dy.ptr<T>() + at, a.x.ptr<T>() + at,
+                               or_null<const T>(mask, at), count_wide, columns, mean, scale, c1, c2);
+      });
     });
   });
 }
@@ -173,8 +235,8 @@ void CpuBackend::layer_norm_grad(const LayerNormGradArgs& a) {
                                    a.gamma.ptr<T>());
     });
     if (!sums_wanted) return;
-    add_blocks(dgamma, blocks, D);
-    add_blocks(dbeta, blocks, D);
+    add_parts(dgamma, blocks, D);
+    add_parts(dbeta, blocks, D);
     for (int64_t d = 0; d < D; ++d) {
       if (a.dgamma.defined()) a.dgamma.ptr<T>()[d] = static_cast<T>(dgamma[d]);
       if (a.dbeta.defined()) a.dbeta.ptr<T>()[d] = static_cast<T>(dbeta[d]);

@@ -46,8 +46,7 @@ void apply_rows(T* y, const T* x, const T* residual, int64_t rows, int64_t colum
   for (int64_t r = 0; r < rows; ++r) {
     const T* const in = x + r * columns;
     const T* const plus = kResidual ? residual + r * columns : nullptr;
-    T* const out = y + r * columns;
-#pragma GCC ivdep
+    T* const __restrict out = y + r * columns;
     for (int64_t c = 0; c < columns; ++c) {
       T v = (in[c] - mean[c]) * scale[c] + shift[c];
       if constexpr (kResidual) v += plus[c];
@@ -100,11 +99,11 @@ void grad_sums(const T* dy, const T* x, const T* y, int64_t rows, int64_t column
 }
 
 template <bool kRelu, bool kDx, bool kResidual, class T>
-void grad_rows(T* dx, T* dresidual, const T* dy, const T* x, const T* y, int64_t rows, int64_t columns,
-               const T* __restrict mean, const T* __restrict scale, const T* __restrict c1, const T* __restrict c2) {
+void grad_rows(T* __restrict dx, T* __restrict dresidual, const T* dy, const T* x, const T* y, int64_t rows,
+               int64_t columns, const T* __restrict mean, const T* __restrict scale, const T* __restrict c1,
+               const T* __restrict c2) {
   for (int64_t r = 0; r < rows; ++r) {
     const int64_t at = r * columns;
-#pragma GCC ivdep
     for (int64_t c = 0; c < columns; ++c) {
       T g = dy[at + c];
       if constexpr (kRelu) g = y[at + c] > T(0) ? g : T(0);

@@ -24,15 +24,16 @@ T largest(const T* x, int64_t n) {
 
 // y = exp(x - m) / sum;  log: y = x - m - log(sum)
 template <class T>
-void row(T* y, const T* x, int64_t n, bool log) {
+void row(T* __restrict y, const T* __restrict x, int64_t n, bool log) {
   const T m = largest(x, n);
-  const double sum = run_sum<T>(n, [&](int64_t i) { return fast_exp(x[i] - m); });
   if (log) {
+    const double sum = run_sum<T>(n, [&](int64_t i) { return fast_exp(x[i] - m); });
     const T shift = static_cast<T>(::log(sum));
     for (int64_t i = 0; i < n; ++i) y[i] = x[i] - m - shift;
   } else {
+    const double sum = run_sum<T>(n, [&](int64_t i) { return y[i] = fast_exp(x[i] - m); });
     const T scale = static_cast<T>(1 / sum);
-    for (int64_t i = 0; i < n; ++i) y[i] = fast_exp(x[i] - m) * scale;
+    for (int64_t i = 0; i < n; ++i) y[i] *= scale;
   }
 }
 
@@ -64,9 +65,10 @@ void cross_entropy(T* loss, T* lse, const T* x, int64_t n, int64_t label, double
 // dx[c] = dloss (exp(x[c] - lse) - (1 - smoothing) [c = label] - smoothing / n)
 template <class T>
 void cross_entropy_grad(T* dx, const T* x, int64_t n, T dloss, T lse, int64_t label, double smoothing) {
-  const T spread = static_cast<T>(smoothing / static_cast<double>(n));
-  for (int64_t i = 0; i < n; ++i) dx[i] = dloss * (fast_exp(x[i] - lse) - spread);
-  const double hit = static_cast<double>(fast_exp(x[label] - lse)) - (1 - smoothing) - static_cast<double>(spread);
+  const double spread = smoothing / static_cast<double>(n);
+  const T rounded = static_cast<T>(spread);
+  for (int64_t i = 0; i < n; ++i) dx[i] = dloss * (fast_exp(x[i] - lse) - rounded);
+  const double hit = static_cast<double>(fast_exp(x[label] - lse)) - (1 - smoothing) - spread;
   dx[label] = dloss * static_cast<T>(hit);
 }
 

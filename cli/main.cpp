@@ -8,6 +8,7 @@
 
 #include "cli/command.h"
 #include "ssl/train/interrupt.h"
+#include "tensor/read_file.h"
 
 namespace tacit::cli {
 
@@ -74,7 +75,7 @@ int execute(Bound& bound) {
   ssl::ConfigLayers layers;
   layers.flags = bound.given;
   if (!bound.config_file.empty()) {
-    layers.toml = ssl::read_text_file(bound.config_file);
+    layers.toml = read_file(bound.config_file);
     layers.toml_file = bound.config_file;
   }
   Command& command = *bound.command;

@@ -127,22 +127,24 @@ double Optimizer::clip_grad_norm(double max_norm) {
   return norm;
 }
 
-nn::StateDict Optimizer::state() {
+template <class F>
+void Optimizer::for_each_state(F&& f) {
   make_states();
-  nn::StateDict state;
-  const Device host("cpu");
   const std::vector<std::string> kinds = state_kinds();
   for (size_t g = 0; g < groups_.size(); ++g)
     for (size_t k = 0; k < kinds.size(); ++k)
-      for (size_t i = 0; i < groups_[g].names.size(); ++i)
-        state[kinds[k] + "." + groups_[g].names[i]] = states_[g][k][i].to(host).clone();
+      for (size_t i = 0; i < groups_[g].names.size(); ++i) f(kinds[k] + "." + groups_[g].names[i], states_[g][k][i]);
+}
+
+nn::StateDict Optimizer::state() {
+  nn::StateDict state;
+  const Device host("cpu");
+  for_each_state([&](const std::string& name, const Tensor& value) { state[name] = value.to(host).clone(); });
   state["step"] = Tensor::from(std::vector<int64_t>{steps_}, {}, host);
   return state;
 }
 
 void Optimizer::load_state(const nn::StateDict& state) {
-  make_states();
-  const std::vector<std::string> kinds = state_kinds();
   std::vector<std::pair<Tensor, Tensor>> copies;  // {target, source}: nothing is written unless everything is right
   const auto find = [&](const std::string& name) -> const Tensor& {
     const auto found = state.find(name);
@@ -150,16 +152,12 @@ void Optimizer::load_state(const nn::StateDict& state) {
                 "; it belongs to another optimiser or model");
     return found->second;
   };
-  for (size_t g = 0; g < groups_.size(); ++g)
-    for (size_t k = 0; k < kinds.size(); ++k)
-      for (size_t i = 0; i < groups_[g].names.size(); ++i) {
-        const std::string name = kinds[k] + "." + groups_[g].names[i];
-        const Tensor& source = find(name);
-        const Tensor& target = states_[g][k][i];
-        TACIT_CHECK(source.shape() == target.shape() && source.dtype() == target.dtype(), "[optimizer] saved ", name,
-                    " is ", source.dtype(), " ", source.shape(), ", needed is ", target.dtype(), " ", target.shape());
-        copies.emplace_back(target, source);
-      }
+  for_each_state([&](const std::string& name, const Tensor& target) {
+    const Tensor& source = find(name);
+    TACIT_CHECK(source.shape() == target.shape() && source.dtype() == target.dtype(), "[optimizer] saved ", name,
+                " is ", source.dtype(), " ", source.shape(), ", needed is ", target.dtype(), " ", target.shape());
+    copies.emplace_back(target, source);
+  });
   const Tensor& step = find("step");
   TACIT_CHECK(step.dtype() == i64 && step.numel() == 1, "[optimizer] saved step is not one i64");
   TACIT_CHECK(state.size() == copies.size() + 1, "[optimizer] the saved state has ", state.size(),

@@ -62,6 +62,9 @@ class Optimizer {
 
  private:
   void make_states();
+  /// Calls f("<kind>.<parameter>", tensor) for every state tensor.
+  template <class F>
+  void for_each_state(F&& f);
 
   std::vector<ParamGroup> groups_;
   double lr_;

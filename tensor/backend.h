@@ -23,6 +23,13 @@ enum class ReduceOp : uint8_t { Sum, Mean, Max, Min };
 enum class PoolOp : uint8_t { Max, Average };
 enum class Distribution : uint8_t { Bits, Uniform, Normal };  // i32 words; [0, 1); mean 0, std 1
 
+/// True when `value` takes the place of `best` in a search: it is the first NaN, or strictly larger (smaller).
+template <class T>
+bool beats(ReduceOp op, T value, T best) {
+  if (best != best) return false;
+  return value != value || (op == ReduceOp::Max ? value > best : value < best);
+}
+
 /// Ops that a backend may offer in one kernel pair; where it does not, autograd composes them from others.
 enum class Fused : uint8_t { BatchNormAct };
 
@@ -47,7 +54,8 @@ struct BatchNormGradArgs {
   View dy, x, y, mean, rstd, gamma;  // y is read only when relu is set
   bool relu = false, training = true;
 };
-/// y = (x - mean) * rstd * gamma + beta over the last dimension; mean and rstd are outputs of shape x.shape[:-1]. Dense.
+/// y = (x - mean) * rstd * gamma + beta over the last dimension; mean and rstd are outputs of shape x.shape[:-1].
+/// Dense.
 struct LayerNormArgs {
   View y, mean, rstd, x, gamma, beta;
   double eps = 1e-5;
@@ -64,8 +72,8 @@ struct SgdArgs {
   double momentum = 0, weight_decay = 0;
   bool nesterov = false;
 };
-/// One step of AdamW over many parameters (Loshchilov & Hutter 2019, torch.optim.AdamW's order of operations). All dense.
-/// hyper is an f64 tensor on the device: {lr, 1 - beta1^t, 1 - beta2^t}.
+/// One step of AdamW over many parameters (Loshchilov & Hutter 2019, torch.optim.AdamW's order of operations). All
+/// dense. hyper is an f64 tensor on the device: {lr, 1 - beta1^t, 1 - beta2^t}.
 struct AdamWArgs {
   std::span<const View> params, grads, exp_avg, exp_avg_sq;
   View hyper;

@@ -60,33 +60,20 @@ constexpr bool is_floating(DType t) { return t == DType::f32 || t == DType::f64 
 
 std::ostream& operator<<(std::ostream&, DType);
 
+/// X(DType, C++ type): what arithmetic is done in, and bf16, which is a storage type.
+#define TACIT_FOREACH_ARITHMETIC(X) X(f32, float) X(f64, double) X(i64, int64_t) X(i32, int32_t) X(u8, uint8_t)
+#define TACIT_FOREACH_DTYPE(X) TACIT_FOREACH_ARITHMETIC(X) X(bf16, BFloat16)
+
 /// The DType of a C++ element type.
 template <class T>
 struct DTypeOf;
-template <>
-struct DTypeOf<float> {
-  static constexpr DType value = DType::f32;
-};
-template <>
-struct DTypeOf<double> {
-  static constexpr DType value = DType::f64;
-};
-template <>
-struct DTypeOf<BFloat16> {
-  static constexpr DType value = DType::bf16;
-};
-template <>
-struct DTypeOf<int64_t> {
-  static constexpr DType value = DType::i64;
-};
-template <>
-struct DTypeOf<int32_t> {
-  static constexpr DType value = DType::i32;
-};
-template <>
-struct DTypeOf<uint8_t> {
-  static constexpr DType value = DType::u8;
-};
+#define TACIT_DTYPE_OF(type, T)                 \
+  template <>                                   \
+  struct DTypeOf<T> {                           \
+    static constexpr DType value = DType::type; \
+  };
+TACIT_FOREACH_DTYPE(TACIT_DTYPE_OF)
+#undef TACIT_DTYPE_OF
 template <class T>
 inline constexpr DType dtype_of = DTypeOf<T>::value;
 
@@ -94,18 +81,10 @@ inline constexpr DType dtype_of = DTypeOf<T>::value;
 template <class F>
 decltype(auto) visit_dtype(DType t, F&& f) {
   switch (t) {
-    case DType::f32:
-      return f(float{});
-    case DType::f64:
-      return f(double{});
-    case DType::bf16:
-      return f(BFloat16{});
-    case DType::i64:
-      return f(int64_t{});
-    case DType::i32:
-      return f(int32_t{});
-    case DType::u8:
-      return f(uint8_t{});
+#define TACIT_CASE(type, T) \
+  case DType::type:         \
+    return f(T{});
+    TACIT_FOREACH_DTYPE(TACIT_CASE)
   }
   detail::fail("[dtype] unknown element type: ", static_cast<int>(t));
 }
@@ -122,21 +101,13 @@ decltype(auto) visit_floating(const char* op, DType t, F&& f) {
 template <class F>
 decltype(auto) visit_arithmetic(const char* op, DType t, F&& f) {
   switch (t) {
-    case DType::f32:
-      return f(float{});
-    case DType::f64:
-      return f(double{});
-    case DType::i64:
-      return f(int64_t{});
-    case DType::i32:
-      return f(int32_t{});
-    case DType::u8:
-      return f(uint8_t{});
+    TACIT_FOREACH_ARITHMETIC(TACIT_CASE)
     case DType::bf16:
       break;
   }
   detail::fail("[", op, "] does not compute in bf16; convert with to(f32)");
 }
+#undef TACIT_CASE
 
 /// A number as an i64, towards zero. NaN becomes 0, what does not fit the nearest end of the range.
 inline int64_t truncate(double value) {

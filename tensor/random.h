@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <string_view>
+#include <utility>
 
 namespace tacit {
 
@@ -49,5 +50,11 @@ class Random {
   int used_ = 4;
   std::array<uint32_t, 4> words_{};
 };
+
+/// Puts a sequence in random order (Fisher-Yates, from the end).
+template <class Sequence>
+void shuffle(Sequence& values, Random& random) {
+  for (size_t left = values.size(); left > 1; --left) std::swap(values[left - 1], values[random.below(left)]);
+}
 
 }  // namespace tacit

@@ -80,7 +80,8 @@ TACIT_HD inline float fast_exp(float x) {
   p = (p * r) * r + r + 1.0f;
   // n can be 128, one more than a float's exponent holds: two factors of half the power each.
   const int32_t i = static_cast<int32_t>(n), half = i >> 1;
-  const float s1 = __builtin_bit_cast(float, (half + 127) << 23), s2 = __builtin_bit_cast(float, (i - half + 127) << 23);
+  const float s1 = __builtin_bit_cast(float, (half + 127) << 23),
+              s2 = __builtin_bit_cast(float, (i - half + 127) << 23);
   const float y = p * s1 * s2;
   const float inf = __builtin_inff();
   const float bounded = x < -87.33654f ? 0.0f : (x > 88.72283f ? inf : y);
@@ -146,30 +147,34 @@ TACIT_HD inline double libm_log1p(double x) { return ::log1p(x); }
 
 // ---- unary: f(x), and df(x, y) = dy/dx given the input x and the output y (whichever `saves` names; the other is 0)
 
-#define TACIT_UNARY(Name, what, forward, derivative)               \
-  struct Name {                                                    \
-    static constexpr Saves saves = Saves::what;                    \
-    template <class T>                                             \
-    TACIT_HD static T f(T x) { return forward; }                   \
-    template <class T>                                             \
-    TACIT_HD static T df([[maybe_unused]] T x, [[maybe_unused]] T y) { return derivative; } \
+#define TACIT_UNARY(Name, what, forward, derivative)                   \
+  struct Name {                                                        \
+    static constexpr Saves saves = Saves::what;                        \
+    template <class T>                                                 \
+    TACIT_HD static T f(T x) {                                         \
+      return forward;                                                  \
+    }                                                                  \
+    template <class T>                                                 \
+    TACIT_HD static T df([[maybe_unused]] T x, [[maybe_unused]] T y) { \
+      return derivative;                                               \
+    }                                                                  \
   };
 
 TACIT_UNARY(Neg, Nothing, -x, T(-1))
-TACIT_UNARY(Abs, Input, x < T(0) ? -x : x, x > T(0) ? T(1) : (x < T(0) ? T(-1) : T(0)))
+TACIT_UNARY(Abs, Input, x<T(0) ? -x : x, x> T(0) ? T(1) : (x < T(0) ? T(-1) : T(0)))
 TACIT_UNARY(Exp, Output, fast_exp(x), y)
 TACIT_UNARY(Log, Input, libm_log(x), T(1) / x)
 TACIT_UNARY(Sqrt, Output, libm_sqrt(x), T(0.5) / y)
 TACIT_UNARY(Rsqrt, Output, T(1) / libm_sqrt(x), T(-0.5) * y * y * y)
-TACIT_UNARY(Square, Input, x * x, T(2) * x)
-TACIT_UNARY(Reciprocal, Output, T(1) / x, -y * y)
+TACIT_UNARY(Square, Input, x* x, T(2) * x)
+TACIT_UNARY(Reciprocal, Output, T(1) / x, -y* y)
 TACIT_UNARY(Sin, Input, libm_sin(x), libm_cos(x))
 TACIT_UNARY(Cos, Input, libm_cos(x), -libm_sin(x))
 TACIT_UNARY(Tanh, Output, fast_tanh(x), T(1) - y * y)
 TACIT_UNARY(Erf, Input, fast_erf(x), T(1.1283791670955126) * fast_exp(-x * x))
-TACIT_UNARY(Sigmoid, Output, T(1) / (T(1) + fast_exp(-x)), y * (T(1) - y))
+TACIT_UNARY(Sigmoid, Output, T(1) / (T(1) + fast_exp(-x)), y*(T(1) - y))
 // A NaN passes through: x < 0 is false for it.
-TACIT_UNARY(Relu, Output, x < T(0) ? T(0) : x, y > T(0) ? T(1) : T(0))
+TACIT_UNARY(Relu, Output, x<T(0) ? T(0) : x, y> T(0) ? T(1) : T(0))
 /// x * Phi(x), exact (erf) form of Hendrycks & Gimpel 2016.
 TACIT_UNARY(Gelu, Input, T(0.5) * x * (T(1) + fast_erf(x * T(0.7071067811865476))),
             T(0.5) * (T(1) + fast_erf(x * T(0.7071067811865476))) +
@@ -183,24 +188,28 @@ TACIT_UNARY(Softplus, Input, (x > T(0) ? x : T(0)) + libm_log1p(fast_exp(x > T(0
 // ---- binary: gradients are composed in autograd/ops_math.cpp
 
 // Integers wrap around; signed overflow would be undefined.
-#define TACIT_WRAPPING(Name, op)                                                             \
-  struct Name {                                                                              \
-    template <class T>                                                                       \
-    TACIT_HD static T f(T a, T b) {                                                          \
-      constexpr bool kInteger = T(1) / T(2) == T(0);                                         \
-      if constexpr (kInteger) return T(static_cast<uint64_t>(a) op static_cast<uint64_t>(b)); \
-      else return T(a op b);                                                                 \
-    }                                                                                        \
+#define TACIT_WRAPPING(Name, op)                                        \
+  struct Name {                                                         \
+    template <class T>                                                  \
+    TACIT_HD static T f(T a, T b) {                                     \
+      constexpr bool kInteger = T(1) / T(2) == T(0);                    \
+      if constexpr (kInteger)                                           \
+        return T(static_cast<uint64_t>(a) op static_cast<uint64_t>(b)); \
+      else                                                              \
+        return T(a op b);                                               \
+    }                                                                   \
   };
 TACIT_WRAPPING(Add, +)
 TACIT_WRAPPING(Sub, -)
 TACIT_WRAPPING(Mul, *)
 #undef TACIT_WRAPPING
 
-#define TACIT_BINARY(Name, result)                                       \
-  struct Name {                                                          \
-    template <class T>                                                   \
-    TACIT_HD static auto f(T a, T b) { return result; }                  \
+#define TACIT_BINARY(Name, result)     \
+  struct Name {                        \
+    template <class T>                 \
+    TACIT_HD static auto f(T a, T b) { \
+      return result;                   \
+    }                                  \
   };
 TACIT_BINARY(Maximum, T(a != a || a > b ? a : b))  // a NaN on either side wins
 TACIT_BINARY(Minimum, T(a != a || a < b ? a : b))
@@ -226,7 +235,9 @@ struct Pow {
   TACIT_HD static float f(float a, float b) { return libm_pow(a, b); }
   TACIT_HD static double f(double a, double b) { return libm_pow(a, b); }
   template <class T>
-  TACIT_HD static T f(T a, T b) { return T(::pow(double(a), double(b))); }
+  TACIT_HD static T f(T a, T b) {
+    return T(::pow(double(a), double(b)));
+  }
 };
 
 /// Calls f(Functor{}) for the op code: how a kernel family is instantiated for every function.
@@ -234,7 +245,8 @@ template <class F>
 inline void visit(UnaryOp op, F&& f) {
   switch (op) {
 #define TACIT_CASE(Functor, name, low, high) \
-  case UnaryOp::Functor: return f(Functor{});
+  case UnaryOp::Functor:                     \
+    return f(Functor{});
     TACIT_FOREACH_UNARY(TACIT_CASE)
 #undef TACIT_CASE
   }
@@ -243,7 +255,8 @@ template <class F>
 inline void visit(BinaryOp op, F&& f) {
   switch (op) {
 #define TACIT_CASE(Functor, name, compares) \
-  case BinaryOp::Functor: return f(Functor{});
+  case BinaryOp::Functor:                   \
+    return f(Functor{});
     TACIT_FOREACH_BINARY(TACIT_CASE)
 #undef TACIT_CASE
   }

@@ -17,7 +17,8 @@ inline constexpr int kMaxRank = 6;
 class Shape {
  public:
   constexpr Shape() = default;
-  constexpr Shape(std::initializer_list<int64_t> sizes) : Shape(std::span<const int64_t>(sizes.begin(), sizes.size())) {}
+  constexpr Shape(std::initializer_list<int64_t> sizes)
+      : Shape(std::span<const int64_t>(sizes.begin(), sizes.size())) {}
   constexpr explicit Shape(std::span<const int64_t> sizes) {
     TACIT_CHECK(sizes.size() <= static_cast<size_t>(kMaxRank), "[shape] at most ", kMaxRank,
                 " dimensions are supported, got ", sizes.size());
@@ -70,6 +71,23 @@ Strides row_major(const Shape&);
 
 /// True when the elements lie dense in row-major order (dimensions of size 1 are ignored).
 bool is_row_major(const Shape&, const Strides&);
+
+/// The first rank - n sizes (or strides): what is left when the last n dimensions are walked by hand.
+inline Shape leading(const Shape& s, int n) {
+  return Shape(std::span<const int64_t>(s.begin(), static_cast<size_t>(s.rank() - n)));
+}
+
+/// The strides with that of one dimension set to 0: an index along it is then added by hand.
+inline Strides without_stride(Strides strides, int dim) {
+  strides[dim] = 0;
+  return strides;
+}
+
+/// Rows of a dense tensor: everything before its last dimension, flattened.
+struct Rows {
+  explicit Rows(const Shape& s) : count(leading(s, 1).numel()), size(s[-1]) {}
+  int64_t count, size;
+};
 
 /// The shape that two shapes broadcast to, by NumPy's rule; `op` names the op in the error.
 Shape broadcast(const char* op, const Shape&, const Shape&);

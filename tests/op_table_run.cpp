@@ -37,8 +37,7 @@ std::vector<double> draw(const OpInput& input, const Shape& shape, int64_t indic
         break;
     }
   }
-  if (input.draw == Draw::Distinct)
-    for (size_t i = values.size(); i > 1; --i) std::swap(values[i - 1], values[random.below(i)]);
+  if (input.draw == Draw::Distinct) shuffle(values, random);
   return values;
 }
 

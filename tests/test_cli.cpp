@@ -154,7 +154,7 @@ TEST_CASE("damaged and non-image files in a folder are named and replaced; too m
   write_file(dir / "few/notes.txt", "not an image");
   const auto run = [&](const std::string& data, const std::string& out) {
     return run_tacit({"pretrain", "simclr", "--data", "folder:" + data, "--split", "all", "--out", out, "--image-size",
-                  "16", "--encoder-width", "4", "--batch-size", "16", "--epochs", "2"});
+                      "16", "--encoder-width", "4", "--batch-size", "16", "--epochs", "2"});
   };
   const Outcome few = run(dir / "few", dir / "a");
   check_ok(few);
@@ -246,7 +246,8 @@ TEST_CASE("embed, export, augment, neighbours, info write what they say") {
   check_ok(file);
   CHECK(contains(file.out, "conv1.weight"));
   CHECK_FALSE(contains(file.out, "projector"));
-  check_ok(run_tacit({"augment", "simclr", "--data", "synthetic:50", "--image-size", "16", "--out", dir / "views.png"}));
+  check_ok(
+      run_tacit({"augment", "simclr", "--data", "synthetic:50", "--image-size", "16", "--out", dir / "views.png"}));
   CHECK(read_file(dir / "views.png").substr(1, 3) == "PNG");
   check_ok(run_tacit(on_run("neighbours", {"--out", dir / "near.png"})));
   CHECK(read_file(dir / "near.png").substr(1, 3) == "PNG");

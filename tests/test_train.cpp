@@ -4,8 +4,8 @@
 #include <cmath>
 #include <filesystem>
 
-#include "process.h"
 #include "autograd/ops.h"
+#include "process.h"
 #include "ssl/train/append.h"
 #include "ssl/train/build.h"
 #include "ssl/train/finetune.h"

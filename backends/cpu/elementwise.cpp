@@ -10,9 +10,6 @@ namespace tacit::cpu {
 
 namespace {
 
-const ElementwiseF32& table(float) { return elementwise_f32(); }
-const ElementwiseF64& table(double) { return elementwise_f64(); }
-
 template <class To, class From>
 void convert_all(const View& out, const View& in) {
   To* const y = out.ptr<To>();
@@ -54,7 +51,7 @@ void CpuBackend::unary(UnaryOp op, const View& out, const View& x) {
     T* const y = out.ptr<T>();
     const T* const in = x.ptr<T>();
     for_stretches<2>(out.shape, {&out.strides, &x.strides}, [&](const auto& at, int64_t n, const auto& step) {
-      table(zero).unary(op, n, y + at[0], step[0], in + at[1], step[1]);
+      elementwise_table(zero).unary(op, n, y + at[0], step[0], in + at[1], step[1]);
     });
   });
 }
@@ -70,8 +67,7 @@ void CpuBackend::unary_grad(UnaryOp op, const View& dx, const View& dy, const Vi
     const T* const s = saved.ptr<T>();
     for_stretches<3>(
         dx.shape, {&dx.strides, &dy.strides, &saved.strides}, [&](const auto& at, int64_t n, const auto& step) {
-          const T* const from = s + at[2];
-          table(zero).unary_grad(op, n, d + at[0], step[0], g + at[1], step[1], from, step[2], from, step[2]);
+          elementwise_table(zero).unary_grad(op, n, d + at[0], step[0], g + at[1], step[1], s + at[2], step[2]);
         });
   });
 }
@@ -81,24 +77,24 @@ void CpuBackend::binary(BinaryOp op, const View& out, const View& a, const View&
     using T = decltype(zero);
     const T* const p = a.ptr<T>();
     const T* const q = b.ptr<T>();
-    for_stretches<3>(out.shape, {&out.strides, &a.strides, &b.strides},
-                     [&](const auto& at, int64_t n, const auto& step) {
-                       const T* const l = p + at[1];
-                       const T* const r = q + at[2];
-                       if constexpr (std::is_floating_point_v<T>) {
-                         if (compares(op))
-                           table(zero).compare(op, n, out.ptr<uint8_t>() + at[0], step[0], l, step[1], r, step[2]);
-                         else
-                           table(zero).binary(op, n, out.ptr<T>() + at[0], step[0], l, step[1], r, step[2]);
-                       } else {
-                         visit(op, [&](auto function) {
-                           using F = decltype(function);
-                           using Result = decltype(F::f(T(0), T(0)));
-                           Result* const y = out.ptr<Result>() + at[0];
-                           for (int64_t i = 0; i < n; ++i) y[i * step[0]] = F::f(l[i * step[1]], r[i * step[2]]);
-                         });
-                       }
-                     });
+    for_stretches<3>(
+        out.shape, {&out.strides, &a.strides, &b.strides}, [&](const auto& at, int64_t n, const auto& step) {
+          const T* const l = p + at[1];
+          const T* const r = q + at[2];
+          if constexpr (std::is_floating_point_v<T>) {
+            if (compares(op))
+              elementwise_table(zero).compare(op, n, out.ptr<uint8_t>() + at[0], step[0], l, step[1], r, step[2]);
+            else
+              elementwise_table(zero).binary(op, n, out.ptr<T>() + at[0], step[0], l, step[1], r, step[2]);
+          } else {
+            visit(op, [&](auto function) {
+              using F = decltype(function);
+              using Result = decltype(F::f(T(0), T(0)));
+              Result* const y = out.ptr<Result>() + at[0];
+              for (int64_t i = 0; i < n; ++i) y[i * step[0]] = F::f(l[i * step[1]], r[i * step[2]]);
+            });
+          }
+        });
   });
 }
 
@@ -109,15 +105,16 @@ void CpuBackend::select(const View& out, const View& cond, const View& a, const 
     T* const y = out.ptr<T>();
     const T* const p = a.ptr<T>();
     const T* const q = b.ptr<T>();
-    for_stretches<4>(
-        out.shape, {&out.strides, &cond.strides, &a.strides, &b.strides},
-        [&](const auto& at, int64_t n, const auto& step) {
-          if constexpr (std::is_floating_point_v<T>)
-            table(zero).select(n, y + at[0], step[0], c + at[1], step[1], p + at[2], step[2], q + at[3], step[3]);
-          else
-            for (int64_t i = 0; i < n; ++i)
-              y[at[0] + i * step[0]] = c[at[1] + i * step[1]] ? p[at[2] + i * step[2]] : q[at[3] + i * step[3]];
-        });
+    for_stretches<4>(out.shape, {&out.strides, &cond.strides, &a.strides, &b.strides},
+                     [&](const auto& at, int64_t n, const auto& step) {
+                       if constexpr (std::is_floating_point_v<T>)
+                         elementwise_table(zero).select(n, y + at[0], step[0], c + at[1], step[1], p + at[2], step[2],
+                                                        q + at[3], step[3]);
+                       else
+                         for (int64_t i = 0; i < n; ++i)
+                           y[at[0] + i * step[0]] =
+                               c[at[1] + i * step[1]] ? p[at[2] + i * step[2]] : q[at[3] + i * step[3]];
+                     });
   });
 }
 

@@ -6,16 +6,6 @@
 
 namespace tacit::cpu {
 
-namespace {
-
-/// The strides with that of one dimension set to 0: an index along it is added by hand.
-Strides without_stride(Strides strides, int dim) {
-  strides[dim] = 0;
-  return strides;
-}
-
-}  // namespace
-
 void CpuBackend::gather(const View& out, const View& in, const View& index, int dim) {
   const int64_t stride = in.strides[dim];
   const Strides rest = without_stride(in.strides, dim);

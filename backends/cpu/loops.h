@@ -48,6 +48,13 @@ struct MergedLoop {
     return at;
   }
 
+  /// Offsets of each operand at element i, in row-major order.
+  std::array<int64_t, N> element(int64_t i) const {
+    std::array<int64_t, N> at = row(i / inner());
+    for (size_t k = 0; k < N; ++k) at[k] += i % inner() * strides[k][rank - 1];
+    return at;
+  }
+
   int rank = 0;
   int64_t sizes[kMaxRank] = {};
   int64_t strides[N][kMaxRank] = {};
@@ -74,10 +81,12 @@ void for_stretches(const Shape& shape, const std::array<const Strides*, N>& oper
   });
 }
 
-/// x seen as rows of its last dimension.
-struct Rows {
-  explicit Rows(const Shape& shape) : size(shape[-1]), count(size == 0 ? 0 : shape.numel() / size) {}
-  int64_t size, count;
-};
+/// Adds part after part (each `columns` sums) to the first, in order.
+inline void add_parts(double* sums, int64_t parts, int64_t columns) {
+  parallel_ranges(columns, 1024, [&](int64_t begin, int64_t end) {
+    for (int64_t p = 1; p < parts; ++p)
+      for (int64_t c = begin; c < end; ++c) sums[c] += sums[p * columns + c];
+  });
+}
 
 }  // namespace tacit::cpu

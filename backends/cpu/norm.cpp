@@ -13,13 +13,8 @@ namespace tacit::cpu {
 
 namespace {
 
-const NormF32& table(float) { return norm_f32(); }
-const NormF64& table(double) { return norm_f64(); }
-const ReduceF32& reductions(float) { return reduce_f32(); }
-const ReduceF64& reductions(double) { return reduce_f64(); }
-
 /// Rows of a block. Not fewer than 8, or the partial sums would be as large as x.
-int64_t rows_a_block(const Rows& rows) { return std::max<int64_t>(8, kPiece / rows.size); }
+int64_t rows_a_block(const Rows& rows) { return std::max<int64_t>(8, kPiece / std::max<int64_t>(1, rows.size)); }
 int64_t blocks_of(const Rows& rows) { return (rows.count + rows_a_block(rows) - 1) / rows_a_block(rows); }
 
 /// Calls f(first row, rows, block) for every block, in parallel.
@@ -27,14 +22,6 @@ template <class F>
 void for_blocks(const Rows& rows, F&& f) {
   const int64_t step = rows_a_block(rows);
   parallel_pieces(blocks_of(rows), [&](int64_t b) { f(b * step, std::min(step, rows.count - b * step), b); });
-}
-
-/// Adds part after part to the first.
-void add_parts(double* sums, int64_t parts, int64_t columns) {
-  parallel_ranges(columns, 1024, [&](int64_t begin, int64_t end) {
-    for (int64_t p = 1; p < parts; ++p)
-      for (int64_t c = begin; c < end; ++c) sums[c] += sums[p * columns + c];
-  });
 }
 
 /// Few channels: `fold` rows of x are read as one row of `wide` = fold * C columns, which vectors divide. Each of the
@@ -93,14 +80,14 @@ void CpuBackend::moments(const View& mean, const View& var, const View& x) {
       std::fill_n(m, wide, 0.0);
       std::fill_n(m2, wide, 0.0);
       folded.for_wide(first, count, [&](int64_t at, int64_t n, int64_t columns) {
-        reductions(zero).column_sum(x.ptr<T>() + at, n, columns, columns, m);
+        reduce_table(zero).column_sum(x.ptr<T>() + at, n, columns, columns, m);
       });
       for (int64_t k = 0; k < folded.fold; ++k) {
         const auto n = static_cast<double>(std::max<int64_t>(1, folded.part_rows(b * folded.fold + k)));
         for (int64_t i = k * C; i < (k + 1) * C; ++i) centre[i] = static_cast<T>(m[i] /= n);
       }
       folded.for_wide(first, count, [&](int64_t at, int64_t n, int64_t columns) {
-        table(zero).centred_squares(x.ptr<T>() + at, n, columns, centre, m2);
+        norm_table(zero).centred_squares(x.ptr<T>() + at, n, columns, centre, m2);
       });
       for (int64_t k = 0; k < folded.fold; ++k) {
         const auto n = static_cast<double>(folded.part_rows(b * folded.fold + k));
@@ -148,8 +135,8 @@ void CpuBackend::batch_norm(const BatchNormArgs& a) {
     for (int64_t i = 0; i < wide; ++i) scale[i] = a.gamma.ptr<T>()[i % C] * a.rstd.ptr<T>()[i % C];
     for_blocks(folded.rows, [&](int64_t first, int64_t count, int64_t) {
       folded.for_wide(first, count, [&](int64_t at, int64_t n, int64_t columns) {
-        table(zero).apply(a.y.ptr<T>() + at, a.x.ptr<T>() + at, or_null<T>(a.residual, at), n, columns, mean, scale,
-                          shift, a.relu);
+        norm_table(zero).apply(a.y.ptr<T>() + at, a.x.ptr<T>() + at, or_null<T>(a.residual, at), n, columns, mean,
+                               scale, shift, a.relu);
       });
     });
   });
@@ -173,8 +160,8 @@ void CpuBackend::batch_norm_grad(const BatchNormGradArgs& a) {
     const View& mask = a.relu ? a.y : View();
     for_blocks(folded.rows, [&](int64_t first, int64_t count, int64_t b) {
       folded.for_wide(first, count, [&](int64_t at, int64_t n, int64_t columns) {
-        table(zero).grad_sums(a.dy.ptr<T>() + at, a.x.ptr<T>() + at, or_null<const T>(mask, at), n, columns, mean,
-                              sum_g + b * wide, sum_gx + b * wide);
+        norm_table(zero).grad_sums(a.dy.ptr<T>() + at, a.x.ptr<T>() + at, or_null<const T>(mask, at), n, columns, mean,
+                                   sum_g + b * wide, sum_gx + b * wide);
       });
     });
     add_parts(sum_g, parts, C);
@@ -194,8 +181,9 @@ void CpuBackend::batch_norm_grad(const BatchNormGradArgs& a) {
       for (int64_t i = C; i < wide; ++i) factor[i] = factor[i - C];
     for_blocks(folded.rows, [&](int64_t first, int64_t count, int64_t) {
       folded.for_wide(first, count, [&](int64_t at, int64_t count_wide, int64_t columns) {
-        table(zero).grad_apply(or_null<T>(a.dx, at), or_null<T>(a.dresidual, at), a.dy.ptr<T>() + at, a.x.ptr<T>() + at,
-                               or_null<const T>(mask, at), count_wide, columns, mean, scale, c1, c2);
+        norm_table(zero).grad_apply(or_null<T>(a.dx, at), or_null<T>(a.dresidual, at), a.dy.ptr<T>() + at,
+                                    a.x.ptr<T>() + at, or_null<const T>(mask, at), count_wide, columns, mean, scale, c1,
+                                    c2);
       });
     });
   });
@@ -207,8 +195,8 @@ void CpuBackend::layer_norm(const LayerNormArgs& a) {
     using T = decltype(zero);
     for_blocks(rows, [&](int64_t first, int64_t count, int64_t) {
       for (int64_t r = first; r < first + count; ++r)
-        table(zero).layer_row(a.y.ptr<T>() + r * rows.size, a.mean.ptr<T>() + r, a.rstd.ptr<T>() + r,
-                              a.x.ptr<T>() + r * rows.size, rows.size, a.gamma.ptr<T>(), a.beta.ptr<T>(), a.eps);
+        norm_table(zero).layer_row(a.y.ptr<T>() + r * rows.size, a.mean.ptr<T>() + r, a.rstd.ptr<T>() + r,
+                                   a.x.ptr<T>() + r * rows.size, rows.size, a.gamma.ptr<T>(), a.beta.ptr<T>(), a.eps);
     });
   });
 }
@@ -228,11 +216,11 @@ void CpuBackend::layer_norm_grad(const LayerNormGradArgs& a) {
       const T* const x = a.x.ptr<T>() + first * D;
       const T* const mean = a.mean.ptr<T>() + first;
       const T* const rstd = a.rstd.ptr<T>() + first;
-      if (sums_wanted) table(zero).layer_grad_sums(dy, x, mean, rstd, count, D, dgamma + b * D, dbeta + b * D);
+      if (sums_wanted) norm_table(zero).layer_grad_sums(dy, x, mean, rstd, count, D, dgamma + b * D, dbeta + b * D);
       if (!a.dx.defined()) return;
       for (int64_t r = 0; r < count; ++r)
-        table(zero).layer_row_grad(a.dx.ptr<T>() + (first + r) * D, dy + r * D, x + r * D, D, mean[r], rstd[r],
-                                   a.gamma.ptr<T>());
+        norm_table(zero).layer_row_grad(a.dx.ptr<T>() + (first + r) * D, dy + r * D, x + r * D, D, mean[r], rstd[r],
+                                        a.gamma.ptr<T>());
     });
     if (!sums_wanted) return;
     add_parts(dgamma, blocks, D);

@@ -12,9 +12,6 @@ namespace tacit::cpu {
 
 namespace {
 
-const PoolF32& table(float) { return pool_f32(); }
-const PoolF64& table(double) { return pool_f64(); }
-
 /// What a window covers along one axis of the image.
 struct Range {
   int64_t begin, count, step;  ///< inside the image
@@ -63,9 +60,9 @@ void CpuBackend::pool(PoolOp op, const View& y, const View& index, const View& x
           const int64_t at = (row * ys[2] + j) * ys[3];
           const Covered c = covered(window, xs, ys, row % ys[1], j);
           if (op == PoolOp::Max)
-            table(zero).max(y.ptr<T>() + at, index.ptr<int64_t>() + at, image, c.pixels, xs[3]);
+            pool_table(zero).max(y.ptr<T>() + at, index.ptr<int64_t>() + at, image, c.pixels, xs[3]);
           else
-            table(zero).average(y.ptr<T>() + at, image, c.pixels, xs[3], static_cast<double>(c.size));
+            pool_table(zero).average(y.ptr<T>() + at, image, c.pixels, xs[3], static_cast<double>(c.size));
         }
       }
     });
@@ -92,7 +89,7 @@ void CpuBackend::pool_grad(PoolOp op, const View& dx, const View& dy, const View
               for (int64_t c = 0; c < C; ++c) to[chosen[c] * C + c] += g[c];
             } else {
               const Covered c = covered(window, xs, ys, i, j);
-              table(zero).spread(to, g, c.pixels, C, T(1) / static_cast<T>(c.size));
+              pool_table(zero).spread(to, g, c.pixels, C, T(1) / static_cast<T>(c.size));
             }
           }
       }

@@ -12,9 +12,6 @@ namespace tacit::cpu {
 
 namespace {
 
-const ReduceF32& table(float) { return reduce_f32(); }
-const ReduceF64& table(double) { return reduce_f64(); }
-
 /// The kept and the reduced dimensions apart, each with merged neighbours.
 struct Plan {
   Plan(const View& out, const View& in)
@@ -30,16 +27,10 @@ struct Plan {
 };
 
 template <class T>
-bool beats(ReduceOp op, T a, T b) {
-  if (b != b) return false;
-  return a != a || (op == ReduceOp::Max ? a > b : a < b);
-}
-
-template <class T>
 double partial(ReduceOp op, const T* x, int64_t n, int64_t stride) {
-  if (op == ReduceOp::Max) return static_cast<double>(table(T()).max(x, n, stride));
-  if (op == ReduceOp::Min) return static_cast<double>(table(T()).min(x, n, stride));
-  return table(T()).sum(x, n, stride);
+  if (op == ReduceOp::Max) return static_cast<double>(reduce_table(T()).max(x, n, stride));
+  if (op == ReduceOp::Min) return static_cast<double>(reduce_table(T()).min(x, n, stride));
+  return reduce_table(T()).sum(x, n, stride);
 }
 
 double combine(ReduceOp op, double a, double b) {
@@ -54,12 +45,7 @@ void reduce_rows(ReduceOp op, T* y, const T* x, const Plan& plan, double scale) 
   const auto& reduced = plan.reduced;
   const int64_t n = reduced.inner(), stride = reduced.strides[1][reduced.rank - 1];
   const int64_t parts = (n + kPiece - 1) / kPiece, per_output = reduced.rows() * parts;
-  const int64_t inner = kept.inner(), outputs = kept.rows() * inner;
-  const auto offsets = [&](int64_t o) {
-    std::array<int64_t, 2> at = kept.row(o / inner);
-    for (size_t k = 0; k < 2; ++k) at[k] += o % inner * kept.strides[k][kept.rank - 1];
-    return at;
-  };
+  const int64_t outputs = kept.rows() * kept.inner();
   const auto stretch = [&](const T* from, int64_t s) {
     const int64_t begin = s % parts * kPiece;
     return partial(op, from + reduced.row(s / parts)[1] + begin * stride, std::min(kPiece, n - begin), stride);
@@ -67,25 +53,25 @@ void reduce_rows(ReduceOp op, T* y, const T* x, const Plan& plan, double scale) 
   const auto finish = [&](int64_t o, const T* from, const double* partials) {
     double total = partials ? partials[0] : stretch(from, 0);
     for (int64_t s = 1; s < per_output; ++s) total = combine(op, total, partials ? partials[s] : stretch(from, s));
-    y[offsets(o)[0]] = static_cast<T>(total * scale);
+    y[kept.element(o)[0]] = static_cast<T>(total * scale);
   };
   if (outputs * n * reduced.rows() < 2 * kPiece || outputs >= 64) {
     parallel_ranges(outputs, std::max<int64_t>(1, kPiece / (n * reduced.rows())), [&](int64_t begin, int64_t end) {
-      for (int64_t o = begin; o < end; ++o) finish(o, x + offsets(o)[1], nullptr);
+      for (int64_t o = begin; o < end; ++o) finish(o, x + kept.element(o)[1], nullptr);
     });
     return;
   }
   const Scratch scratch(static_cast<size_t>(outputs * per_output) * sizeof(double));
   double* const partials = scratch.as<double>();
   parallel_ranges(outputs * per_output, std::max<int64_t>(1, kPiece / n), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) partials[i] = stretch(x + offsets(i / per_output)[1], i % per_output);
+    for (int64_t i = begin; i < end; ++i) partials[i] = stretch(x + kept.element(i / per_output)[1], i % per_output);
   });
   for (int64_t o = 0; o < outputs; ++o) finish(o, nullptr, partials + o * per_output);
 }
 
 /// Outputs side by side in memory: whole rows are added up, in pieces of rows.
 template <class T>
-void reduce_columns(ReduceOp op, T* y, const T* x, const Plan& plan, double scale) {
+void reduce_columns(T* y, const T* x, const Plan& plan, double scale) {
   const auto& kept = plan.kept;
   const auto& reduced = plan.reduced;
   const int64_t columns = kept.inner(), groups = kept.rows(), y_stride = kept.strides[0][kept.rank - 1];
@@ -101,15 +87,13 @@ void reduce_columns(ReduceOp op, T* y, const T* x, const Plan& plan, double scal
     const int64_t first = i % pieces * rows_a_piece, last = std::min(rows, first + rows_a_piece);
     for (int64_t r = first; r < last;) {  // stretches of rows at one distance
       const int64_t count = std::min(last - r, inner - r % inner);
-      table(T()).column_sum(from + reduced.row(r / inner)[1] + r % inner * ld, count, columns, ld, acc);
+      reduce_table(T()).column_sum(from + reduced.row(r / inner)[1] + r % inner * ld, count, columns, ld, acc);
       r += count;
     }
   });
-  (void)op;
   parallel_pieces(groups, [&](int64_t g) {
     double* const total = all + g * pieces * columns;
-    for (int64_t p = 1; p < pieces; ++p)
-      for (int64_t c = 0; c < columns; ++c) total[c] += total[p * columns + c];
+    add_parts(total, pieces, columns);
     T* const to = y + kept.row(g)[0];
     for (int64_t c = 0; c < columns; ++c) to[c * y_stride] = static_cast<T>(total[c] * scale);
   });
@@ -118,21 +102,14 @@ void reduce_columns(ReduceOp op, T* y, const T* x, const Plan& plan, double scal
 /// Calls f(row) for each row of the last dimension with the offsets of the three views, rows in parallel.
 template <class F>
 void for_rows(const View& a, const View& b, const View& c, F&& f) {
-  const auto leading = [](Shape s) {
-    s[-1] = 1;
-    return s;
-  };
-  const Shape shape = leading(c.shape);
   if (c.shape.numel() == 0) return;
-  const MergedLoop<3> loop(shape, {&a.strides, &b.strides, &c.strides});
-  const int64_t inner = loop.inner(), rows = loop.rows() * inner;
-  parallel_ranges(rows, std::max<int64_t>(1, kPiece / c.shape[-1]), [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) {
-      std::array<int64_t, 3> at = loop.row(r / inner);
-      for (size_t k = 0; k < 3; ++k) at[k] += r % inner * loop.strides[k][loop.rank - 1];
-      f(at);
-    }
-  });
+  Shape firsts = c.shape;  // the first element of each row
+  firsts[-1] = 1;
+  const MergedLoop<3> loop(firsts, {&a.strides, &b.strides, &c.strides});
+  parallel_ranges(loop.rows() * loop.inner(), std::max<int64_t>(1, kPiece / c.shape[-1]),
+                  [&](int64_t begin, int64_t end) {
+                    for (int64_t r = begin; r < end; ++r) f(loop.element(r));
+                  });
 }
 
 }  // namespace
@@ -148,7 +125,7 @@ void CpuBackend::reduce(ReduceOp op, const View& out, const View& in) {
     const double scale = op == ReduceOp::Mean ? 1 / static_cast<double>(terms) : 1;
     const bool columns = adds && plan.kept.inner() > 1 && plan.kept.strides[1][plan.kept.rank - 1] == 1;
     if (columns)
-      reduce_columns(op, out.ptr<T>(), in.ptr<T>(), plan, scale);
+      reduce_columns(out.ptr<T>(), in.ptr<T>(), plan, scale);
     else
       reduce_rows(op, out.ptr<T>(), in.ptr<T>(), plan, scale);
   });

@@ -8,14 +8,12 @@ namespace tacit::cpu {
 
 namespace {
 
-const SoftmaxF32& table(float) { return softmax_f32(); }
-const SoftmaxF64& table(double) { return softmax_f64(); }
-
 template <class F>
 void for_each_row(const Rows& rows, F&& f) {
-  parallel_ranges(rows.count, std::max<int64_t>(1, kPiece / 4 / rows.size), [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) f(r, r * rows.size);
-  });
+  parallel_ranges(rows.count, std::max<int64_t>(1, kPiece / 4 / std::max<int64_t>(1, rows.size)),
+                  [&](int64_t begin, int64_t end) {
+                    for (int64_t r = begin; r < end; ++r) f(r, r * rows.size);
+                  });
 }
 
 }  // namespace
@@ -24,7 +22,8 @@ void CpuBackend::softmax(const View& y, const View& x, bool log) {
   const Rows rows(x.shape);
   visit_floating("softmax", x.dtype, [&](auto zero) {
     using T = decltype(zero);
-    for_each_row(rows, [&](int64_t, int64_t at) { table(zero).row(y.ptr<T>() + at, x.ptr<T>() + at, rows.size, log); });
+    for_each_row(
+        rows, [&](int64_t, int64_t at) { softmax_table(zero).row(y.ptr<T>() + at, x.ptr<T>() + at, rows.size, log); });
   });
 }
 
@@ -33,7 +32,7 @@ void CpuBackend::softmax_grad(const View& dx, const View& dy, const View& y, boo
   visit_floating("softmax_grad", y.dtype, [&](auto zero) {
     using T = decltype(zero);
     for_each_row(rows, [&](int64_t, int64_t at) {
-      table(zero).row_grad(dx.ptr<T>() + at, dy.ptr<T>() + at, y.ptr<T>() + at, rows.size, log);
+      softmax_table(zero).row_grad(dx.ptr<T>() + at, dy.ptr<T>() + at, y.ptr<T>() + at, rows.size, log);
     });
   });
 }
@@ -44,8 +43,8 @@ void CpuBackend::cross_entropy(const View& loss, const View& lse, const View& lo
   visit_floating("cross_entropy", logits.dtype, [&](auto zero) {
     using T = decltype(zero);
     for_each_row(rows, [&](int64_t r, int64_t at) {
-      table(zero).cross_entropy(loss.ptr<T>() + r, lse.ptr<T>() + r, logits.ptr<T>() + at, rows.size,
-                                labels.ptr<int64_t>()[r], smoothing);
+      softmax_table(zero).cross_entropy(loss.ptr<T>() + r, lse.ptr<T>() + r, logits.ptr<T>() + at, rows.size,
+                                        labels.ptr<int64_t>()[r], smoothing);
     });
   });
 }
@@ -56,8 +55,8 @@ void CpuBackend::cross_entropy_grad(const View& dlogits, const View& dloss, cons
   visit_floating("cross_entropy_grad", logits.dtype, [&](auto zero) {
     using T = decltype(zero);
     for_each_row(rows, [&](int64_t r, int64_t at) {
-      table(zero).cross_entropy_grad(dlogits.ptr<T>() + at, logits.ptr<T>() + at, rows.size, dloss.ptr<T>()[r],
-                                     lse.ptr<T>()[r], labels.ptr<int64_t>()[r], smoothing);
+      softmax_table(zero).cross_entropy_grad(dlogits.ptr<T>() + at, logits.ptr<T>() + at, rows.size, dloss.ptr<T>()[r],
+                                             lse.ptr<T>()[r], labels.ptr<int64_t>()[r], smoothing);
     });
   });
 }

@@ -14,11 +14,6 @@ namespace {
 
 constexpr int64_t kStretch = 16384;
 
-const UpdateF32& table(float) { return update_f32(); }
-const UpdateF64& table(double) { return update_f64(); }
-const ReduceF32& reductions(float) { return reduce_f32(); }
-const ReduceF64& reductions(double) { return reduce_f64(); }
-
 struct Piece {
   int64_t tensor, begin, count;
 };
@@ -59,7 +54,7 @@ void CpuBackend::sum_squares(const View& out, std::span<const View> xs) {
   for_all(xs, [&](const Piece& p, int64_t i) {
     const View& x = xs[static_cast<size_t>(p.tensor)];
     visit_floating("sum_squares", x.dtype, [&](auto zero) {
-      partial[i] = reductions(zero).sum_squares(x.ptr<decltype(zero)>() + p.begin, p.count);
+      partial[i] = reduce_table(zero).sum_squares(x.ptr<decltype(zero)>() + p.begin, p.count);
     });
   });
   double total = 0;
@@ -73,7 +68,7 @@ void CpuBackend::lerp(std::span<const View> targets, std::span<const View> sourc
     const auto t = static_cast<size_t>(p.tensor);
     visit_floating("lerp", targets[t].dtype, [&](auto zero) {
       using T = decltype(zero);
-      table(zero).lerp(targets[t].ptr<T>() + p.begin, sources[t].ptr<T>() + p.begin, p.count, w);
+      update_table(zero).lerp(targets[t].ptr<T>() + p.begin, sources[t].ptr<T>() + p.begin, p.count, w);
     });
   });
 }
@@ -85,8 +80,8 @@ void CpuBackend::update(const SgdArgs& a) {
     visit_floating("sgd", a.params[t].dtype, [&](auto zero) {
       using T = decltype(zero);
       T* const buffer = a.momentum != 0 ? a.momentum_buffers[t].ptr<T>() + p.begin : nullptr;
-      table(zero).sgd(a.params[t].ptr<T>() + p.begin, a.grads[t].ptr<T>() + p.begin, buffer, p.count, lr, a.momentum,
-                      a.weight_decay, a.nesterov);
+      update_table(zero).sgd(a.params[t].ptr<T>() + p.begin, a.grads[t].ptr<T>() + p.begin, buffer, p.count, lr,
+                             a.momentum, a.weight_decay, a.nesterov);
     });
   });
 }
@@ -97,9 +92,9 @@ void CpuBackend::update(const AdamWArgs& a) {
     const auto t = static_cast<size_t>(p.tensor);
     visit_floating("adamw", a.params[t].dtype, [&](auto zero) {
       using T = decltype(zero);
-      table(zero).adamw(a.params[t].ptr<T>() + p.begin, a.grads[t].ptr<T>() + p.begin, a.exp_avg[t].ptr<T>() + p.begin,
-                        a.exp_avg_sq[t].ptr<T>() + p.begin, p.count, a.beta1, a.beta2, a.eps, 1 - lr * a.weight_decay,
-                        lr / bias1, std::sqrt(bias2));
+      update_table(zero).adamw(a.params[t].ptr<T>() + p.begin, a.grads[t].ptr<T>() + p.begin,
+                               a.exp_avg[t].ptr<T>() + p.begin, a.exp_avg_sq[t].ptr<T>() + p.begin, p.count, a.beta1,
+                               a.beta2, a.eps, 1 - lr * a.weight_decay, lr / bias1, std::sqrt(bias2));
     });
   });
 }

@@ -30,33 +30,9 @@ void for_each(const Shape& shape, const Strides (&strides)[N], F&& f) {
   }
 }
 
-/// The first rank - n sizes (or strides): what is left when the last n dimensions are walked by hand.
-inline Shape leading(const Shape& s, int n) {
-  return Shape(std::span<const int64_t>(s.begin(), static_cast<size_t>(s.rank() - n)));
-}
-
-/// The strides with that of one dimension set to 0: an index along it is then added by hand.
-inline Strides without_stride(Strides strides, int dim) {
-  strides[dim] = 0;
-  return strides;
-}
-
 /// Where element (a, b, c, d) of a dense tensor of rank 4 lies.
 inline int64_t dense_offset(const Shape& s, int64_t a, int64_t b, int64_t c, int64_t d) {
   return ((a * s[1] + b) * s[2] + c) * s[3] + d;
-}
-
-/// Rows of a dense tensor: everything before its last dimension, flattened.
-struct Rows {
-  explicit Rows(const Shape& s) : count(leading(s, 1).numel()), size(s[-1]) {}
-  int64_t count, size;
-};
-
-/// True when `value` takes the place of `best` in a search: it is the first NaN, or strictly larger (smaller).
-template <class T>
-bool beats(ReduceOp op, T value, T best) {
-  if (best != best) return false;
-  return value != value || (op == ReduceOp::Max ? value > best : value < best);
 }
 
 }  // namespace tacit::reference

@@ -3,13 +3,14 @@
 #include <archive_entry.h>
 
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <memory>
+#include <set>
 #include <sstream>
 
 #include "ssl/data/sources.h"
 #include "tensor/error.h"
+#include "tensor/read_file.h"
 
 namespace fs = std::filesystem;
 
@@ -20,12 +21,9 @@ namespace {
 constexpr int64_t kSide = 32, kPlane = kSide * kSide, kPixels = 3 * kPlane;
 using Files = std::map<std::string, std::string>;  // file name without directories -> bytes
 
-bool wanted(const std::string& name) {
-  return name.ends_with(".bin") || name == "batches.meta.txt" || name == "fine_label_names.txt";
-}
-
-// The files of an archive. Only those that are wanted are kept; none of the real ones is above 160 MB.
-Files read_archive(const std::string& path) {
+/// Calls f(name without directories, archive) for each file of an archive until it returns false.
+template <class F>
+void for_members(const std::string& path, F&& f) {
   const std::unique_ptr<archive, int (*)(archive*)> a(archive_read_new(), archive_read_free);
   archive_read_support_filter_gzip(a.get());
   archive_read_support_format_tar(a.get());
@@ -35,23 +33,33 @@ Files read_archive(const std::string& path) {
     return status;
   };
   check(archive_read_open_filename(a.get(), path.c_str(), 1 << 16));
-  Files files;
   archive_entry* entry = nullptr;
   while (check(archive_read_next_header(a.get(), &entry)) != ARCHIVE_EOF) {
     const char* const path_inside = archive_entry_pathname(entry);
     if (!path_inside) continue;  // a warning: not to be said in this locale, so none of ours
-    const std::string name = fs::path(path_inside).filename().string();
-    if (!wanted(name)) continue;
-    std::string& bytes = files[name];
-    char buffer[1 << 16];
-    for (;;) {
-      const la_ssize_t got = archive_read_data(a.get(), buffer, sizeof buffer);
-      if (got < 0) check(ARCHIVE_FATAL);
-      if (got <= 0) break;
-      bytes.append(buffer, static_cast<size_t>(got));
-      TACIT_CHECK(bytes.size() < (size_t{1} << 30), "[cifar] ", path, ": ", name, " is larger than 1 GB");
-    }
+    if (!f(fs::path(path_inside).filename().string(), a.get())) return;
   }
+}
+
+std::string read_member(const std::string& path, const std::string& name, archive* a) {
+  std::string bytes;
+  char buffer[1 << 16];
+  for (;;) {
+    const la_ssize_t got = archive_read_data(a, buffer, sizeof buffer);
+    TACIT_CHECK(got >= 0, "[cifar] cannot read ", path, ": ",
+                archive_error_string(a) ? archive_error_string(a) : "damaged archive");
+    if (got == 0) return bytes;
+    bytes.append(buffer, static_cast<size_t>(got));
+    TACIT_CHECK(bytes.size() < (size_t{1} << 30), "[cifar] ", path, ": ", name, " is larger than 1 GB");
+  }
+}
+
+Files read_archive(const std::string& path, const std::set<std::string>& wanted) {
+  Files files;
+  for_members(path, [&](const std::string& name, archive* a) {
+    if (wanted.count(name)) files[name] = read_member(path, name, a);
+    return files.size() < wanted.size();
+  });
   return files;
 }
 
@@ -61,22 +69,19 @@ std::string directory_of(const std::string& path) {
   return path;
 }
 
-Files read_directory(const std::string& path) {
+Files read_directory(const std::string& path, const std::set<std::string>& wanted) {
   Files files;
-  for (const auto& entry : fs::directory_iterator(directory_of(path))) {
-    const std::string name = entry.path().filename().string();
-    if (!wanted(name) || !entry.is_regular_file()) continue;
-    std::ifstream file(entry.path(), std::ios::binary);
-    std::ostringstream bytes;
-    bytes << file.rdbuf();
-    TACIT_CHECK(file.good(), "[cifar] cannot read ", entry.path().string());
-    files[name] = bytes.str();
+  for (const std::string& name : wanted) {
+    const std::string file = directory_of(path) + "/" + name;
+    if (fs::is_regular_file(file)) files[name] = read_file(file);
   }
   return files;
 }
 
+std::string names_file(int64_t classes) { return classes == 10 ? "batches.meta.txt" : "fine_label_names.txt"; }
+
 std::vector<std::string> class_names(const Files& files, int64_t classes) {
-  const auto found = files.find(classes == 10 ? "batches.meta.txt" : "fine_label_names.txt");
+  const auto found = files.find(names_file(classes));
   std::vector<std::string> names;
   if (found != files.end()) {
     std::istringstream lines(found->second);
@@ -98,14 +103,17 @@ int64_t cifar_classes(const std::string& path) {
     return fs::exists(directory + "/train.bin") && fs::exists(directory + "/test.bin") ? 100 : 0;
   }
   if (!path.ends_with(".tar.gz") && !path.ends_with(".tgz") && !path.ends_with(".tar")) return 0;
-  const Files files = read_archive(path);
-  return files.count("data_batch_1.bin") ? 10 : files.count("train.bin") ? 100 : 0;
+  int64_t classes = 0;
+  for_members(path, [&](const std::string& name, archive*) {
+    classes = name == "data_batch_1.bin" ? 10 : name == "train.bin" ? 100 : 0;
+    return classes == 0;
+  });
+  return classes;
 }
 
 Opened open_cifar(const std::string& path, Split split, int64_t classes) {
   TACIT_CHECK(fs::exists(path), "[cifar] ", path, " does not exist");
   TACIT_CHECK(split != Split::Unlabeled, "[cifar] ", path, " has no unlabeled split; there are train and test");
-  const Files files = fs::is_directory(path) ? read_directory(path) : read_archive(path);
   std::vector<std::string> parts;
   if (split != Split::Test) {
     if (classes == 10)
@@ -114,6 +122,9 @@ Opened open_cifar(const std::string& path, Split split, int64_t classes) {
       parts.emplace_back("train.bin");
   }
   if (split != Split::Train) parts.emplace_back(classes == 10 ? "test_batch.bin" : "test.bin");
+  std::set<std::string> wanted(parts.begin(), parts.end());
+  wanted.insert(names_file(classes));
+  const Files files = fs::is_directory(path) ? read_directory(path, wanted) : read_archive(path, wanted);
 
   // CIFAR-100 has a coarse label before the fine one.
   const int64_t label_bytes = classes == 10 ? 1 : 2, record = label_bytes + kPixels;

@@ -4,9 +4,9 @@
 #include <cctype>
 #include <fstream>
 #include <memory>
-#include <sstream>
 
 #include "tensor/error.h"
+#include "tensor/read_file.h"
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function"
@@ -27,15 +27,6 @@
 namespace tacit::ssl {
 
 namespace {
-
-std::string read_bytes(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  TACIT_CHECK(file, "[image] cannot open ", path);
-  std::ostringstream bytes;
-  bytes << file.rdbuf();
-  TACIT_CHECK(file.good() && bytes.str().size() < (size_t{1} << 31), "[image] cannot read ", path);
-  return bytes.str();
-}
 
 const stbi_uc* data_of(const std::string& bytes) { return reinterpret_cast<const stbi_uc*>(bytes.data()); }
 
@@ -87,7 +78,8 @@ bool truncated(const std::string& bytes, int64_t w, int64_t h, int64_t channels)
 }  // namespace
 
 Image decode_file(const std::string& path, int64_t max_pixels) {
-  const std::string bytes = read_bytes(path);
+  const std::string bytes = read_file(path);
+  TACIT_CHECK(bytes.size() < (size_t{1} << 31), "[image] ", path, " is larger than 2 GB");
   const int size = static_cast<int>(bytes.size());
   int w = 0, h = 0, channels = 0;
   TACIT_CHECK(read_header(bytes, w, h, channels) && w > 0 && h > 0, "[image] ", path,

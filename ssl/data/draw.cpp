@@ -57,8 +57,7 @@ ViewParameters draw_view(const ViewPolicy& p, int64_t height, int64_t width, Ran
   if (p.gamma > 0 && random.chance(p.gamma)) view.gamma = std::exp(random.uniform(-p.gamma_strength, p.gamma_strength));
   if (p.jitter > 0 && random.chance(p.jitter)) {
     view.jitter = true;
-    if (p.jitter_random_order)
-      for (size_t i = view.order.size(); i > 1; --i) std::swap(view.order[i - 1], view.order[random.below(i)]);
+    if (p.jitter_random_order) shuffle(view.order, random);
     view.brightness = factor(p.brightness, random);
     view.contrast = factor(p.contrast, random);
     view.saturation = factor(p.saturation, random);

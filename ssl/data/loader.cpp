@@ -51,7 +51,7 @@ struct Loader::State {
     std::iota(indices->begin(), indices->end(), int64_t{0});
     if (options.shuffle) {
       Random random(options.seed, random_stream("order", static_cast<uint64_t>(epoch)));
-      for (size_t i = indices->size(); i > 1; --i) std::swap((*indices)[i - 1], (*indices)[random.below(i)]);
+      tacit::shuffle(*indices, random);
     }
     order = std::move(indices);
   }

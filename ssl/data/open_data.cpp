@@ -23,7 +23,7 @@ std::vector<int64_t> shuffled(int64_t n, const char* purpose) {
   std::vector<int64_t> order(static_cast<size_t>(n));
   std::iota(order.begin(), order.end(), int64_t{0});
   Random random(0, random_stream(purpose));
-  for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random.below(i)]);
+  shuffle(order, random);
   return order;
 }
 

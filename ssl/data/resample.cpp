@@ -32,11 +32,12 @@ void make_taps(Taps& taps, double begin, double extent, int64_t source, int64_t 
     const int64_t to = std::clamp<int64_t>(static_cast<int64_t>(std::ceil(centre + width)) - 1, from, high - 1);
     float* const weights = taps.weights.data() + j * taps.stride;
     double sum = 0;
-    for (int64_t i = from; i <= to; ++i) sum += std::max(0.0, 1 - std::abs(static_cast<double>(i) - centre) / width);
-    for (int64_t i = from; i <= to; ++i) {
-      const double weight = std::max(0.0, 1 - std::abs(static_cast<double>(i) - centre) / width);
-      weights[i - from] = static_cast<float>(sum > 0 ? weight / sum : 1.0 / static_cast<double>(to - from + 1));
-    }
+    const auto triangle = [&](int64_t i) {
+      return std::max(0.0, 1 - std::abs(static_cast<double>(i) - centre) / width);
+    };
+    for (int64_t i = from; i <= to; ++i) sum += triangle(i);
+    for (int64_t i = from; i <= to; ++i)
+      weights[i - from] = static_cast<float>(sum > 0 ? triangle(i) / sum : 1.0 / static_cast<double>(to - from + 1));
     taps.first[static_cast<size_t>(j)] = from;
     taps.count[static_cast<size_t>(j)] = to - from + 1;
   }

@@ -43,7 +43,7 @@ std::vector<std::vector<int64_t>> rows_by_class(const std::vector<int64_t>& labe
 
 std::vector<int64_t> shuffled(std::vector<int64_t> values, uint64_t seed, uint64_t stream) {
   Random random(seed, stream);
-  for (size_t left = values.size(); left > 1; --left) std::swap(values[left - 1], values[random.below(left)]);
+  shuffle(values, random);
   return values;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ssl/methods/feature_spread.h"
 #include "tensor/ops.h"
 
 // LAPACK's eigenvalues of a symmetric matrix; OpenBLAS holds it. Column-major, as symmetric matrices do not mind.
@@ -33,11 +34,7 @@ void check_features(const char* op, const Tensor& features) {
 
 double feature_std(const Tensor& features) {
   check_features("feature std", features);
-  const auto variance = moments(l2_normalize(features)).second.to(f64).to_vector<double>();
-  double total = 0;
-  for (const double v : variance) total += std::sqrt(v);
-  const auto d = static_cast<double>(variance.size());
-  return total / d * std::sqrt(d);
+  return feature_spread(features).item();
 }
 
 double rank_me(const Tensor& features) {

@@ -5,9 +5,7 @@
 
 namespace tacit::ssl {
 
-/// Standard deviation over the images of each dimension of the L2-normalised features, averaged, times sqrt(D): near 1
-/// when healthy, 0 when all images have one feature (Chen & He, "Exploring Simple Siamese Representation Learning",
-/// CVPR 2021, section 4.1). features (N, D).
+/// feature_spread() of ssl/methods as a number. features (N, D), not empty.
 double feature_std(const Tensor& features);
 
 /// Effective rank: exp of the entropy of the singular values normalised to sum 1, between 1 and min(N, D) (Garrido et

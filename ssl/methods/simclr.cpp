@@ -4,17 +4,11 @@
 #include <limits>
 
 #include "autograd/ops.h"
+#include "ssl/methods/feature_spread.h"
 
 namespace tacit::ssl {
 
 namespace {
-
-// How spread out unit features are: the mean over dimensions of their standard deviation times sqrt(D). About 1 when
-// they fill the sphere, 0 when all images have one feature (Chen & He, "Exploring Simple Siamese …", fig. 2).
-Tensor spread(const Tensor& features) {
-  const double d = std::sqrt(static_cast<double>(features.size(-1)));
-  return mean(sqrt(var(l2_normalize(features), {0})) * d);
-}
 
 std::vector<int64_t> projector_sizes(std::vector<int64_t> sizes, int64_t features) {
   for (int64_t& size : sizes)
@@ -53,7 +47,7 @@ Variable SimCLR::loss(const std::vector<Tensor>& views) {
   TACIT_CHECK(views.size() == 2 && views[0].shape() == views[1].shape(),
               "[SimCLR] needs two views of one shape (B, H, W, C), got ", views.size());
   const Variable h = encoder_(concatenate(views, 0));
-  feature_std_ = spread(h.value());
+  feature_std_ = feature_spread(h.value());
   return nt_xent(l2_normalize(projector_(h)), options_.temperature);
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "ssl/train/run_directory.h"
+#include "tensor/read_file.h"
 
 namespace tacit::ssl {
 
@@ -36,7 +37,7 @@ TrainConfig resolve(const ConfigLayers& layers, int64_t data_image_size) {
 TrainConfig resolve_resume(const std::string& run, const ConfigLayers& layers) {
   const std::string file = run + "/config.toml";
   TrainConfig stored;
-  settings_of(stored).apply_toml(read_text_file(file), file);
+  settings_of(stored).apply_toml(read_file(file), file);
   TrainConfig config = stored;
   apply_layers(config, layers);
   const std::string difference = first_difference(stored, config, true);

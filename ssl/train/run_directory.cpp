@@ -13,6 +13,7 @@
 #include "ssl/train/append.h"
 #include "ssl/train/settings.h"
 #include "tensor/atomic_file.h"
+#include "tensor/read_file.h"
 
 namespace tacit::ssl {
 
@@ -74,7 +75,7 @@ RunDirectory::~RunDirectory() {
 bool RunDirectory::has_checkpoint() const { return fs::exists(checkpoint()); }
 
 void RunDirectory::cut_to(int64_t step) {
-  if (fs::exists(metrics())) cut_file(metrics(), static_cast<int64_t>(kept_bytes(read_text_file(metrics()), step)));
+  if (fs::exists(metrics())) cut_file(metrics(), static_cast<int64_t>(kept_bytes(read_file(metrics()), step)));
   cut_events(path_, step);
   events_ = std::make_unique<EventFile>(path_);
 }

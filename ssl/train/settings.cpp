@@ -253,13 +253,4 @@ std::string shortest(double value) {
   return std::string(buffer, result.ptr);
 }
 
-std::string read_text_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  TACIT_CHECK(file, "cannot read ", path, ": ", std::strerror(errno));
-  std::ostringstream text;
-  text << file.rdbuf();
-  TACIT_CHECK(!file.bad(), "cannot read ", path, ": ", std::strerror(errno));
-  return text.str();
-}
-
 }  // namespace tacit::ssl

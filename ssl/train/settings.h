@@ -72,7 +72,5 @@ class Settings {
 
 /// The shortest decimal text that reads back as the same double.
 std::string shortest(double value);
-/// A whole file's bytes. Throws Error naming the file.
-std::string read_text_file(const std::string& path);
 
 }  // namespace tacit::ssl

@@ -11,6 +11,7 @@
 
 #include "ssl/train/append.h"
 #include "ssl/train/settings.h"
+#include "tensor/read_file.h"
 
 namespace tacit::ssl {
 
@@ -47,7 +48,7 @@ double wall_time() {
 /// Walks the records of a file; stops at the end or at the first damaged one.
 class RecordReader {
  public:
-  explicit RecordReader(const std::string& path) : bytes_(read_text_file(path)) {}
+  explicit RecordReader(const std::string& path) : bytes_(read_file(path)) {}
   bool next(std::string& payload) {
     if (bytes_.size() - end_ < 16) return false;
     uint64_t length = 0;

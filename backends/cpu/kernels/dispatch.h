@@ -24,38 +24,44 @@ const char* isa_name(Isa);
 
 }  // namespace tacit::cpu
 
-// Declares `const Table& name()` : the table of function pointers of the chosen set.
-// A kernel file defines `const Table& name()` inside namespace tacit::cpu::TACIT_ISA.
+// TACIT_ISA_TABLE(Table, name) declares `const Table& name()`: the table of function pointers of the chosen set.
+// TACIT_ISA_TABLES(Template, name) declares `const Template<T>& name(T)` for float and double; the argument only
+// chooses. A kernel file defines them inside namespace tacit::cpu::TACIT_ISA.
+#define TACIT_ISA_TABLE(Table, name) TACIT_ISA_FUNCTION(Table, name, , )
+#define TACIT_ISA_TABLES(Template, name)                 \
+  TACIT_ISA_FUNCTION(Template<float>, name, float, 0.0f) \
+  TACIT_ISA_FUNCTION(Template<double>, name, double, 0.0)
+
 #if defined(TACIT_KERNEL_FILE)
-#define TACIT_ISA_TABLE(Table, name) \
-  namespace TACIT_ISA {              \
-  const Table& name();               \
+#define TACIT_ISA_FUNCTION(Table, name, Parameter, argument) \
+  namespace TACIT_ISA {                                      \
+  const Table& name(Parameter);                              \
   }
 #elif defined(__x86_64__)
-#define TACIT_ISA_TABLE(Table, name) \
-  namespace isa_v2 {                 \
-  const Table& name();               \
-  }                                  \
-  namespace isa_v3 {                 \
-  const Table& name();               \
-  }                                  \
-  namespace isa_v4 {                 \
-  const Table& name();               \
-  }                                  \
-  inline const Table& name() {       \
-    switch (cpu_isa()) {             \
-      case Isa::v4:                  \
-        return isa_v4::name();       \
-      case Isa::v3:                  \
-        return isa_v3::name();       \
-      default:                       \
-        return isa_v2::name();       \
-    }                                \
+#define TACIT_ISA_FUNCTION(Table, name, Parameter, argument) \
+  namespace isa_v2 {                                         \
+  const Table& name(Parameter);                              \
+  }                                                          \
+  namespace isa_v3 {                                         \
+  const Table& name(Parameter);                              \
+  }                                                          \
+  namespace isa_v4 {                                         \
+  const Table& name(Parameter);                              \
+  }                                                          \
+  inline const Table& name(Parameter) {                      \
+    switch (cpu_isa()) {                                     \
+      case Isa::v4:                                          \
+        return isa_v4::name(argument);                       \
+      case Isa::v3:                                          \
+        return isa_v3::name(argument);                       \
+      default:                                               \
+        return isa_v2::name(argument);                       \
+    }                                                        \
   }
 #else
-#define TACIT_ISA_TABLE(Table, name) \
-  namespace isa_native {             \
-  const Table& name();               \
-  }                                  \
-  inline const Table& name() { return isa_native::name(); }
+#define TACIT_ISA_FUNCTION(Table, name, Parameter, argument) \
+  namespace isa_native {                                     \
+  const Table& name(Parameter);                              \
+  }                                                          \
+  inline const Table& name(Parameter) { return isa_native::name(argument); }
 #endif

@@ -16,23 +16,17 @@ void unary(UnaryOp op, int64_t n, T* out, int64_t so, const T* x, int64_t sx) {
 }
 
 template <class T>
-void unary_grad(UnaryOp op, int64_t n, T* dx, int64_t sdx, const T* dy, int64_t sdy, const T* x, int64_t sx, const T* y,
-                int64_t sy) {
+void unary_grad(UnaryOp op, int64_t n, T* dx, int64_t sdx, const T* dy, int64_t sdy, const T* saved, int64_t ss) {
   visit(op, [&](auto f) {
     using F = decltype(f);
     if constexpr (F::saves == Saves::Nothing) {
       for (int64_t i = 0; i < n; ++i) dx[i * sdx] = dy[i * sdy] * F::df(T(0), T(0));
-    } else if constexpr (F::saves == Saves::Input) {
-      if (sdx == 1 && sdy == 1 && sx == 1) {
-        for (int64_t i = 0; i < n; ++i) dx[i] = dy[i] * F::df(x[i], T(0));
-      } else {
-        for (int64_t i = 0; i < n; ++i) dx[i * sdx] = dy[i * sdy] * F::df(x[i * sx], T(0));
-      }
     } else {
-      if (sdx == 1 && sdy == 1 && sy == 1) {
-        for (int64_t i = 0; i < n; ++i) dx[i] = dy[i] * F::df(T(0), y[i]);
+      const auto df = [](T s) { return F::saves == Saves::Input ? F::df(s, T(0)) : F::df(T(0), s); };
+      if (sdx == 1 && sdy == 1 && ss == 1) {
+        for (int64_t i = 0; i < n; ++i) dx[i] = dy[i] * df(saved[i]);
       } else {
-        for (int64_t i = 0; i < n; ++i) dx[i * sdx] = dy[i * sdy] * F::df(T(0), y[i * sy]);
+        for (int64_t i = 0; i < n; ++i) dx[i * sdx] = dy[i * sdy] * df(saved[i * ss]);
       }
     }
   });
@@ -82,7 +76,7 @@ constexpr ElementwiseTable<T> kTable = {unary<T>, unary_grad<T>, binary<T>, comp
 
 }  // namespace
 
-const ElementwiseF32& elementwise_f32() { return kTable<float>; }
-const ElementwiseF64& elementwise_f64() { return kTable<double>; }
+const ElementwiseTable<float>& elementwise_table(float) { return kTable<float>; }
+const ElementwiseTable<double>& elementwise_table(double) { return kTable<double>; }
 
 }  // namespace tacit::cpu::TACIT_ISA

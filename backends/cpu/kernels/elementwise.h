@@ -12,9 +12,9 @@ namespace tacit::cpu {
 template <class T>
 struct ElementwiseTable {
   void (*unary)(UnaryOp, int64_t n, T* out, int64_t out_stride, const T* x, int64_t x_stride);
-  /// dx = dy * df(x, y). Whichever of x and y the functor does not save may be null.
-  void (*unary_grad)(UnaryOp, int64_t n, T* dx, int64_t dx_stride, const T* dy, int64_t dy_stride, const T* x,
-                     int64_t x_stride, const T* y, int64_t y_stride);
+  /// dx = dy * df(saved), where `saved` is what the functor saves: x or y; not read if it saves nothing.
+  void (*unary_grad)(UnaryOp, int64_t n, T* dx, int64_t dx_stride, const T* dy, int64_t dy_stride, const T* saved,
+                     int64_t saved_stride);
   void (*binary)(BinaryOp, int64_t n, T* out, int64_t out_stride, const T* a, int64_t a_stride, const T* b,
                  int64_t b_stride);
   void (*compare)(BinaryOp, int64_t n, uint8_t* out, int64_t out_stride, const T* a, int64_t a_stride, const T* b,
@@ -22,10 +22,7 @@ struct ElementwiseTable {
   void (*select)(int64_t n, T* out, int64_t out_stride, const uint8_t* cond, int64_t cond_stride, const T* a,
                  int64_t a_stride, const T* b, int64_t b_stride);
 };
-using ElementwiseF32 = ElementwiseTable<float>;
-using ElementwiseF64 = ElementwiseTable<double>;
 
-TACIT_ISA_TABLE(ElementwiseF32, elementwise_f32)
-TACIT_ISA_TABLE(ElementwiseF64, elementwise_f64)
+TACIT_ISA_TABLES(ElementwiseTable, elementwise_table)
 
 }  // namespace tacit::cpu

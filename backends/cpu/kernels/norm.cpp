@@ -1,23 +1,10 @@
 #include "backends/cpu/kernels/norm.h"
 
 #include "backends/cpu/kernels/run_sum.h"
+#include "backends/cpu/kernels/widths.h"
 
 namespace tacit::cpu::TACIT_ISA {
 namespace {
-
-template <int W>
-struct Width {
-  static constexpr int value = W;
-};
-
-// Calls f(c, width) for groups of 64, 16 and single columns: widths that the compiler knows.
-template <class F>
-void for_columns(int64_t columns, F&& f) {
-  int64_t c = 0;
-  for (; c + 64 <= columns; c += 64) f(c, Width<64>());
-  for (; c + 16 <= columns; c += 16) f(c, Width<16>());
-  for (; c < columns; ++c) f(c, Width<1>());
-}
 
 template <int W, class T>
 void squares(const T* x, int64_t rows, int64_t ld, const T* centre, double* acc) {
@@ -35,7 +22,7 @@ void squares(const T* x, int64_t rows, int64_t ld, const T* centre, double* acc)
 
 template <class T>
 void centred_squares(const T* x, int64_t rows, int64_t columns, const T* centre, double* acc) {
-  for_columns(columns, [&](int64_t c, auto width) {
+  for_widths<64, 16>(columns, [&](int64_t c, auto width) {
     squares<decltype(width)::value>(x + c, rows, columns, centre + c, acc + c);
   });
 }
@@ -89,7 +76,7 @@ void sums(const T* dy, const T* x, const T* y, int64_t rows, int64_t ld, const T
 template <class T>
 void grad_sums(const T* dy, const T* x, const T* y, int64_t rows, int64_t columns, const T* mean, double* sum_g,
                double* sum_gx) {
-  for_columns(columns, [&](int64_t c, auto width) {
+  for_widths<64, 16>(columns, [&](int64_t c, auto width) {
     constexpr int W = decltype(width)::value;
     if (y)
       sums<W, true>(dy + c, x + c, y + c, rows, columns, mean + c, sum_g + c, sum_gx + c);
@@ -159,7 +146,7 @@ void layer_row_grad(T* dx, const T* dy, const T* x, int64_t n, T mean, T rstd, c
 template <class T>
 void layer_grad_sums(const T* dy, const T* x, const T* mean, const T* rstd, int64_t rows, int64_t n, double* dgamma,
                      double* dbeta) {
-  for_columns(n, [&](int64_t d, auto width) {
+  for_widths<64, 16>(n, [&](int64_t d, auto width) {
     constexpr int W = decltype(width)::value;
     for (int64_t r0 = 0; r0 < rows; r0 += kRun) {
       const int64_t r1 = r0 + kRun < rows ? r0 + kRun : rows;
@@ -184,7 +171,7 @@ constexpr NormTable<T> kTable = {centred_squares<T>, apply<T>,          grad_sum
 
 }  // namespace
 
-const NormF32& norm_f32() { return kTable<float>; }
-const NormF64& norm_f64() { return kTable<double>; }
+const NormTable<float>& norm_table(float) { return kTable<float>; }
+const NormTable<double>& norm_table(double) { return kTable<double>; }
 
 }  // namespace tacit::cpu::TACIT_ISA

@@ -28,10 +28,7 @@ struct NormTable {
   void (*layer_grad_sums)(const T* dy, const T* x, const T* mean, const T* rstd, int64_t rows, int64_t n,
                           double* dgamma, double* dbeta);
 };
-using NormF32 = NormTable<float>;
-using NormF64 = NormTable<double>;
 
-TACIT_ISA_TABLE(NormF32, norm_f32)
-TACIT_ISA_TABLE(NormF64, norm_f64)
+TACIT_ISA_TABLES(NormTable, norm_table)
 
 }  // namespace tacit::cpu

@@ -1,5 +1,7 @@
 #include "backends/cpu/kernels/pool.h"
 
+#include "backends/cpu/kernels/widths.h"
+
 namespace tacit::cpu::TACIT_ISA {
 namespace {
 
@@ -15,21 +17,6 @@ struct Index<double> {
   using Type = int64_t;
 };
 
-template <int W>
-struct Width {
-  static constexpr int value = W;
-};
-
-// Calls f(c, width) for groups of kLargest, 32, 8 and single channels: widths that the compiler knows.
-template <int kLargest, class F>
-void for_channels(int64_t channels, F&& f) {
-  int64_t c = 0;
-  for (; c + kLargest <= channels; c += kLargest) f(c, Width<kLargest>());
-  for (; c + 32 <= channels; c += 32) f(c, Width<32>());
-  for (; c + 8 <= channels; c += 8) f(c, Width<8>());
-  for (; c < channels; ++c) f(c, Width<1>());
-}
-
 template <class F>
 void for_pixels(const PoolPixels& p, F&& f) {
   for (int64_t i = 0; i < p.rows; ++i)
@@ -39,7 +26,7 @@ void for_pixels(const PoolPixels& p, F&& f) {
 template <class T>
 void max(T* y, int64_t* index, const T* image, const PoolPixels& p, int64_t channels) {
   using I = typename Index<T>::Type;
-  for_channels<32>(channels, [&](int64_t c0, auto width) {
+  for_widths<32, 8>(channels, [&](int64_t c0, auto width) {
     constexpr int W = decltype(width)::value;
     T best[W];
     I at[W];
@@ -67,7 +54,7 @@ void max(T* y, int64_t* index, const T* image, const PoolPixels& p, int64_t chan
 template <class T>
 void average(T* y, const T* image, const PoolPixels& p, int64_t channels, double size) {
   // Long stretches of each pixel: memory is read in order.
-  for_channels<128>(channels, [&](int64_t c0, auto width) {
+  for_widths<128, 32, 8>(channels, [&](int64_t c0, auto width) {
     constexpr int W = decltype(width)::value;
     double sum[W] = {};
     for_pixels(p, [&](int64_t pixel) {
@@ -91,7 +78,7 @@ constexpr PoolTable<T> kTable = {max<T>, average<T>, spread<T>};
 
 }  // namespace
 
-const PoolF32& pool_f32() { return kTable<float>; }
-const PoolF64& pool_f64() { return kTable<double>; }
+const PoolTable<float>& pool_table(float) { return kTable<float>; }
+const PoolTable<double>& pool_table(double) { return kTable<double>; }
 
 }  // namespace tacit::cpu::TACIT_ISA

@@ -24,10 +24,7 @@ struct PoolTable {
   /// image[pixel][c] += g[c] * share for every pixel.
   void (*spread)(T* image, const T* g, const PoolPixels&, int64_t channels, T share);
 };
-using PoolF32 = PoolTable<float>;
-using PoolF64 = PoolTable<double>;
 
-TACIT_ISA_TABLE(PoolF32, pool_f32)
-TACIT_ISA_TABLE(PoolF64, pool_f64)
+TACIT_ISA_TABLES(PoolTable, pool_table)
 
 }  // namespace tacit::cpu

@@ -1,6 +1,7 @@
 #include "backends/cpu/kernels/reduce.h"
 
 #include "backends/cpu/kernels/run_sum.h"
+#include "backends/cpu/kernels/widths.h"
 #include "tensor/scalar_ops.h"
 
 namespace tacit::cpu::TACIT_ISA {
@@ -49,33 +50,16 @@ void columns_sum(const T* x, int64_t rows, int64_t ld, double* acc) {
 
 template <class T>
 void column_sum(const T* x, int64_t rows, int64_t columns, int64_t ld, double* acc) {
-  int64_t c = 0;
-  for (; c + 64 <= columns; c += 64) columns_sum<64>(x + c, rows, ld, acc + c);
-  for (; c + 16 <= columns; c += 16) columns_sum<16>(x + c, rows, ld, acc + c);
-  for (; c < columns; ++c) columns_sum<1>(x + c, rows, ld, acc + c);
-}
-
-template <class F, class T>
-void column_extreme(const T* x, int64_t rows, int64_t columns, int64_t ld, T* acc) {
-  for (int64_t r = 0; r < rows; ++r)
-    for (int64_t c = 0; c < columns; ++c) {
-      const T v = x[r * ld + c];
-      acc[c] = v != v ? v : F::f(acc[c], v);
-    }
+  for_widths<64, 16>(columns,
+                     [&](int64_t c, auto width) { columns_sum<decltype(width)::value>(x + c, rows, ld, acc + c); });
 }
 
 template <class T>
-constexpr ReduceTable<T> kTable = {sum<T>,
-                                   sum_squares<T>,
-                                   extreme<Maximum, T>,
-                                   extreme<Minimum, T>,
-                                   column_sum<T>,
-                                   column_extreme<Maximum, T>,
-                                   column_extreme<Minimum, T>};
+constexpr ReduceTable<T> kTable = {sum<T>, sum_squares<T>, extreme<Maximum, T>, extreme<Minimum, T>, column_sum<T>};
 
 }  // namespace
 
-const ReduceF32& reduce_f32() { return kTable<float>; }
-const ReduceF64& reduce_f64() { return kTable<double>; }
+const ReduceTable<float>& reduce_table(float) { return kTable<float>; }
+const ReduceTable<double>& reduce_table(double) { return kTable<double>; }
 
 }  // namespace tacit::cpu::TACIT_ISA

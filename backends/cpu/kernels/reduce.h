@@ -17,14 +17,8 @@ struct ReduceTable {
   T (*min)(const T* x, int64_t n, int64_t stride);
   /// acc[c] += sum over rows of x[r * row_stride + c].
   void (*column_sum)(const T* x, int64_t rows, int64_t columns, int64_t row_stride, double* acc);
-  /// acc[c] = the larger (smaller) of acc[c] and every x[r][c]; NaN wins.
-  void (*column_max)(const T* x, int64_t rows, int64_t columns, int64_t row_stride, T* acc);
-  void (*column_min)(const T* x, int64_t rows, int64_t columns, int64_t row_stride, T* acc);
 };
-using ReduceF32 = ReduceTable<float>;
-using ReduceF64 = ReduceTable<double>;
 
-TACIT_ISA_TABLE(ReduceF32, reduce_f32)
-TACIT_ISA_TABLE(ReduceF64, reduce_f64)
+TACIT_ISA_TABLES(ReduceTable, reduce_table)
 
 }  // namespace tacit::cpu

@@ -77,7 +77,7 @@ constexpr SoftmaxTable<T> kTable = {row<T>, row_grad<T>, cross_entropy<T>, cross
 
 }  // namespace
 
-const SoftmaxF32& softmax_f32() { return kTable<float>; }
-const SoftmaxF64& softmax_f64() { return kTable<double>; }
+const SoftmaxTable<float>& softmax_table(float) { return kTable<float>; }
+const SoftmaxTable<double>& softmax_table(double) { return kTable<double>; }
 
 }  // namespace tacit::cpu::TACIT_ISA

@@ -14,10 +14,7 @@ struct SoftmaxTable {
   void (*cross_entropy)(T* loss, T* lse, const T* x, int64_t n, int64_t label, double smoothing);
   void (*cross_entropy_grad)(T* dx, const T* x, int64_t n, T dloss, T lse, int64_t label, double smoothing);
 };
-using SoftmaxF32 = SoftmaxTable<float>;
-using SoftmaxF64 = SoftmaxTable<double>;
 
-TACIT_ISA_TABLE(SoftmaxF32, softmax_f32)
-TACIT_ISA_TABLE(SoftmaxF64, softmax_f64)
+TACIT_ISA_TABLES(SoftmaxTable, softmax_table)
 
 }  // namespace tacit::cpu

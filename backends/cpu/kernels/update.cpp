@@ -53,7 +53,7 @@ constexpr UpdateTable<T> kTable = {lerp<T>, sgd<T>, adamw<T>};
 
 }  // namespace
 
-const UpdateF32& update_f32() { return kTable<float>; }
-const UpdateF64& update_f64() { return kTable<double>; }
+const UpdateTable<float>& update_table(float) { return kTable<float>; }
+const UpdateTable<double>& update_table(double) { return kTable<double>; }
 
 }  // namespace tacit::cpu::TACIT_ISA

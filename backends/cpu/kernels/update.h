@@ -17,10 +17,7 @@ struct UpdateTable {
   void (*adamw)(T* param, const T* grad, T* exp_avg, T* exp_avg_sq, int64_t n, double beta1, double beta2, double eps,
                 double decay, double step, double root);
 };
-using UpdateF32 = UpdateTable<float>;
-using UpdateF64 = UpdateTable<double>;
 
-TACIT_ISA_TABLE(UpdateF32, update_f32)
-TACIT_ISA_TABLE(UpdateF64, update_f64)
+TACIT_ISA_TABLES(UpdateTable, update_table)
 
 }  // namespace tacit::cpu

@@ -1,0 +1,94 @@
+#include "tests/fixtures.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "tensor/ops.h"
+#include "tensor/random.h"
+#include "tests/values.h"
+
+namespace tacit::testing {
+
+namespace {
+
+const nlohmann::json& fixture(const std::string& name) {
+  static const nlohmann::json all = [] {
+    std::ifstream file(TACIT_SOURCE_DIR "/tests/fixtures/results.json");
+    return nlohmann::json::parse(file);
+  }();
+  INFO("results.json lacks '", name, "': run tests/fixtures/make.py");
+  REQUIRE(all.contains(name));
+  return all.at(name);
+}
+
+/// Entry k of the samples is element (7919 k) mod n.
+size_t sampled(size_t k, size_t n) { return k * 7919 % n; }
+
+}  // namespace
+
+Tensor draw(const std::string& name, const Shape& shape, DType dtype) {
+  return Tensor::normal(shape, 0, random_stream("fixture " + name), dtype);
+}
+
+void draw_weights(nn::Module& module, DType dtype) {
+  module.to(dtype);
+  nn::StateDict state = nn::state_dict(module);
+  const auto ends_with = [](const std::string& name, const std::string& end) {
+    return name.size() >= end.size() && name.compare(name.size() - end.size(), end.size(), end) == 0;
+  };
+  for (auto& [name, t] : state) {
+    if (t.dtype() != dtype) continue;
+    const Tensor n = draw(name, t.shape(), f64);
+    const double fan_in = static_cast<double>(t.numel()) / static_cast<double>(t.rank() > 0 ? t.size(0) : 1);
+    const Tensor value = t.rank() > 1                     ? n * std::sqrt(2 / fan_in)
+                         : ends_with(name, "running_var") ? n * n * 0.1 + 1.0
+                         : ends_with(name, "weight")      ? n * 0.1 + 1.0
+                                                          : n * 0.1;
+    t = value.to(dtype);
+  }
+  nn::load_state(module, state);
+}
+
+void check_fixture(const std::string& name, const Tensor& tensor, double tolerance) {
+  const nlohmann::json& expected = fixture(name);
+  const std::vector<double> v = values_of(tensor);
+  std::vector<int64_t> shape;
+  for (int i = 0; i < tensor.rank(); ++i) shape.push_back(tensor.size(i));
+  INFO(name);
+  REQUIRE(shape == expected.at("shape").get<std::vector<int64_t>>());
+  double norm = 0, sum = 0;
+  for (const double x : v) {
+    norm += x * x;
+    sum += x;
+  }
+  norm = std::sqrt(norm);
+  const double count = static_cast<double>(v.size()), reference = expected.at("norm").get<double>();
+  const double rms = reference / std::sqrt(count);
+  CHECK(std::abs(norm - reference) <= tolerance * reference);
+  CHECK(std::abs(sum - expected.at("sum").get<double>()) <= tolerance * rms * count);
+  const auto samples = expected.at("samples").get<std::vector<double>>();
+  double worst = 0;
+  for (size_t k = 0; k < samples.size(); ++k)
+    worst = std::max(worst, std::abs(v[sampled(k, v.size())] - samples[k]) / std::max(rms, std::abs(samples[k])));
+  CHECK(worst <= tolerance);
+}
+
+double relative_to_movement(const std::string& prefix, const nn::StateDict& weights, const nn::StateDict& before) {
+  double error = 0, movement = 0;
+  for (const auto& [name, w] : weights) {
+    if (!is_floating(w.dtype())) continue;
+    const std::vector<double> now = values_of(w), then = values_of(before.at(name));
+    const auto samples = fixture(prefix + " " + name).at("samples").get<std::vector<double>>();
+    for (size_t k = 0; k < samples.size(); ++k) {
+      const size_t i = sampled(k, now.size());
+      error += (now[i] - samples[k]) * (now[i] - samples[k]);
+      movement += (samples[k] - then[i]) * (samples[k] - then[i]);
+    }
+  }
+  return std::sqrt(error / movement);
+}
+
+}  // namespace tacit::testing

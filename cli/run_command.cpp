@@ -18,8 +18,9 @@ void DataArguments::add(Settings& settings) {
 
 ssl::ImageSourcePtr DataArguments::open(ssl::Split split, const Common& common) const {
   std::vector<std::string> notes;
-  const ssl::ImageSourcePtr source = ssl::open_data(
+  const ssl::ImageSourcePtr opened = ssl::open_data(
       data, split, {.no_labels = no_labels, .limit = limit, .max_pixels = max_pixels, .test_data = test_data}, &notes);
+  const ssl::ImageSourcePtr source = ssl::without_damaged(opened, &notes);
   for (const std::string& note : notes) say(common, note);
   TACIT_CHECK(source->size() > 0, "--data ", data[0], " has no images in this split");
   return source;

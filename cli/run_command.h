@@ -14,7 +14,7 @@ struct DataArguments {
   bool no_labels = false;
 
   void add(Settings&);
-  /// Opens a split; notes go to stderr. Throws UsageError without --data, Error for an empty split.
+  /// Opens a split without its damaged files; notes go to stderr. Throws Error for an empty split.
   ssl::ImageSourcePtr open(ssl::Split, const Common&) const;
 };
 

@@ -160,6 +160,19 @@ TEST_CASE("damaged and non-image files in a folder are named and replaced; too m
   check_ok(few);
   CHECK(contains(few.err, "7.ppm"));
   check_error(run(dir / "many", dir / "b"), 1, ".ppm");
+
+  // Evaluation leaves such a file out and says so; in a data set with too many it stops.
+  const Outcome embedded =
+      run_tacit({"embed", dir / "a", "--data", "folder:" + (dir / "few"), "--out", dir / "features"});
+  check_ok(embedded);
+  CHECK(contains(embedded.err, "left out"));
+  CHECK(contains(embedded.err, "7.ppm"));
+  CHECK(contains(embedded.out, "119 images"));
+  std::ifstream files(dir / "features/files.txt");
+  int64_t lines = 0;
+  for (std::string line; std::getline(files, line); ++lines) CHECK_FALSE(contains(line, "/7.ppm"));
+  CHECK(lines == 119);
+  check_error(run_tacit({"embed", dir / "a", "--data", "folder:" + (dir / "many"), "--out", dir / "none"}), 1, "1 %");
 }
 
 TEST_CASE("memory: refused with a word on how to shrink") {

@@ -9,6 +9,7 @@
 #include "tests/process.h"
 #include "tests/values.h"
 
+namespace fs = std::filesystem;
 using namespace tacit;
 using namespace tacit::ssl;
 using namespace tacit::testing;
@@ -79,6 +80,16 @@ TEST_CASE("idx: plain and compressed files give the same images") {
   CHECK(open_data({plain / ""}, Split::All)->size() == 12);
 }
 
+TEST_CASE("idx: a split that lacks the last class still joins the other") {
+  const TemporaryDirectory dir;
+  write_idx(dir, idx_images(6, 4), idx_labels(6));
+  write_file(dir / "t10k-labels-idx1-ubyte", big_endian(0x801) + big_endian(6) + std::string(6, '\1'));
+  const ImageSourcePtr all = open_data({"idx:" + (dir / "")}, Split::All);
+  CHECK(all->size() == 12);
+  CHECK(all->class_names().size() == 3);
+  CHECK(all->label(11) == 1);
+}
+
 TEST_CASE("idx: missing, truncated, too long, wrongly labelled and corrupt files are named") {
   const auto error_for = [](const std::string& images, const std::string& labels, const std::string& ending = "") {
     const TemporaryDirectory dir;
@@ -133,9 +144,26 @@ TEST_CASE("cifar: colour planes become pixels; short files and labels out of ran
   CHECK(contains(error_of({"cifar10:" + (dir / "x.tar.gz")}), "x.tar.gz"));
 }
 
+TEST_CASE("folders: an image beside the classes, a limit beyond the data: the user is told") {
+  const TemporaryDirectory dir;
+  for (const char* name : {"cat", "dog"}) {
+    fs::create_directories(dir / name);
+    for (int i = 0; i < 10; ++i) write_file(dir / name + "/" + std::to_string(i) + ".pgm", "P5\n1 1\n255\nx");
+  }
+  std::vector<std::string> notes;
+  CHECK(open_data({dir / ""}, Split::All, {}, &notes)->class_names().size() == 2);
+  CHECK(notes.empty());
+  DataOptions limited;
+  limited.limit = 1000;
+  open_data({dir / ""}, Split::Train, limited, &notes);
+  CHECK(contains(notes.back(), "--limit 1000 is more than the 18"));
+  write_file(dir / "stray.pgm", "P5\n1 1\n255\nx");
+  CHECK(open_data({dir / ""}, Split::All, {}, &notes)->class_names().empty());
+  CHECK(contains(notes.back(), "stray.pgm"));
+}
+
 TEST_CASE("folders: classes, flat, splits, held-out images, limits") {
   const TemporaryDirectory dir;
-  namespace fs = std::filesystem;
   for (const char* name : {"cats", "dogs"}) {
     fs::create_directories(dir / name);
     for (int i = 0; i < 10; ++i) write_file(dir / name + "/" + std::to_string(i) + ".ppm", ppm(5, i + 1));

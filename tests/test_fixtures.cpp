@@ -1,5 +1,6 @@
 // tacit against PyTorch: ops, layers, losses, optimisers and five whole training steps, in f64 and f32.
-// What PyTorch computed is in fixtures/results.json; fixtures/make.py writes it and has the same names in the same order.
+// What PyTorch computed is in fixtures/results.json; fixtures/make.py writes it and has the same names in the same
+// order.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -51,13 +52,13 @@ TEST_CASE("PyTorch: conv2d, its dx and dw") {
       const char* name;
       int64_t in, out, kernel, stride, padding, dilation, groups;
     };
-    for (const Case& c : {Case{"conv 3x3", 4, 6, 3, 1, 1, 1, 1}, Case{"conv 3x3 stride 2", 4, 6, 3, 2, 1, 1, 1},
-                          Case{"conv 1x1 stride 2", 4, 6, 1, 2, 0, 1, 1}, Case{"conv 7x7 stride 2", 3, 8, 7, 2, 3, 1, 1},
-                          Case{"conv dilated, groups", 4, 6, 3, 1, 2, 2, 2}}) {
+    for (const Case& c :
+         {Case{"conv 3x3", 4, 6, 3, 1, 1, 1, 1}, Case{"conv 3x3 stride 2", 4, 6, 3, 2, 1, 1, 1},
+          Case{"conv 1x1 stride 2", 4, 6, 1, 2, 0, 1, 1}, Case{"conv 7x7 stride 2", 3, 8, 7, 2, 3, 1, 1},
+          Case{"conv dilated, groups", 4, 6, 3, 1, 2, 2, 2}}) {
       const std::string name = c.name;
       const Variable x = leaf(name + " x", {3, 9, 8, c.in}, t);
-      const Variable w =
-          Variable::leaf(to_nhwc(draw(name + " w", {c.out, c.in / c.groups, c.kernel, c.kernel}, t)));
+      const Variable w = Variable::leaf(to_nhwc(draw(name + " w", {c.out, c.in / c.groups, c.kernel, c.kernel}, t)));
       check_backward(name, conv2d(x, w, {c.stride, c.padding, c.dilation, c.groups}), {{"x", x}}, tolerance);
       check_fixture(name + " dw", to_nchw(w.grad()), tolerance);
     }

@@ -106,6 +106,27 @@ TEST_CASE("damaged images are replaced by the next readable one and named; too m
       doctest::Contains("more than 1 %"), Error);
 }
 
+TEST_CASE("damage counts when a batch is handed out, not when it is prepared ahead") {
+  const ImageSourcePtr whole = open_data({"synthetic:400"}, Split::All);
+  std::set<int64_t> many;
+  for (int64_t i = 0; i < 400; i += 10) many.insert(i);
+  std::set<int> stopped_at;
+  for (const int64_t prefetch : {0, 20}) {
+    LoaderOptions options = options_for(prefetch);
+    options.max_damaged = 0.05;
+    Loader loader(std::make_shared<Damaged>(whole, many), options);
+    int batches = 0;
+    CHECK_THROWS_AS(
+        [&] {
+          for (; batches < 25; ++batches) loader.next();
+        }(),
+        Error);
+    CHECK(batches > 1);
+    stopped_at.insert(batches);
+  }
+  CHECK(stopped_at.size() == 1);
+}
+
 TEST_CASE("a loader may go away at any time") {
   const ImageSourcePtr source = open_data({"synthetic:200"}, Split::All);
   for (int taken = 0; taken < 5; ++taken) {

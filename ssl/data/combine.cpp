@@ -1,4 +1,6 @@
 // Sources made of other sources: parts of one, several in a row.
+#include <tbb/parallel_for.h>
+
 #include <algorithm>
 
 #include "ssl/data/sources.h"
@@ -75,6 +77,35 @@ ImageSourcePtr concatenate_sources(const std::vector<ImageSourcePtr>& parts) {
                 " classes, or other names); use --no-labels or one data set");
   if (parts.size() == 1) return parts[0];
   return std::make_shared<Concatenated>(parts);
+}
+
+void check_damaged(size_t damaged, int64_t size, double max_damaged, const std::string& last) {
+  TACIT_CHECK(static_cast<double>(damaged) <= std::max(1.0, max_damaged * static_cast<double>(size)), "[data] ",
+              damaged, " of ", size, " images cannot be read, more than ", 100 * max_damaged, " %; the last: ", last);
+}
+
+ImageSourcePtr without_damaged(ImageSourcePtr source, std::vector<std::string>* notes, double max_damaged) {
+  if (source->size() == 0 || source->file(0).empty()) return source;  // images in memory were read when it was opened
+  std::vector<std::string> faults(static_cast<size_t>(source->size()));
+  tbb::parallel_for(int64_t{0}, source->size(), [&](int64_t i) {
+    try {
+      source->image(i);
+    } catch (const Error& e) {
+      faults[static_cast<size_t>(i)] = e.what();
+    }
+  });
+  std::vector<int64_t> readable;
+  std::string last;
+  for (int64_t i = 0; i < source->size(); ++i) {
+    const std::string& fault = faults[static_cast<size_t>(i)];
+    if (fault.empty()) readable.push_back(i);
+    if (!fault.empty()) last = fault;
+    if (!fault.empty() && notes) notes->push_back("warning: left out: " + fault);
+  }
+  const auto damaged = static_cast<size_t>(source->size()) - readable.size();
+  check_damaged(damaged, source->size(), max_damaged, last);
+  TACIT_CHECK(!readable.empty(), "[data] not one image can be read: ", last);
+  return damaged == 0 ? source : subset(std::move(source), std::move(readable));
 }
 
 }  // namespace tacit::ssl

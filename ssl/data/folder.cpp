@@ -68,20 +68,31 @@ std::vector<std::string> images_below(const fs::path& directory) {
   return files;
 }
 
-ImageSourcePtr read_tree(const std::string& directory, const DataOptions& options) {
+struct Tree {
+  ImageSourcePtr source;
+  std::string note;
+};
+
+Tree read_tree(const std::string& directory, const DataOptions& options) {
   std::vector<fs::path> classes;
   bool flat = options.no_labels;
+  std::string stray;  // an image beside the sub-directories
   for (const auto& entry : fs::directory_iterator(directory)) {
     if (hidden(entry.path())) continue;
     std::error_code broken;  // a link to nowhere or to itself is neither
     if (entry.is_directory(broken)) classes.push_back(entry.path());
-    if (entry.is_regular_file(broken) && is_image_file(entry.path().string())) flat = true;
+    if (entry.is_regular_file(broken) && is_image_file(entry.path().string())) stray = entry.path().string();
   }
+  flat = flat || !stray.empty();
   std::sort(classes.begin(), classes.end());
   std::vector<std::string> files, names;
   std::vector<int64_t> labels;
+  std::string note;
   if (flat) {
     files = images_below(directory);
+    if (!classes.empty() && !options.no_labels)
+      note = directory + " has images beside its sub-directories (" + stray +
+             "), so these are not read as classes; move such images away to use labels";
   } else {
     for (const fs::path& path : classes) {
       const std::vector<std::string> found = images_below(path);
@@ -92,8 +103,11 @@ ImageSourcePtr read_tree(const std::string& directory, const DataOptions& option
     }
   }
   TACIT_CHECK(!files.empty(), "[folder] ", directory, " has no .jpg, .jpeg, .png, .bmp, .pgm or .ppm files below it");
-  return std::make_shared<FolderSource>(std::move(files), std::move(labels), std::move(names), options.max_pixels);
+  return {std::make_shared<FolderSource>(std::move(files), std::move(labels), std::move(names), options.max_pixels),
+          std::move(note)};
 }
+
+Opened opened(Tree tree, bool whole) { return {std::move(tree.source), whole, std::move(tree.note)}; }
 
 std::string split_directory(const std::string& path, std::initializer_list<const char*> names) {
   for (const char* name : names)
@@ -120,12 +134,14 @@ Opened open_folder(const std::string& path, Split split, const DataOptions& opti
             true};
   }
   const std::string train = split_directory(path, {"train"}), test = split_directory(path, {"test", "val"});
-  if (train.empty()) return {read_tree(path, options), true};
+  if (train.empty()) return opened(read_tree(path, options), true);
   TACIT_CHECK(split != Split::Unlabeled, "[folder] ", path, " has no unlabeled split; give its directory");
-  if (test.empty()) return {read_tree(train, options), true};
-  if (split == Split::Train) return {read_tree(train, options)};
-  if (split == Split::Test) return {read_tree(test, options)};
-  return {concatenate_sources({read_tree(train, options), read_tree(test, options)})};
+  if (test.empty()) return opened(read_tree(train, options), true);
+  if (split == Split::Train) return opened(read_tree(train, options), false);
+  if (split == Split::Test) return opened(read_tree(test, options), false);
+  Tree both = read_tree(train, options);
+  both.source = concatenate_sources({both.source, read_tree(test, options).source});
+  return opened(std::move(both), false);
 }
 
 }  // namespace tacit::ssl

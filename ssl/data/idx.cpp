@@ -66,7 +66,14 @@ std::string find(const std::string& directory, const std::string& name) {
   throw Error("[idx] " + directory + " has no " + name + " or " + name + ".gz");
 }
 
-ImageSourcePtr open_part(const std::string& directory, const std::string& part) {
+/// One pair of files in memory.
+struct Part {
+  std::vector<uint8_t> pixels, labels;
+  int64_t height = 0, width = 0;
+  int64_t classes() const { return *std::max_element(labels.begin(), labels.end()) + 1; }
+};
+
+Part read_part(const std::string& directory, const std::string& part) {
   const std::string image_path = find(directory, part + "-images-idx3-ubyte");
   const std::string label_path = find(directory, part + "-labels-idx1-ubyte");
   Input images(image_path);
@@ -81,14 +88,22 @@ ImageSourcePtr open_part(const std::string& directory, const std::string& part) 
   TACIT_CHECK(label_magic == 0x801, "[idx] ", label_path, " has magic number ", label_magic, ", labels have 2049");
   TACIT_CHECK(label_count == n, "[idx] ", image_path, " has ", n, " images, ", label_path, " has ", label_count,
               " labels");
-  const std::vector<uint8_t> bytes = labels.rest(n);
-  const int64_t classes = *std::max_element(bytes.begin(), bytes.end()) + 1;
+  std::vector<uint8_t> bytes = labels.rest(n);
+  return {images.rest(n * h * w), std::move(bytes), h, w};
+}
+
+std::vector<std::string> names_of(const std::string& directory, int64_t classes) {
   static const std::vector<std::string> kFashion = {"T-shirt", "trouser", "pullover", "dress", "coat",
                                                     "sandal",  "shirt",   "sneaker",  "bag",   "boot"};
   std::vector<std::string> names;
   if (directory.find("fashion") != std::string::npos && classes == 10) names = kFashion;
   while (static_cast<int64_t>(names.size()) < classes) names.push_back(std::to_string(names.size()));
-  return memory_source(images.rest(n * h * w), std::vector<int64_t>(bytes.begin(), bytes.end()), h, w, 1, names);
+  return names;
+}
+
+ImageSourcePtr source_of(Part part, const std::vector<std::string>& names) {
+  const std::vector<int64_t> labels(part.labels.begin(), part.labels.end());
+  return memory_source(std::move(part.pixels), labels, part.height, part.width, 1, names);
 }
 
 }  // namespace
@@ -103,9 +118,14 @@ Opened open_idx(const std::string& directory, Split split) {
   TACIT_CHECK(fs::exists(directory), "[idx] ", directory, " does not exist");
   TACIT_CHECK(fs::is_directory(directory), "[idx] ", directory, " is a file; give the directory of the idx files");
   TACIT_CHECK(split != Split::Unlabeled, "[idx] ", directory, " has no unlabeled split; there are train and test");
-  if (split == Split::Train) return {open_part(directory, "train")};
-  if (split == Split::Test) return {open_part(directory, "t10k")};
-  return {concatenate_sources({open_part(directory, "train"), open_part(directory, "t10k")})};
+  if (split != Split::All) {
+    Part part = read_part(directory, split == Split::Train ? "train" : "t10k");
+    const auto names = names_of(directory, part.classes());
+    return {source_of(std::move(part), names)};
+  }
+  Part train = read_part(directory, "train"), test = read_part(directory, "t10k");
+  const auto names = names_of(directory, std::max(train.classes(), test.classes()));  // a split may lack the last class
+  return {concatenate_sources({source_of(std::move(train), names), source_of(std::move(test), names)})};
 }
 
 }  // namespace tacit::ssl

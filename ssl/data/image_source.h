@@ -37,6 +37,9 @@ class ImageSource {
 };
 using ImageSourcePtr = std::shared_ptr<const ImageSource>;
 
+/// Fraction of a source that may be unreadable. One image always may.
+constexpr double kMaxDamaged = 0.01;
+
 enum class Split { Train, Test, Unlabeled, All };
 
 struct DataOptions {
@@ -52,6 +55,10 @@ ImageSourcePtr open_data(const std::vector<std::string>& specs, Split, const Dat
                          std::vector<std::string>* notes = nullptr);
 /// The images at these indices of another source.
 ImageSourcePtr subset(ImageSourcePtr, std::vector<int64_t> indices);
+/// A source of files without those that cannot be decoded: for evaluation, where each image counts once. Decodes every
+/// file (in parallel); each one left out is named in `notes`. More than max_damaged of them is an error.
+ImageSourcePtr without_damaged(ImageSourcePtr, std::vector<std::string>* notes = nullptr,
+                               double max_damaged = kMaxDamaged);
 /// All labels, -1 where unknown.
 std::vector<int64_t> labels_of(const ImageSource&);
 

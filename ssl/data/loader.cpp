@@ -13,6 +13,8 @@
 #include <mutex>
 #include <numeric>
 
+#include "ssl/data/sources.h"
+
 namespace tacit::ssl {
 
 namespace {
@@ -25,6 +27,7 @@ struct Slot {
   int64_t epoch = 0, position = 0;
   std::shared_ptr<const std::vector<int64_t>> order;
   Batch batch;
+  std::map<int64_t, std::string> damaged;  // met while preparing it
   std::exception_ptr error;
 };
 using SlotPtr = std::shared_ptr<Slot>;
@@ -40,9 +43,10 @@ struct Loader::State {
   std::deque<SlotPtr> queue;
   double waited = 0;
 
-  std::mutex mutex;  // guards `damaged` and the waiting for a slot
+  std::map<int64_t, std::string> damaged;  // of the batches handed out: what is prepared ahead must not count
+
+  std::mutex mutex;  // guards every slot's `damaged` and the waiting for a slot
   std::condition_variable done;
-  std::map<int64_t, std::string> damaged;
   std::atomic<bool> stop{false};
   tbb::task_group tasks;
 
@@ -91,25 +95,21 @@ struct Loader::State {
   }
 
   /// The image at i or, where it cannot be read, at the next index that can; i becomes that index.
-  Image readable(int64_t& i) {
+  Image readable(int64_t& i, Slot& slot) {
     for (int64_t tried = 0;; ++tried) {
       try {
         return source->image(i);
       } catch (const Error& e) {
-        note_damaged(i, e.what());
+        {
+          const std::lock_guard lock(mutex);
+          slot.damaged.emplace(i, e.what());
+          check_damaged(slot.damaged.size(), source->size(), options.max_damaged, e.what());
+        }
         TACIT_CHECK(tried + 1 < source->size(), "[loader] not one of the ", source->size(),
                     " images can be read: ", e.what());
         i = (i + 1) % source->size();
       }
     }
-  }
-
-  void note_damaged(int64_t i, const std::string& why) {
-    const std::lock_guard lock(mutex);
-    damaged.emplace(i, why);
-    const double allowed = std::max(1.0, options.max_damaged * static_cast<double>(source->size()));
-    TACIT_CHECK(static_cast<double>(damaged.size()) <= allowed, "[loader] ", damaged.size(), " of ", source->size(),
-                " images cannot be read, more than ", 100 * options.max_damaged, " %; the last: ", why);
   }
 
   void prepare(Slot& slot) {
@@ -130,7 +130,7 @@ struct Loader::State {
     tbb::parallel_for(int64_t{0}, count, [&](int64_t b) {
       int64_t& index = batch.indices[static_cast<size_t>(b)];
       const auto drawn = static_cast<uint64_t>(index);
-      const Image image = readable(index);
+      const Image image = readable(index, slot);
       labels[static_cast<size_t>(b)] = source->label(index).value_or(-1);
       for (size_t v = 0; v < options.views.size(); ++v) {
         Random random(options.seed, random_stream("augment", static_cast<uint64_t>(slot.epoch), drawn, v));
@@ -177,6 +177,10 @@ Batch Loader::next() {
   }
   s.waited += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (slot->error) std::rethrow_exception(slot->error);
+  for (const auto& [i, why] : slot->damaged) {
+    s.damaged.emplace(i, why);
+    check_damaged(s.damaged.size(), s.source->size(), s.options.max_damaged, why);
+  }
   Batch batch = std::move(slot->batch);
   const Device device = default_device();
   for (Tensor& view : batch.views) view = view.to(device);
@@ -188,7 +192,6 @@ int64_t Loader::batches_per_epoch() const { return state_->batches; }
 double Loader::waited_seconds() const { return state_->waited; }
 
 std::vector<std::string> Loader::damaged() const {
-  const std::lock_guard lock(state_->mutex);
   std::vector<std::string> reasons;
   for (const auto& entry : state_->damaged) reasons.push_back(entry.second);
   return reasons;

@@ -24,10 +24,10 @@ struct LoaderOptions {
   int64_t image_size = 32, channels = 3;
   std::vector<ViewPolicy> views;  ///< one per view
   uint64_t seed = 0;
-  bool drop_last = true;      ///< else the last batch of an epoch may be smaller
-  bool shuffle = true;        ///< order is a permutation drawn from (seed, epoch)
-  int64_t prefetch = 2;       ///< batches prepared ahead
-  double max_damaged = 0.01;  ///< fraction of the source that may be unreadable before the run stops
+  bool drop_last = true;             ///< else the last batch of an epoch may be smaller
+  bool shuffle = true;               ///< order is a permutation drawn from (seed, epoch)
+  int64_t prefetch = 2;              ///< batches prepared ahead
+  double max_damaged = kMaxDamaged;  ///< fraction of the source that may be unreadable before the run stops
 };
 
 /// Batches of epoch after epoch, starting at (epoch, position). next() hands them out in order.
@@ -43,7 +43,8 @@ class Loader {
   int64_t batches_per_epoch() const;
   /// Seconds that next() has waited so far.
   double waited_seconds() const;
-  /// Distinct files that could not be read so far, with the reason; each was replaced by the next readable index.
+  /// Distinct files of the batches handed out so far that could not be read, with the reason; each was replaced by the
+  /// next readable index.
   std::vector<std::string> damaged() const;
 
  private:

@@ -86,6 +86,7 @@ ImageSourcePtr hold_out(const ImageSourcePtr& whole, Split split, const std::str
 ImageSourcePtr open_one(const std::string& spec, Split split, const DataOptions& options,
                         std::vector<std::string>* notes) {
   const Opened opened = open_spec(spec, split, options);
+  if (notes && !opened.note.empty()) notes->push_back(opened.note);
   if (!opened.whole || !options.test_data.empty()) return opened.source;
   return hold_out(opened.source, split, spec, notes);
 }
@@ -108,12 +109,19 @@ ImageSourcePtr open_data(const std::vector<std::string>& specs, Split split, con
     DataOptions own = options;
     own.test_data.clear();
     const Opened opened = open_spec(options.test_data, Split::Test, own);
+    if (notes && !opened.note.empty()) notes->push_back(opened.note);
     return opened.source;
   }
   std::vector<ImageSourcePtr> parts;
   for (const std::string& spec : specs) parts.push_back(open_one(spec, split, options, notes));
   const ImageSourcePtr source = concatenate_sources(parts);
-  if (split != Split::Train || options.limit <= 0 || options.limit >= source->size()) return source;
+  if (split != Split::Train || options.limit <= 0) return source;
+  if (options.limit >= source->size()) {
+    if (notes && options.limit > source->size())
+      notes->push_back("--limit " + std::to_string(options.limit) + " is more than the " +
+                       std::to_string(source->size()) + " training images: all of them are used");
+    return source;
+  }
   std::vector<int64_t> first = shuffled(source->size(), "limit");
   first.resize(static_cast<size_t>(options.limit));
   std::sort(first.begin(), first.end());

@@ -11,10 +11,14 @@ ImageSourcePtr memory_source(std::vector<uint8_t> pixels, std::vector<int64_t> l
 /// One source after another. Class names must agree.
 ImageSourcePtr concatenate_sources(const std::vector<ImageSourcePtr>&);
 
+/// Throws Error when so many damaged images of `size` are more than max_damaged allows; `last` says why the last is.
+void check_damaged(size_t damaged, int64_t size, double max_damaged, const std::string& last);
+
 /// A split as a kind delivers it. `whole`: the data has no splits, and `source` is all of it.
 struct Opened {
   ImageSourcePtr source;
   bool whole = false;
+  std::string note = {};  ///< what the user should be told about it
 };
 /// MNIST's format: {train,t10k}-{images-idx3,labels-idx1}-ubyte, plain or .gz, in one directory.
 Opened open_idx(const std::string& directory, Split);

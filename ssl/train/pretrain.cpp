@@ -35,8 +35,8 @@ class OnlineKnn {
   OnlineKnn(const TrainConfig& config, const ImageSourcePtr& train, PlainViews views) : views_(std::move(views)) {
     const ImageSourcePtr test = open_data(config.data, Split::Test, config.data_options());
     if (!train->labelled() || !test->labelled()) return;
-    train_ = sample(train, 5000);
-    test_ = sample(test, 1000);
+    train_ = without_damaged(sample(train, 5000));
+    test_ = without_damaged(sample(test, 1000));
   }
   bool possible() const { return train_ != nullptr; }
   double top1(nn::Encoder& encoder) const {

@@ -20,6 +20,7 @@ namespace {
 using namespace tacit;
 using namespace tacit::ssl;
 using testing::contains;
+using testing::error_of;
 using testing::TemporaryDirectory;
 
 template <class F>
@@ -27,15 +28,6 @@ std::string usage_error(F&& f) {
   try {
     f();
   } catch (const UsageError& e) {
-    return e.what();
-  }
-  return "";
-}
-template <class F>
-std::string error_of(F&& f) {
-  try {
-    f();
-  } catch (const Error& e) {
     return e.what();
   }
   return "";

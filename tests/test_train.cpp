@@ -17,6 +17,8 @@
 
 namespace {
 
+#include "tests/values.h"
+
 using namespace tacit;
 using namespace tacit::ssl;
 using testing::contains;

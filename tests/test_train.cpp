@@ -17,12 +17,9 @@
 
 namespace {
 
-#include "tests/values.h"
-
 using namespace tacit;
 using namespace tacit::ssl;
 using testing::contains;
-using testing::error_of;
 using testing::TemporaryDirectory;
 
 template <class F>
@@ -30,6 +27,15 @@ std::string usage_error(F&& f) {
   try {
     f();
   } catch (const UsageError& e) {
+    return e.what();
+  }
+  return "";
+}
+template <class F>
+std::string error_of(F&& f) {
+  try {
+    f();
+  } catch (const Error& e) {
     return e.what();
   }
   return "";

@@ -25,8 +25,7 @@ class Augment final : public Command {
     layers_ = said;
     layers_.flags.push_back({"method", {config_.method}});
     config_ = ssl::resolve(layers_, 0);
-    common_.quiet = config_.quiet;
-    common_.json = config_.json;
+    common_ = common_of(config_);
   }
   std::string print_config(const Settings&) override {
     open();
@@ -34,14 +33,15 @@ class Augment final : public Command {
   }
   int run() override {
     if (config_.out.empty()) throw UsageError("--out is required: the PNG to write");
-    use_device(config_.device, config_.threads);
+    start(common_);
+    check_writable("out", config_.out);
     const ssl::ImageSourcePtr source = open();
     ssl::LoaderOptions options;
     options.views = ssl::augmentation(config_.augmentation, config_.image_size, config_.channels);
     options.image_size = config_.image_size;
     options.channels = config_.channels;
     options.seed = static_cast<uint64_t>(config_.seed);
-    ssl::write_views_png(config_.out, source, options);
+    ssl::views_sheet(source, options).write_png(config_.out);
     print_result(common_, config_.out + ": views of '" + config_.augmentation + "' at " +
                               std::to_string(config_.image_size) + " pixels");
     write_json(common_, {{"augmentation", config_.augmentation}, {"image_size", config_.image_size}});

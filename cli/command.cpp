@@ -27,7 +27,7 @@ void Command::add_common(Settings& settings) {
 }
 
 void say(const Common& common, const std::string& line) {
-  if (!common.quiet) std::fprintf(stderr, "%s\n", line.c_str());
+  if (!common.quiet || line.rfind("warning: ", 0) == 0) std::fprintf(stderr, "%s\n", line.c_str());
 }
 
 void write_json(const Common& common, const nlohmann::json& figures) {
@@ -47,7 +47,23 @@ std::string percent(double fraction) {
   return text;
 }
 
-void use_device(const std::string& device, int64_t threads) {
+Common common_of(const ssl::TrainConfig& config) {
+  return {.device = config.device,
+          .json = config.json,
+          .memory_limit = config.memory_limit,
+          .threads = config.threads,
+          .seed = config.seed,
+          .quiet = config.quiet};
+}
+
+void check_writable(const char* flag, const std::string& path) {
+  ssl::about_flag(flag, [&] { AtomicFile probe(path); });  // without commit() it leaves nothing
+}
+
+void start(const Common& common) {
+  if (!common.json.empty() && common.json != "-") check_writable("json", common.json);
+  const std::string& device = common.device;
+  const int64_t threads = common.threads;
   const size_t colon = device.find(':');
   const std::string kind = device.substr(0, colon), index = colon == std::string::npos ? "0" : device.substr(colon + 1);
   if (index.empty() || index.size() > 4 || index.find_first_not_of("0123456789") != std::string::npos)

@@ -47,7 +47,10 @@ class Command {
   Common common_;
 };
 
-/// A line on stderr for people, unless --quiet.
+/// The common part of a training run's settings.
+Common common_of(const ssl::TrainConfig&);
+
+/// A line on stderr for people; with --quiet only warnings ("warning: …").
 void say(const Common&, const std::string& line);
 /// Writes the figures to --json FILE, or to stdout for "-"; nothing without --json.
 void write_json(const Common&, const nlohmann::json&);
@@ -55,9 +58,12 @@ void write_json(const Common&, const nlohmann::json&);
 void print_result(const Common&, const std::string& line);
 /// "88.8 %".
 std::string percent(double fraction);
-/// Makes the device the default one and sets the threads. A name or index that cannot exist is a UsageError, one that
-/// this build or machine lacks an Error.
-void use_device(const std::string& device, int64_t threads);
+/// What every command does before any work: refuses a --json that cannot be written, makes the device the default one
+/// and sets the threads. A device's name or index that cannot exist is a UsageError, one that this build or machine
+/// lacks an Error.
+void start(const Common&);
+/// Throws Error naming the flag where this file cannot be written. For outputs that come only after long work.
+void check_writable(const char* flag, const std::string& path);
 
 std::unique_ptr<Command> make_pretrain();
 std::unique_ptr<Command> make_knn();

@@ -36,12 +36,15 @@ class Evaluate final : public RunCommand {
     check_flag("min-steps", static_cast<double>(training_.min_steps), 1, 1e9);
     for (const int64_t n : options_.labels.labels_per_class)
       check_flag("labels-per-class", static_cast<double>(n), 1, 1e9);
+    if (options_.labels.labels_per_class.empty()) throw UsageError("--labels-per-class needs at least one number");
   }
   int run_on(ssl::Pretrained& run) override {
     const ssl::ImageSourcePtr train = data_.open(ssl::Split::Train, common_),
                               test = data_.open(ssl::Split::Test, common_);
     const int64_t pixels = run.views.image_size * run.views.image_size * run.views.channels;
     check_memory((train->size() + test->size()) * std::max(pixels, run.method->encoder().features()));
+    options_.knn.k = possible_k(options_.knn.k, train->size());
+    fit_labels(*train);
     nn::EncoderOptions fresh = run.info.config.encoder_options();
     fresh.seed = options_.linear.seed = options_.labels.seed = training_.seed = static_cast<uint64_t>(common_.seed);
     nn::Encoder& encoder = run.method->encoder();
@@ -64,6 +67,25 @@ class Evaluate final : public RunCommand {
   }
 
  private:
+  /// Drops the default numbers of labels that this data does not have; one that was asked for is an Error.
+  void fit_labels(const ssl::ImageSource& train) {
+    const std::vector<int64_t> labels = ssl::labels_of(train);
+    const auto [rarest, rows] = ssl::smallest_class(labels, ssl::check_labelled(labels, "the training split"));
+    std::vector<int64_t> possible;
+    for (const int64_t n : options_.labels.labels_per_class) {
+      if (n <= rows) {
+        possible.push_back(n);
+        continue;
+      }
+      const std::string why = "--labels-per-class " + std::to_string(n) + ": class '" +
+                              train.class_names().at(static_cast<size_t>(rarest)) + "' has only " +
+                              std::to_string(rows) + " training images";
+      TACIT_CHECK(!said("labels-per-class"), why);
+      say(common_, why + "; left out of the table");
+    }
+    options_.labels.labels_per_class = possible;
+  }
+
   double top1_of_draw(nn::Encoder encoder, const ssl::ImageSourcePtr& train, const ssl::ImageSourcePtr& test,
                       const ssl::PlainViews& views, const ssl::LabelDraw& draw) const {
     return ssl::finetune(std::move(encoder), ssl::subset(train, draw.indices), test, views, training_).top1;

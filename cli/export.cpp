@@ -29,6 +29,7 @@ class Export final : public RunCommand {
   }
   bool needs_data() const override { return false; }
   int run_on(ssl::Pretrained& run) override {
+    check_writable("out", out_);
     SafeTensors file;
     file.tensors = nn::state_dict(run.method->encoder());
     const nlohmann::json mean = run.info.mean, std = run.info.std;

@@ -38,6 +38,8 @@ class Finetune final : public RunCommand {
     if (options_.batch_size == 1) throw UsageError("--batch-size 1 is too few for batch norm; use 2 or more");
     check_flag("labels-per-class", static_cast<double>(labels_per_class_), 0, 1e9);
     check_flag("draw", static_cast<double>(draw_), 0, 1e9);
+    if (draw_ > 0 && labels_per_class_ == 0)
+      throw UsageError("--draw " + std::to_string(draw_) + " is a choice of labelled images: give --labels-per-class");
     check_flag("lr", options_.lr, 0, 1e30);
     check_flag("weight-decay", options_.weight_decay, 0, 1e6);
     const std::vector<std::string> known = ssl::augmentation_names();
@@ -51,9 +53,10 @@ class Finetune final : public RunCommand {
     if (labels_per_class_ > 0) {
       const auto classes = static_cast<int64_t>(train->class_names().size());
       TACIT_CHECK(classes > 0, "--labels-per-class needs labelled images");
-      train = ssl::subset(train, ssl::draw_labels(ssl::labels_of(*train), classes, labels_per_class_, draw_,
-                                                  options_.seed, train->class_names())
-                                     .indices);
+      train = ssl::subset(train, ssl::about_flag("labels-per-class", [&] {
+                                   return ssl::draw_labels(ssl::labels_of(*train), classes, labels_per_class_, draw_,
+                                                           options_.seed, train->class_names());
+                                 }).indices);
     }
     nn::EncoderOptions fresh = run.info.config.encoder_options();
     fresh.seed = options_.seed;

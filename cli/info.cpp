@@ -24,12 +24,10 @@ class Info final : public Command {
         ->option_text("[RUN | FILE]");
   }
   int run() override {
-    use_device(common_.device, common_.threads);
+    start(common_);
     const nlohmann::ordered_json facts = what_.empty() ? machine() : contents();
     for (const auto& fact : facts.items())
-      if (!fact.value().is_structured())
-        print_result(common_, fact.key() + ": " +
-                                  (fact.value().is_string() ? fact.value().get<std::string>() : fact.value().dump()));
+      if (!fact.value().is_object()) print_result(common_, fact.key() + ": " + text_of(fact.value()));
     if (facts.contains("tensors"))
       for (const auto& tensor : facts["tensors"].items())
         print_result(common_, "  " + tensor.key() + "  " + tensor.value().get<std::string>());
@@ -38,17 +36,25 @@ class Info final : public Command {
   }
 
  private:
+  /// A value for people: strings without quotes, lists with commas.
+  static std::string text_of(const nlohmann::ordered_json& value) {
+    if (value.is_string()) return value.get<std::string>();
+    if (!value.is_array()) return value.dump();
+    std::string text;
+    for (const auto& element : value) text += (text.empty() ? "" : ", ") + text_of(element);
+    return text;
+  }
+
   nlohmann::ordered_json machine() const {
     const cpu::BlasReport blas = cpu::blas_report();
     const ssl::MemoryLimit memory = ssl::memory_limit(common_.memory_limit);
-    std::string devices;
-    for (const std::string& device : device_names()) devices += (devices.empty() ? "" : ", ") + device;
     nlohmann::ordered_json facts = {{"version", TACIT_VERSION},
-                                    {"devices", devices},
+                                    {"devices", device_names()},
                                     {"instruction_set", cpu::isa_name(cpu::cpu_isa())},
                                     {"blas", blas.library},
                                     {"blas_core", blas.core},
                                     {"threads", cpu::threads()},
+                                    {"memory_limit_bytes", memory.bytes},
                                     {"memory_limit", ssl::readable_bytes(memory.bytes) + " (" + memory.reason + ")"}};
     if (!blas.warning.empty()) facts["warning"] = blas.warning;
     return facts;
@@ -59,7 +65,10 @@ class Info final : public Command {
     std::map<std::string, std::string> metadata;
     const std::map<std::string, std::string> tensors = list_safetensors(path, &metadata);
     nlohmann::ordered_json facts = {{"file", path}};
-    for (const auto& entry : metadata) facts[entry.first] = entry.second;
+    for (const auto& entry : metadata) {  // safetensors has only strings: numbers and lists of them are read
+      const auto value = nlohmann::ordered_json::parse(entry.second, nullptr, false);
+      facts[entry.first] = value.is_number() || value.is_array() ? value : nlohmann::ordered_json(entry.second);
+    }
     facts["tensor_count"] = tensors.size();
     facts["tensors"] = tensors;
     return facts;

@@ -44,9 +44,9 @@ void bind(Bound& bound, CLI::App& parent) {
   for (const Settings::Setting& setting : bound.settings.all()) {
     if (bound.app->get_option_no_throw(setting.name)) continue;  // a positional argument
     const std::string name = setting.name, value = bound.settings.value(name);
-    const std::string help =
-        setting.help +
-        (value == "not set" || value == "\"\"" || value == "''" || value == "[]" ? "" : " (default " + value + ")");
+    const bool none = value == "not set" || value == "\"\"" || value == "''" || value == "[]";
+    const std::string shown = setting.shown_default.empty() ? (none ? "" : value) : setting.shown_default;
+    const std::string help = setting.help + (shown.empty() ? "" : " (default " + shown + ")");
     CLI::Option* option = nullptr;
     if (std::holds_alternative<bool*>(setting.target)) {
       option = bound.app->add_flag_function(
@@ -55,6 +55,11 @@ void bind(Bound& bound, CLI::App& parent) {
             bound.given.push_back({name, {count > 0 ? "true" : "false"}});
           },
           help);
+      option->check(CLI::Validator(
+          [](std::string& text) {
+            return text == "true" || text == "false" ? "" : "expects true or false, got '" + text + "'";
+          },
+          ""));
     } else {
       option = bound.app->add_option_function<std::vector<std::string>>(
           "--" + name,
@@ -62,12 +67,13 @@ void bind(Bound& bound, CLI::App& parent) {
             bound.given.push_back({name, texts});
           },
           help);
-      option->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->type_name("");
+      option->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->type_name("")->allow_extra_args(false);
     }
     option->group(setting.group);
   }
   bound.app->add_option("--config", bound.config_file, "TOML file with any of these flags by its long name")
       ->group("General");
+  bound.app->allow_extras();  // run() names what is left over
   bound.app->add_flag("--print-config", bound.print_config, "print the resolved settings and stop")->group("General");
 }
 
@@ -75,7 +81,7 @@ int execute(Bound& bound) {
   ssl::ConfigLayers layers;
   layers.flags = bound.given;
   if (!bound.config_file.empty()) {
-    layers.toml = read_file(bound.config_file);
+    layers.toml = ssl::about_flag("config", [&] { return read_file(bound.config_file); });
     layers.toml_file = bound.config_file;
   }
   Command& command = *bound.command;
@@ -85,6 +91,25 @@ int execute(Bound& bound) {
     return kDone;
   }
   return command.run();
+}
+
+void check_command(const std::string& word, const std::vector<Bound>& bound) {
+  if (word.empty() || word[0] == '-') return;
+  for (const char* later : kLater)
+    if (word == later) throw UsageError("'" + word + "' is not in this version of tacit (" + TACIT_VERSION + ")");
+  std::string known;
+  for (const Bound& candidate : bound) {
+    if (word == candidate.command->name()) return;
+    known += (known.empty() ? "" : ", ") + std::string(candidate.command->name());
+  }
+  throw UsageError("unknown command '" + word + "'; there are: " + known);
+}
+
+void check_leftovers(const Bound& bound) {
+  const std::vector<std::string> left = bound.app->remaining();
+  if (left.empty()) return;
+  const std::string what = left[0].rfind("-", 0) == 0 ? "unknown flag " + left[0] : "unexpected '" + left[0] + "'";
+  throw UsageError(what + "; see tacit " + bound.command->name() + " --help");
 }
 
 int run(int argc, char** argv) {
@@ -98,9 +123,7 @@ int run(int argc, char** argv) {
     bound.emplace_back().command = std::move(command);
     bind(bound.back(), app);
   }
-  for (const char* later : kLater)
-    if (argc > 1 && std::string(argv[1]) == later)
-      throw UsageError(std::string("'") + later + "' is not in this version of tacit (" + TACIT_VERSION + ")");
+  check_command(argc > 1 ? argv[1] : "", bound);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& asked) {  // --help, --version
@@ -110,7 +133,10 @@ int run(int argc, char** argv) {
                      " --help");
   }
   for (Bound& candidate : bound)
-    if (candidate.app->parsed()) return execute(candidate);
+    if (candidate.app->parsed()) {
+      check_leftovers(candidate);
+      return execute(candidate);
+    }
   return kUsage;
 }
 

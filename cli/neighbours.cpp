@@ -30,13 +30,16 @@ class NeighboursCommand final : public RunCommand {
     check_flag("queries", static_cast<double>(count_), 1, 1000);
   }
   int run_on(ssl::Pretrained& run) override {
+    check_writable("out", out_);
     const ssl::ImageSourcePtr bank = data_.open(ssl::Split::Train, common_);
     ssl::ImageSourcePtr queries;
     if (queries_.empty())
       queries = varied(data_.open(ssl::Split::Test, common_));
     else
-      queries = ssl::open_data(queries_, ssl::Split::All,
-                               {.no_labels = true, .limit = 0, .max_pixels = data_.max_pixels, .test_data = ""});
+      queries = ssl::about_flag("query", [&] {
+        return ssl::open_data(queries_, ssl::Split::All,
+                              {.no_labels = true, .limit = 0, .max_pixels = data_.max_pixels, .test_data = ""});
+      });
     nn::Encoder& encoder = run.method->encoder();
     check_memory((bank->size() + queries->size()) * encoder.features());
     const ssl::FeatureSet features = ssl::encoder_features(encoder, *bank, run.views);
@@ -44,11 +47,11 @@ class NeighboursCommand final : public RunCommand {
                                                features.features, std::min(k_, bank->size()));
     std::vector<int64_t> rows;
     std::vector<std::vector<int64_t>> lists;
-    nlohmann::json figures = nlohmann::json::array();
+    nlohmann::json answers = nlohmann::json::array();
     for (int64_t q = 0; q < queries->size(); ++q) {
       rows.push_back(q);
       lists.emplace_back(found.index.begin() + q * found.k, found.index.begin() + (q + 1) * found.k);
-      figures.push_back({{"query", queries->file(q)}, {"neighbours", lists.back()}});
+      answers.push_back(answer(found, q, *queries, *bank));
       for (size_t k = 0; k < lists.back().size(); ++k)
         if (!bank->file(lists.back()[k]).empty())
           print_result(common_, queries->file(q) + "\t" + bank->file(lists.back()[k]) + "\t" +
@@ -56,11 +59,23 @@ class NeighboursCommand final : public RunCommand {
     }
     ssl::write_neighbours_png(out_, *queries, rows, *bank, lists, run.views.image_size);
     print_result(common_, out_ + ": " + std::to_string(rows.size()) + " images and their neighbours");
-    write_json(common_, figures);
+    write_json(common_, {{"k", found.k}, {"queries", answers}});
     return 0;
   }
 
  private:
+  /// Indices into the training split with their cosine similarities; the files where there are files.
+  static nlohmann::json answer(const ssl::Neighbours& found, int64_t q, const ssl::ImageSource& queries,
+                               const ssl::ImageSource& bank) {
+    nlohmann::json near = nlohmann::json::array();
+    for (int64_t i = q * found.k; i < (q + 1) * found.k; ++i) {
+      const int64_t index = found.index[static_cast<size_t>(i)];
+      near.push_back({{"index", index}, {"similarity", found.similarity[static_cast<size_t>(i)]}});
+      if (!bank.file(index).empty()) near.back()["file"] = bank.file(index);
+    }
+    return {{"query", queries.file(q)}, {"neighbours", near}};
+  }
+
   /// The first images of the test split that differ in class, class after class.
   ssl::ImageSourcePtr varied(const ssl::ImageSourcePtr& test) const {
     const std::vector<int64_t> labels = ssl::labels_of(*test);

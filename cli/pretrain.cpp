@@ -31,7 +31,10 @@ class Pretrain final : public Command {
   void arguments(CLI::App& app) override {
     app.add_option("method", config_.method, "simclr")->required()->option_text("METHOD");
   }
-  void settings(Settings& settings) override { settings = ssl::settings_of(config_); }
+  void settings(Settings& settings) override {
+    settings = ssl::settings_of(config_);
+    for (const std::string& name : ssl::set_by_recipes()) settings.show_default(name, "the recipe's");
+  }
 
   void resolve(Settings&, const ssl::ConfigLayers& said) override {
     check_method(config_.method);
@@ -40,10 +43,12 @@ class Pretrain final : public Command {
     const ssl::TrainConfig said_alone = ssl::without_defaults(layers_);
     if (said_alone.resume && said_alone.out.empty()) throw UsageError("--resume needs --out, the run to go on with");
     resuming_ = said_alone.resume && ssl::RunDirectory::has_config(said_alone.out);
+    if (said_alone.resume && !resuming_ && said_alone.data.empty())
+      throw UsageError("--resume: there is no run in " + said_alone.out +
+                       " (no config.toml); to start one there, --data is required");
     // Whatever flags alone show to be wrong, before any work; the recipe may still change with the data's size.
     config_ = resuming_ ? ssl::resolve_resume(said_alone.out, layers_) : ssl::resolve(layers_, 0);
-    common_.quiet = config_.quiet;
-    common_.json = config_.json;
+    common_ = common_of(config_);
   }
 
   std::string print_config(const Settings&) override {
@@ -54,8 +59,9 @@ class Pretrain final : public Command {
   int run() override {
     if (config_.out.empty()) throw UsageError("--out is required: the run directory to make");
     ssl::RunDirectory::check(config_.out, config_.resume);
-    if (config_.resume && !resuming_) say(common_, config_.out + " has no config.toml yet: starting at step 0");
-    use_device(config_.device, config_.threads);
+    if (config_.resume && !resuming_)
+      say(common_, "warning: --resume: there is no run in " + config_.out + " yet: starting one at step 0");
+    start(common_);
     const ssl::ImageSourcePtr source = open();
     Progress progress(config_.quiet);
     ssl::PretrainObserver observer;
@@ -72,6 +78,8 @@ class Pretrain final : public Command {
     std::vector<std::string> notes;
     const ssl::ImageSourcePtr source = ssl::open_training_data(config_, &notes);
     for (const std::string& note : notes) say(common_, note);
+    if (!config_.test_data.empty())  // only used by --eval-every, but a wrong one should not wait for that
+      ssl::about_flag("test-data", [&] { ssl::open_data(config_.data, ssl::Split::Test, config_.data_options()); });
     if (!resuming_) config_ = ssl::resolve(layers_, ssl::natural_size(*source));
     ssl::take_size_from(config_, *source);
     return source;

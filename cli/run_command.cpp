@@ -21,7 +21,8 @@ ssl::ImageSourcePtr DataArguments::open(ssl::Split split, const Common& common) 
   const ssl::ImageSourcePtr opened = ssl::open_data(
       data, split, {.no_labels = no_labels, .limit = limit, .max_pixels = max_pixels, .test_data = test_data}, &notes);
   const ssl::ImageSourcePtr source = ssl::without_damaged(opened, &notes);
-  for (const std::string& note : notes) say(common, note);
+  for (const std::string& note : notes)
+    if (told_.insert(note).second) say(common, note);
   TACIT_CHECK(source->size() > 0, "--data ", data[0], " has no images in this split");
   return source;
 }
@@ -33,7 +34,7 @@ int RunCommand::run() {
   check_flag("max-pixels", static_cast<double>(data_.max_pixels), 1, 1e18);
   check_flag("seed", static_cast<double>(common_.seed), 0, 1e19);
   check();
-  use_device(common_.device, common_.threads);
+  start(common_);
   ssl::Pretrained run = ssl::load_pretrained(run_path_);
   return run_on(run);
 }
@@ -44,6 +45,13 @@ void RunCommand::check_memory(int64_t values) const {
   const int64_t need = values * 4 * kCopies;
   TACIT_CHECK(need <= limit.bytes, "this needs about ", ssl::readable_bytes(need), " of memory, the limit is ",
               ssl::readable_bytes(limit.bytes), " (", limit.reason, "); use --limit for fewer training images");
+}
+
+int64_t RunCommand::possible_k(int64_t k, int64_t train_images) const {
+  if (k <= train_images) return k;
+  TACIT_CHECK(!said("k"), "--k ", k, " neighbours cannot be found among ", train_images, " training images");
+  say(common_, "there are only " + std::to_string(train_images) + " training images: all of them vote (--k)");
+  return train_images;
 }
 
 std::string RunCommand::beside_run(const std::string& file) const {

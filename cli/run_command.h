@@ -1,6 +1,8 @@
 // What the commands on a trained run share: RUN, the data flags, and opening both.
 #pragma once
 
+#include <set>
+
 #include "cli/command.h"
 #include "ssl/train/build.h"
 
@@ -16,6 +18,9 @@ struct DataArguments {
   void add(Settings&);
   /// Opens a split without its damaged files; notes go to stderr. Throws Error for an empty split.
   ssl::ImageSourcePtr open(ssl::Split, const Common&) const;
+
+ private:
+  mutable std::set<std::string> told_;  // two splits of one data set may have the same note
 };
 
 /// A command whose first argument is RUN, a run directory or a checkpoint file.
@@ -25,6 +30,7 @@ class RunCommand : public Command {
     app.add_option("run", run_path_, "a run directory or a checkpoint file")->required()->option_text("RUN");
   }
   void settings(Settings& settings) override {
+    settings_ = &settings;
     data_.add(settings);
     own_settings(settings);
     add_common(settings);
@@ -42,11 +48,20 @@ class RunCommand : public Command {
 
   /// Refuses where this many f32 values (and working copies of them) would exceed the memory limit.
   void check_memory(int64_t values) const;
+  /// --k as it is, where there are so many training images; all of them where k is only the default (with a note), else
+  /// an Error.
+  int64_t possible_k(int64_t k, int64_t train_images) const;
   /// A file in the run directory (or beside the checkpoint, if RUN is a file).
   std::string beside_run(const std::string& file) const;
 
+  /// Whether the user gave this flag, here or in --config.
+  bool said(const char* flag) const { return settings_ && settings_->said(flag); }
+
   std::string run_path_;
   DataArguments data_;
+
+ private:
+  const Settings* settings_ = nullptr;  // main.cpp's, which outlives the command's run
 };
 
 /// Throws UsageError unless low <= value <= high.

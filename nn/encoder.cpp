@@ -1,5 +1,7 @@
 #include "nn/encoder.h"
 
+#include <algorithm>
+
 #include "nn/resnet.h"
 #include "nn/small_cnn.h"
 
@@ -38,6 +40,26 @@ constexpr Row kEncoders[] = {{"resnet18", make_resnet<18>},
                              {"small_cnn", make_small_cnn}};
 
 }  // namespace
+
+std::vector<std::string> Encoder::stages() {
+  std::vector<std::string> names;
+  if (Staged* const staged = as<Staged>()) {
+    const auto [name, count] = staged->stages();
+    for (int i = 1; i <= count; ++i) names.push_back(name + std::to_string(i));
+  }
+  return names;
+}
+
+Variable Encoder::stage(const std::string& name, const Variable& images) {
+  const std::vector<std::string> names = stages();
+  const auto found = std::find(names.begin(), names.end(), name);
+  if (found == names.end()) {
+    std::string known;
+    for (const std::string& n : names) known += (known.empty() ? "" : ", ") + n;
+    throw Error("[encoder] this encoder has no stage '" + name + "'; its stages: " + known);
+  }
+  return as<Staged>()->after_stages(images, static_cast<int>(found - names.begin()) + 1);
+}
 
 std::vector<std::string> encoder_names() {
   std::vector<std::string> names;

@@ -26,6 +26,10 @@ class Encoder : public AnyModule {
   explicit Encoder(M module) : Encoder(module.features(), std::move(module)) {}
   /// D, the size of a feature vector.
   int64_t features() const { return features_; }
+  /// The names that stage() knows ("layer1" … "layer4", "block1" …), from the image on; none where M is not Staged.
+  std::vector<std::string> stages();
+  /// images (N, H, W, C) -> features of that stage, (N, its channels). Throws Error listing the names.
+  Variable stage(const std::string& name, const Variable& images);
 
  private:
   template <class M>

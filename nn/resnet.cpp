@@ -89,12 +89,16 @@ ResNet::ResNet(ResNetOptions o)
 }
 
 Variable ResNet::operator()(const Variable& images) {
+  const Variable features = after_stages(images, static_cast<int>(stages_.size()));
+  return fc_ ? (*fc_)(features) : features;
+}
+
+Variable ResNet::after_stages(const Variable& images, int count) {
   Variable x = bn1_.relu(conv1_(images));
   if (stem_ == Stem::ImageNet) x = max_pool2d(x, {.kernel = 3, .stride = 2, .padding = 1});
-  for (auto& stage : stages_)
-    for (ResidualBlock& block : stage) x = block(x);
-  x = global_avg_pool(x);
-  return fc_ ? (*fc_)(x) : x;
+  for (size_t stage = 0; stage < static_cast<size_t>(count); ++stage)
+    for (ResidualBlock& block : stages_[stage]) x = block(x);
+  return global_avg_pool(x);
 }
 
 void ResNet::visit(Visitor& v) {

@@ -8,6 +8,7 @@
 #include "nn/conv.h"
 #include "nn/linear.h"
 #include "nn/norm.h"
+#include "nn/staged.h"
 
 namespace tacit::nn {
 
@@ -42,11 +43,14 @@ class ResidualBlock : public Module {
   std::optional<BatchNorm2d> downsample_norm_;
 };
 
-class ResNet : public Module {
+class ResNet : public Module, public Staged {
  public:
   explicit ResNet(ResNetOptions = {});
   /// (N, H, W, C) -> (N, features()), or (N, classes) with a classifier.
   Variable operator()(const Variable& images);
+  /// layer1 … layer4.
+  std::pair<std::string, int> stages() const override { return {"layer", static_cast<int>(stages_.size())}; }
+  Variable after_stages(const Variable& images, int count) override;
   int64_t features() const { return features_; }
   void visit(Visitor& v) override;
 

@@ -17,9 +17,11 @@ SmallCnn::SmallCnn(SmallCnnOptions o) : features_(8 * o.width) {
   initialize(*this, o.seed);
 }
 
-Variable SmallCnn::operator()(const Variable& images) {
+Variable SmallCnn::operator()(const Variable& images) { return after_stages(images, static_cast<int>(convs_.size())); }
+
+Variable SmallCnn::after_stages(const Variable& images, int count) {
   Variable x = images;
-  for (size_t i = 0; i < convs_.size(); ++i) x = norms_[i].relu(convs_[i](x));
+  for (size_t i = 0; i < static_cast<size_t>(count); ++i) x = norms_[i].relu(convs_[i](x));
   return global_avg_pool(x);
 }
 

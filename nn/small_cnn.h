@@ -6,6 +6,7 @@
 
 #include "nn/conv.h"
 #include "nn/norm.h"
+#include "nn/staged.h"
 
 namespace tacit::nn {
 
@@ -15,11 +16,14 @@ struct SmallCnnOptions {
   uint64_t seed = 0;
 };
 
-class SmallCnn : public Module {
+class SmallCnn : public Module, public Staged {
  public:
   explicit SmallCnn(SmallCnnOptions = {});
   /// (N, H, W, C) -> (N, 8 width).
   Variable operator()(const Variable& images);
+  /// block1 … block4: after each convolution with its norm and ReLU.
+  std::pair<std::string, int> stages() const override { return {"block", static_cast<int>(convs_.size())}; }
+  Variable after_stages(const Variable& images, int count) override;
   int64_t features() const { return features_; }
   /// Members "conv1", "bn1", … "conv4", "bn4".
   void visit(Visitor& v) override;

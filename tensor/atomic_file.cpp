@@ -41,9 +41,20 @@ void sync_folder(const std::string& path) {
 
 }  // namespace
 
-AtomicFile::AtomicFile(const std::string& path) : path_(path), temporary_(path + ".tmp") {
+AtomicFile::AtomicFile(const std::string& path) : path_(path), target_(path) {
   struct stat target;
-  if (::stat(path.c_str(), &target) == 0 && S_ISDIR(target.st_mode)) fail("it cannot be written", EISDIR);
+  if (::stat(path.c_str(), &target) == 0) {
+    if (S_ISDIR(target.st_mode)) fail("it cannot be written", EISDIR);
+    if (!S_ISREG(target.st_mode) || path.rfind("/dev/", 0) == 0 || path.rfind("/proc/", 0) == 0) {
+      descriptor_ = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
+      if (descriptor_ < 0) fail("it cannot be written", errno);
+      return;
+    }
+    std::error_code error;
+    const std::filesystem::path linked = std::filesystem::canonical(path, error);
+    if (!error) target_ = linked.string();
+  }
+  temporary_ = target_ + ".tmp";
   const int descriptor = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
   if (descriptor < 0) fail("it cannot be written", errno);
 
@@ -65,7 +76,7 @@ AtomicFile::AtomicFile(const std::string& path) : path_(path), temporary_(path +
 
 AtomicFile::~AtomicFile() {
   if (descriptor_ < 0) return;
-  ::unlink(temporary_.c_str());  // before close, which lets go of the lock
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());  // before close, which lets go of the lock
   ::close(descriptor_);
 }
 
@@ -95,14 +106,15 @@ void AtomicFile::write(const Tensor& tensor) {
 }
 
 void AtomicFile::commit() {
+  if (temporary_.empty()) return;  // a device has no half-written state to hide
   if (::fsync(descriptor_) != 0) fail("it cannot be brought to the disk", errno);
   crash_point("fsync");
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("it cannot be replaced", errno);
+  if (::rename(temporary_.c_str(), target_.c_str()) != 0) fail("it cannot be replaced", errno);
   crash_point("rename");
   const int descriptor = descriptor_;
   descriptor_ = -1;
   ::close(descriptor);
-  sync_folder(path_);
+  sync_folder(target_);
 }
 
 void write_file_atomically(const std::string& path, const std::string& bytes) {

@@ -9,9 +9,10 @@
 namespace tacit {
 
 /// Collects the new content of `path` in "<path>.tmp" until commit(); destroyed without it, the temporary file goes.
-/// Every function throws Error naming the file and the reason: no space, no such folder, a directory in the way,
-/// another process that is writing the same file. Running into a file size limit (RLIMIT_FSIZE) is an Error only where
-/// SIGXFSZ is ignored; by default that signal ends the process.
+/// A device, a pipe and anything below /dev and /proc (/dev/stdout, /dev/null) is written to directly, never replaced;
+/// a link to a file stays a link. Every function throws Error naming the file and the reason: no space, no such folder,
+/// a directory in the way, another process that is writing the same file. Running into a file size limit (RLIMIT_FSIZE)
+/// is an Error only where SIGXFSZ is ignored; by default that signal ends the process.
 class AtomicFile {
  public:
   explicit AtomicFile(const std::string& path);
@@ -29,7 +30,7 @@ class AtomicFile {
  private:
   [[noreturn]] void fail(const char* what, int error) const;
 
-  std::string path_, temporary_;
+  std::string path_, target_, temporary_;  // temporary_ "": a device, written to directly
   int descriptor_ = -1;
 };
 

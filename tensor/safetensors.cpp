@@ -177,7 +177,8 @@ Header read_header(File& file) {
   file.check(file.size() >= 8, "it is truncated: ", file.size(), " bytes cannot hold a header");
   uint64_t length = 0;
   file.read(&length, sizeof length);
-  file.check(length <= kMaxHeader, "its header of ", length, " bytes is longer than the ", kMaxHeader, " allowed");
+  file.check(length <= kMaxHeader, "its header of ", length, " bytes is longer than the ", kMaxHeader,
+             " allowed; is it a safetensors file?");
   file.check(length <= file.size() - 8, "it is truncated: the header has ", length, " bytes, the file only ",
              file.size() - 8, " after its length");
   std::string text(length, '\0');

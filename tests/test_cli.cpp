@@ -1,56 +1,11 @@
 // The command `tacit` as its users meet it: exit codes, messages, names in --json, bad input.
-#include <doctest/doctest.h>
-
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "process.h"
-
-namespace {
+#include "cli.h"
 
 using namespace tacit::testing;
-using Arguments = std::vector<std::string>;
 namespace fs = std::filesystem;
-
-/// One line "error: …" on stderr that contains `part`, and that exit status.
-void check_error(const Outcome& outcome, int status, const std::string& part) {
-  CAPTURE(outcome.err);
-  CAPTURE(outcome.out);
-  CHECK(outcome.signal == 0);
-  CHECK(outcome.status == status);
-  const size_t at = outcome.err.rfind("error: ");
-  REQUIRE(at != std::string::npos);
-  const std::string line = outcome.err.substr(at);
-  CHECK(line.find('\n') == line.size() - 1);
-  CHECK(contains(line, part));
-}
-
-void check_ok(const Outcome& outcome) {
-  CAPTURE(outcome.err);
-  CHECK(outcome.signal == 0);
-  CHECK(outcome.status == 0);
-}
-
-/// One trained run for all tests that only read it.
-const std::string& shared_run() {
-  static const TemporaryDirectory dir;
-  static const std::string path = [] {
-    const std::string run = dir / "run";
-    check_ok(run_tacit(small_run(run)));
-    return run;
-  }();
-  return path;
-}
-
-Arguments with(Arguments base, const Arguments& more) {
-  base.insert(base.end(), more.begin(), more.end());
-  return base;
-}
-Arguments on_run(const std::string& command, const Arguments& more) {
-  return with({command, shared_run(), "--data", "synthetic:200", "--quiet"}, more);
-}
-
-}  // namespace
 
 TEST_CASE("help: every command has one, with an example") {
   const Outcome all = run_tacit({"--help"});

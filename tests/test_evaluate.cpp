@@ -151,6 +151,17 @@ TEST_CASE("pixels: normalised rows in the source's order, whatever the batch siz
   }
 }
 
+TEST_CASE("features that are not finite are an error, not an accuracy") {
+  const Stripes source(10);
+  PlainViews views;
+  views.image_size = 8;
+  views.channels = 1;
+  for (const double wrong : {std::nan(""), std::numeric_limits<double>::infinity()})
+    CHECK_THROWS_WITH_AS(
+        extract_features([&](const Tensor& images) { return images + Tensor::full({1}, wrong); }, source, views),
+        doctest::Contains("NaN or infinite"), Error);
+}
+
 TEST_CASE("encoder features: extraction changes neither the encoder's numbers nor its mode") {
   nn::Encoder encoder = nn::make_encoder(kSmall);
   encoder.train();

@@ -387,7 +387,7 @@ TEST_CASE("pictures: a contact sheet and neighbours are PNG files") {
   LoaderOptions options;
   options.image_size = 16;
   options.views = augmentation("simclr", 16, 3);
-  write_views_png(dir / "views.png", source, options, 4, 6);
+  views_sheet(source, options, 4, 6).write_png(dir / "views.png");
   write_neighbours_png(dir / "near.png", *source, {0, 1}, *source, {{2, 3, 4}, {5}}, 16);
   for (const char* name : {"views.png", "near.png"}) {
     const std::string bytes = testing::read_file(dir / name);

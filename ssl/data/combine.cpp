@@ -27,6 +27,27 @@ class Subset final : public ImageSource {
   std::vector<int64_t> indices_;
 };
 
+class Renumbered final : public ImageSource {
+ public:
+  Renumbered(ImageSourcePtr whole, std::vector<int64_t> number, std::vector<std::string> names)
+      : whole_(std::move(whole)), number_(std::move(number)), names_(std::move(names)) {}
+  int64_t size() const override { return whole_->size(); }
+  Image image(int64_t i) const override { return whole_->image(i); }
+  std::optional<int64_t> label(int64_t i) const override {
+    const std::optional<int64_t> own = whole_->label(i);
+    return own ? std::optional(number_[static_cast<size_t>(*own)]) : own;
+  }
+  std::string file(int64_t i) const override { return whole_->file(i); }
+  int64_t channels() const override { return whole_->channels(); }
+  std::pair<int64_t, int64_t> image_size() const override { return whole_->image_size(); }
+  std::vector<std::string> class_names() const override { return names_; }
+
+ private:
+  ImageSourcePtr whole_;
+  std::vector<int64_t> number_;  // of each of the source's own labels
+  std::vector<std::string> names_;
+};
+
 class Concatenated final : public ImageSource {
  public:
   explicit Concatenated(std::vector<ImageSourcePtr> parts) : parts_(std::move(parts)) {
@@ -77,6 +98,21 @@ ImageSourcePtr concatenate_sources(const std::vector<ImageSourcePtr>& parts) {
                 " classes, or other names); use --no-labels or one data set");
   if (parts.size() == 1) return parts[0];
   return std::make_shared<Concatenated>(parts);
+}
+
+ImageSourcePtr numbered_as(const ImageSource& train, ImageSourcePtr test) {
+  std::vector<std::string> names = train.class_names();
+  const std::vector<std::string> own = test->class_names();
+  if (own == names || own.empty() || names.empty()) return test;
+  std::vector<int64_t> number;
+  for (const std::string& name : own) {
+    const auto found = std::find(names.begin(), names.end(), name);
+    TACIT_CHECK(found != names.end(), "[data] class '", name, "' of the test split is not among the ", names.size(),
+                " classes of the training split ('", names.front(), "' … '", names.back(),
+                "'); nothing could be right about it: rename or remove it, or use --no-labels");
+    number.push_back(found - names.begin());
+  }
+  return std::make_shared<Renumbered>(std::move(test), std::move(number), std::move(names));
 }
 
 void check_damaged(size_t damaged, int64_t size, double max_damaged, const std::string& last) {

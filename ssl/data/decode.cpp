@@ -54,6 +54,7 @@ size_t pnm_raster(const std::string& bytes) {
 /// Size and channels from the first bytes of a file; false where they are no image's.
 bool read_header(const std::string& bytes, int& w, int& h, int& channels) {
   if ((bytes.starts_with("P5") || bytes.starts_with("P6")) && pnm_raster(bytes) == 0) return false;
+  if (bytes.starts_with("\xFF") && !jpeg_tables_fit(bytes)) return false;
   return stbi_info_from_memory(data_of(bytes), static_cast<int>(bytes.size()), &w, &h, &channels) == 1;
 }
 

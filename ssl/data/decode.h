@@ -10,4 +10,7 @@ Image decode_file(const std::string& path, int64_t max_pixels);
 /// {height, width} from the file's header; {0, 0} when it cannot be read.
 std::pair<int64_t, int64_t> image_file_size(const std::string& path);
 
+/// Whether every Huffman table in a JPEG file (or in its beginning) has at most 256 codes. True for other files.
+bool jpeg_tables_fit(const std::string& bytes);
+
 }  // namespace tacit::ssl

@@ -138,10 +138,11 @@ Opened open_folder(const std::string& path, Split split, const DataOptions& opti
   TACIT_CHECK(split != Split::Unlabeled, "[folder] ", path, " has no unlabeled split; give its directory");
   if (test.empty()) return opened(read_tree(train, options), true);
   if (split == Split::Train) return opened(read_tree(train, options), false);
-  if (split == Split::Test) return opened(read_tree(test, options), false);
-  Tree both = read_tree(train, options);
-  both.source = concatenate_sources({both.source, read_tree(test, options).source});
-  return opened(std::move(both), false);
+  Tree training = read_tree(train, options), testing = read_tree(test, options);
+  testing.source = numbered_as(*training.source, testing.source);
+  if (split == Split::Test) return opened(std::move(testing), false);
+  training.source = concatenate_sources({training.source, testing.source});
+  return opened(std::move(training), false);
 }
 
 }  // namespace tacit::ssl

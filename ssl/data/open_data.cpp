@@ -32,7 +32,7 @@ int64_t synthetic_size(const std::string& spec, const std::string& count) {
   if (count.empty()) return n;
   const auto result = std::from_chars(count.data(), count.data() + count.size(), n);
   TACIT_CHECK(result.ec == std::errc() && result.ptr == count.data() + count.size() && n > 0 && n <= 100'000'000,
-              "[data] ", spec, ": the number of images must be a whole number above 0");
+              "[data] ", spec, ": the number of images must be a whole number from 1 to 100,000,000");
   return n;
 }
 
@@ -91,6 +91,13 @@ ImageSourcePtr open_one(const std::string& spec, Split split, const DataOptions&
   return hold_out(opened.source, split, spec, notes);
 }
 
+ImageSourcePtr open_all(const std::vector<std::string>& specs, Split split, const DataOptions& options,
+                        std::vector<std::string>* notes) {
+  std::vector<ImageSourcePtr> parts;
+  for (const std::string& spec : specs) parts.push_back(open_one(spec, split, options, notes));
+  return concatenate_sources(parts);
+}
+
 }  // namespace
 
 std::string recognise(const std::string& path) {
@@ -110,11 +117,9 @@ ImageSourcePtr open_data(const std::vector<std::string>& specs, Split split, con
     own.test_data.clear();
     const Opened opened = open_spec(options.test_data, Split::Test, own);
     if (notes && !opened.note.empty()) notes->push_back(opened.note);
-    return opened.source;
+    return numbered_as(*open_all(specs, Split::Train, options, nullptr), opened.source);
   }
-  std::vector<ImageSourcePtr> parts;
-  for (const std::string& spec : specs) parts.push_back(open_one(spec, split, options, notes));
-  const ImageSourcePtr source = concatenate_sources(parts);
+  const ImageSourcePtr source = open_all(specs, split, options, notes);
   if (split != Split::Train || options.limit <= 0) return source;
   if (options.limit >= source->size()) {
     if (notes && options.limit > source->size())

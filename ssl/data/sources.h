@@ -11,6 +11,10 @@ ImageSourcePtr memory_source(std::vector<uint8_t> pixels, std::vector<int64_t> l
 /// One source after another. Class names must agree.
 ImageSourcePtr concatenate_sources(const std::vector<ImageSourcePtr>&);
 
+/// `test` with its labels numbered as in `train`, matched by class name (a split may lack a class). As it is where
+/// either has no labels. Throws Error naming a class that `train` does not have.
+ImageSourcePtr numbered_as(const ImageSource& train, ImageSourcePtr test);
+
 /// Throws Error when so many damaged images of `size` are more than max_damaged allows; `last` says why the last is.
 void check_damaged(size_t damaged, int64_t size, double max_damaged, const std::string& last);
 

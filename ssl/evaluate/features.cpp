@@ -23,6 +23,8 @@ class ModeReader : public nn::Visitor {
 constexpr int64_t kStatisticsBatches = 50;  // (1 - 0.1)^50: half a percent of the initial 0 and 1 is left
 constexpr int64_t kRowsAtOnce = 8192;
 
+bool all_finite(const Tensor& x) { return sum(x * 0.0).item_is_finite(); }  // 0 times NaN or infinity is NaN
+
 }  // namespace
 
 EvalMode::EvalMode(nn::Module& module) {
@@ -45,6 +47,9 @@ FeatureSet extract_features(const std::function<Tensor(const Tensor&)>& features
   for_each_plain_batch(source, views.normalisation, views.image_size, views.channels, views.batch_size,
                        [&](const Tensor& images, int64_t first) {
                          const Tensor y = features(images).reshape({images.size(0), -1});
+                         TACIT_CHECK(all_finite(y),
+                                     "[features] the network makes values that are NaN or infinite (images ", first,
+                                     " … ", first + y.size(0) - 1, "): its training has diverged");
                          if (!set.features.defined()) set.features = Tensor::empty({source.size(), y.size(1)});
                          set.features.slice(0, first, first + y.size(0)).copy_(y);
                        });
@@ -54,6 +59,12 @@ FeatureSet extract_features(const std::function<Tensor(const Tensor&)>& features
 FeatureSet encoder_features(nn::Encoder& encoder, const ImageSource& source, const PlainViews& views) {
   EvalMode mode(encoder);
   return extract_features([&](const Tensor& images) { return encoder(images).value(); }, source, views);
+}
+
+FeatureSet stage_features(nn::Encoder& encoder, const std::string& stage, const ImageSource& source,
+                          const PlainViews& views) {
+  EvalMode mode(encoder);
+  return extract_features([&](const Tensor& images) { return encoder.stage(stage, images).value(); }, source, views);
 }
 
 FeatureSet projected_features(Method& method, const ImageSource& source, const PlainViews& views) {

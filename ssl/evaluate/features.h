@@ -47,6 +47,8 @@ FeatureSet extract_features(const std::function<Tensor(const Tensor& images)>& f
                             const PlainViews&);
 /// The encoder's output.
 FeatureSet encoder_features(nn::Encoder&, const ImageSource&, const PlainViews&);
+/// Those of one of its stages (Encoder::stages): "layer3", "block2". Throws Error listing them.
+FeatureSet stage_features(nn::Encoder&, const std::string& stage, const ImageSource&, const PlainViews&);
 /// What the method's projection head makes of it.
 FeatureSet projected_features(Method&, const ImageSource&, const PlainViews&);
 /// Raw pixels: the plain, normalised view itself, flattened. (Cosine similarity depends on the origin: on Fashion-MNIST

@@ -41,6 +41,15 @@ std::vector<std::vector<int64_t>> rows_by_class(const std::vector<int64_t>& labe
   return rows;
 }
 
+std::pair<int64_t, int64_t> smallest_class(const std::vector<int64_t>& labels, int64_t classes) {
+  std::pair<int64_t, int64_t> least{0, static_cast<int64_t>(labels.size())};
+  const auto by_class = rows_by_class(labels, classes);
+  for (size_t c = 0; c < by_class.size(); ++c)
+    if (static_cast<int64_t>(by_class[c].size()) < least.second)
+      least = {static_cast<int64_t>(c), static_cast<int64_t>(by_class[c].size())};
+  return least;
+}
+
 std::vector<int64_t> shuffled(std::vector<int64_t> values, uint64_t seed, uint64_t stream) {
   Random random(seed, stream);
   shuffle(values, random);

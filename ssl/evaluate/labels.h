@@ -21,6 +21,9 @@ std::vector<int64_t> take(const std::vector<int64_t>& values, const std::vector<
 /// The rows of each class, ascending. Labels must be in 0 … classes - 1.
 std::vector<std::vector<int64_t>> rows_by_class(const std::vector<int64_t>& labels, int64_t classes);
 
+/// The class with the fewest rows: its number and how many. Classes without any row count too.
+std::pair<int64_t, int64_t> smallest_class(const std::vector<int64_t>& labels, int64_t classes);
+
 /// A permutation of the values (Fisher and Yates), drawn from (seed, stream).
 std::vector<int64_t> shuffled(std::vector<int64_t> values, uint64_t seed, uint64_t stream);
 

@@ -35,11 +35,12 @@ std::function<double(int64_t)> make_schedule(const TrainConfig& config, int64_t 
 }
 
 void load_initial_weights(nn::Encoder& encoder, const std::string& file) {
-  const SafeTensors content = read_safetensors(file);
+  const SafeTensors content = about_flag("init", [&] { return read_safetensors(file); });
   const std::string prefix = content.metadata.count("tacit_checkpoint_format") ? "model.encoder." : "";
   nn::StateDict state;
   for (const auto& tensor : content.tensors)
     if (tensor.first.rfind(prefix, 0) == 0) state[tensor.first.substr(prefix.size())] = tensor.second;
+  about_flag("init", [&] { check_finite(file, state); });
   // A classifier beyond the encoder is left out; a weight that the file lacks is not.
   const nn::LoadReport report = nn::load_state(encoder, state, false);
   TACIT_CHECK(report.missing.empty(), "--init ", file, " lacks ", report.missing.size(),

@@ -79,20 +79,29 @@ CheckpointInfo from_metadata(const Metadata& metadata, const std::string& path) 
   return info;
 }
 
-/// A weight that is not finite must never replace a good checkpoint.
-void check_finite(const std::string& path, const nn::StateDict& tensors) {
+/// The first tensor with a value that is not finite, with that value; "" where all are.
+std::string not_finite(const nn::StateDict& tensors) {
   for (const auto& tensor : tensors) {
     if (tensor.second.dtype() != f32) continue;
     for (const float v : tensor.second.to_vector<float>())
-      TACIT_CHECK(std::isfinite(v), "not saving ", path, ": ", tensor.first, " has become ", v,
-                  "; the last checkpoint is kept. Try a smaller --lr");
+      if (!std::isfinite(v)) return tensor.first + " (" + shortest(static_cast<double>(v)) + ")";
   }
+  return "";
 }
 
 }  // namespace
 
+void check_finite(const std::string& file, const nn::StateDict& tensors) {
+  const std::string fault = not_finite(tensors);
+  TACIT_CHECK(fault.empty(), file, " holds a weight that is not a finite number: ", fault,
+              "; such a network gives no features");
+}
+
 void save_checkpoint(const std::string& path, const Checkpoint& checkpoint) {
-  check_finite(path, checkpoint.model);
+  // A weight that is not finite must never replace a good checkpoint.
+  const std::string fault = not_finite(checkpoint.model);
+  TACIT_CHECK(fault.empty(), "not saving ", path, ": a weight is no longer a finite number: ", fault,
+              "; the last checkpoint is kept. Try a smaller --lr");
   SafeTensors file;
   file.metadata = to_metadata(checkpoint.info);
   for (const auto& tensor : checkpoint.model) file.tensors[kModel + tensor.first] = tensor.second;
@@ -109,6 +118,7 @@ Checkpoint load_checkpoint(const std::string& path) {
     const size_t prefix = std::char_traits<char>::length(model ? kModel : kOptimizer);
     (model ? checkpoint.model : checkpoint.optimizer)[tensor.first.substr(prefix)] = tensor.second;
   }
+  check_finite(path, checkpoint.model);
   return checkpoint;
 }
 

@@ -39,4 +39,7 @@ CheckpointInfo load_checkpoint_info(const std::string& path);
 /// RUN may be a run directory or a checkpoint file: the checkpoint's path. Throws Error when there is none.
 std::string checkpoint_path(const std::string& run);
 
+/// Throws Error, naming the file and the tensor, for NaN and infinity. Loading a checkpoint checks its weights so.
+void check_finite(const std::string& file, const nn::StateDict&);
+
 }  // namespace tacit::ssl

@@ -91,7 +91,7 @@ int64_t parse_bytes(const std::string& text) {
   if (!unit.empty() && (unit.back() == 'B' || unit.back() == 'b')) unit.pop_back();
   const std::string units = "KMGT";
   const size_t power = unit.size() == 1 ? units.find(static_cast<char>(std::toupper(unit[0]))) : std::string::npos;
-  if (result.ec != std::errc() || !std::isfinite(value) || value < 0 || (!unit.empty() && power == std::string::npos))
+  if (result.ec != std::errc() || !std::isfinite(value) || value <= 0 || (!unit.empty() && power == std::string::npos))
     throw UsageError("--memory-limit expects a size such as 6G or 512M, got '" + text + "'");
   const double bytes = unit.empty() ? value : value * std::pow(1024., static_cast<double>(power + 1));
   if (bytes >= 9e18) throw UsageError("--memory-limit " + text + " is more than a file system holds");

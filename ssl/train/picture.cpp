@@ -68,8 +68,7 @@ void ContactSheet::write_png(const std::string& path) const {
   write_file_atomically(path, bytes);
 }
 
-void write_views_png(const std::string& path, ImageSourcePtr source, LoaderOptions options, int64_t images,
-                     int64_t views) {
+ContactSheet views_sheet(ImageSourcePtr source, LoaderOptions options, int64_t images, int64_t views) {
   images = std::min(images, source->size());
   const std::vector<ViewPolicy> policies = options.views;
   options.views.clear();
@@ -89,7 +88,7 @@ void write_views_png(const std::string& path, ImageSourcePtr source, LoaderOptio
                 unnormalised(view.data() + i * size * size * channels, size, channels, options.views[v]).data(),
                 channels);
   }
-  sheet.write_png(path);
+  return sheet;
 }
 
 void write_neighbours_png(const std::string& path, const ImageSource& queries, const std::vector<int64_t>& rows,

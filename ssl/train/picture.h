@@ -24,7 +24,7 @@ class ContactSheet {
 };
 
 /// A row an image: the plain one, then `views` views of it as the method's first batches would see them.
-void write_views_png(const std::string& path, ImageSourcePtr, LoaderOptions, int64_t images = 10, int64_t views = 8);
+ContactSheet views_sheet(ImageSourcePtr, LoaderOptions, int64_t images = 10, int64_t views = 8);
 
 /// A row a query: the query, then the images of `bank` at its `neighbours` (nearest first), all at `size` pixels.
 void write_neighbours_png(const std::string& path, const ImageSource& queries, const std::vector<int64_t>& rows,

@@ -63,11 +63,13 @@ class Pretraining {
     method_ = make_method(config_);
     optimizer_ = make_optimizer(config_, *method_);
     describe();
+    const bool fresh = !(config_.resume && RunDirectory::has_checkpoint(config_.out));
+    ContactSheet views = fresh ? first_look() : ContactSheet(0, 0, 1);
     directory_ = std::make_unique<RunDirectory>(config_.out, settings_of(config_).toml());
-    if (config_.resume && directory_->has_checkpoint())
-      load();
+    if (fresh)
+      begin(views);
     else
-      begin();
+      load();
     plan_.last = std::max(plan_.last, plan_.done);
   }
 
@@ -85,6 +87,7 @@ class Pretraining {
     training.steps = plan_.steps;
     training.steps_per_epoch = plan_.steps_per_epoch;
     training.clip = config_.clip;
+    training.remedy = "The last checkpoint is from before it. Try a smaller --lr, a longer warm-up or --clip 1";
     training.on_step = [&](StepRecord& record) { on_step(record); };
     training.stop = interrupted;
     observer_.begin(plan_);
@@ -147,11 +150,17 @@ class Pretraining {
     for (std::string line; std::getline(lines, line);) observer_.say(line);
   }
 
-  /// A new run: its first checkpoint is what a run that fails in its first epoch leaves.
-  void begin() {
+  /// What the files of a new run can be wrong about, found before its directory is made: a corrected command may then
+  /// use the same --out. Gives the contact sheet of the views.
+  ContactSheet first_look() {
     if (!config_.init.empty()) load_initial_weights(method_->encoder(), config_.init);
+    return views_sheet(source_, loader_options());
+  }
+
+  /// A new run: its first checkpoint is what a run that fails in its first epoch leaves.
+  void begin(const ContactSheet& views) {
     directory_->cut_to(0);
-    write_views_png(directory_->images() + "/views.png", source_, loader_options());
+    views.write_png(directory_->images() + "/views.png");
     save(0);
   }
 

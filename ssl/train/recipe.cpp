@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <sstream>
 
 #include "ssl/data/augment.h"
@@ -60,7 +61,6 @@ void folder(TrainConfig& c) {
 /// pass through batch norm apart and the schedule moves per epoch; here they pass together and it moves per step.
 void cifar10(TrainConfig& c) {
   c.encoder = "resnet18";
-  c.stem = "cifar";
   c.augmentation = "simclr";
   c.image_size = 32;
   c.channels = 3;
@@ -148,7 +148,10 @@ Settings settings_of(TrainConfig& c) {
   Settings s;
   s.group("Method")
       .add("method", &c.method, "the method, as in `pretrain METHOD`", trajectory)
-      .add("recipe", &c.recipe, "named set of defaults: " + join(recipe_names()), trajectory);
+      .add("recipe", &c.recipe,
+           "named set of defaults: " + join(recipe_names()) +
+               " (default by the images: small-images up to 64 pixels, else folder)",
+           trajectory);
   s.group("Data")
       .add("data", &c.data, "SPEC: a path, kind:path, fashion-mnist or synthetic[:N]; may be repeated", place)
       .add("test-data", &c.test_data, "SPEC of the test split where the data has none", place)
@@ -219,6 +222,23 @@ void apply_recipe(TrainConfig& config, const std::string& name) {
   config.recipe = name;
 }
 
+std::vector<std::string> set_by_recipes() {
+  std::vector<std::string> names;
+  TrainConfig config;
+  const Settings settings = settings_of(config);
+  std::map<std::string, std::string> first;
+  for (const Recipe& recipe : kRecipes) {
+    config = TrainConfig();
+    recipe.apply(config);
+    for (const Settings::Setting& setting : settings.all()) {
+      const std::string value = settings.value(setting.name);
+      if (first.emplace(setting.name, value).first->second == value) continue;
+      if (std::find(names.begin(), names.end(), setting.name) == names.end()) names.push_back(setting.name);
+    }
+  }
+  return names;
+}
+
 std::string default_recipe(int64_t image_size) {
   return image_size > 0 && image_size <= 64 ? "small-images" : "folder";
 }
@@ -229,6 +249,8 @@ void validate(const TrainConfig& c) {
   parse_split(c.split);
   check_choice("encoder", c.encoder, nn::encoder_names());
   check_choice("stem", c.stem, {"auto", "cifar", "imagenet"});
+  check(c.stem == "auto" || c.encoder.rfind("resnet", 0) == 0,
+        "--stem " + c.stem + " is of a ResNet; --encoder " + c.encoder + " has no such choice");
   check_choice("augmentation", c.augmentation, augmentation_names());
   check_range<int64_t>("encoder-width", c.encoder_width, 0, 4096);
   check_range<int64_t>("limit", c.limit, 0, INT64_MAX);

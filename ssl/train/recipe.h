@@ -70,6 +70,8 @@ std::vector<std::string> recipe_names();
 std::string recipe_summary(const std::string& name);
 /// Overwrites what the recipe sets. Throws UsageError listing the known ones.
 void apply_recipe(TrainConfig&, const std::string& name);
+/// The settings that recipes differ in, whose default thus depends on the recipe.
+std::vector<std::string> set_by_recipes();
 /// The recipe for images of this size ({0, 0}: sizes vary): "small-images" up to 64 pixels, else "folder".
 std::string default_recipe(int64_t image_size);
 

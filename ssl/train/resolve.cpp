@@ -31,6 +31,10 @@ TrainConfig resolve(const ConfigLayers& layers, int64_t data_image_size) {
   apply_layers(config, layers);
   if (config.recipe.empty()) config.recipe = default_recipe(size);
   validate(config);
+  // On the command line only: a file from --print-config names every setting.
+  for (const auto& flag : layers.flags)
+    if (flag.first == "sgd-momentum" && config.optimizer != "sgd")
+      throw UsageError("--sgd-momentum is of --optimizer sgd; this run's is " + config.optimizer);
   return config;
 }
 

@@ -24,7 +24,7 @@ namespace {
 void make_directories(const std::string& path) {
   std::error_code error;
   fs::create_directories(path, error);
-  TACIT_CHECK(!error && fs::is_directory(path), "cannot make the directory ", path, ": ",
+  TACIT_CHECK(!error && fs::is_directory(path), "--out: cannot make the directory ", path, ": ",
               error ? error.message() : "a file is in its place");
 }
 
@@ -72,7 +72,9 @@ RunDirectory::~RunDirectory() {
   if (lock_ >= 0) ::close(lock_);
 }
 
-bool RunDirectory::has_checkpoint() const { return fs::exists(checkpoint()); }
+bool RunDirectory::has_checkpoint(const std::string& path) {
+  return fs::exists(path + "/checkpoints/last.safetensors");
+}
 
 void RunDirectory::cut_to(int64_t step) {
   if (fs::exists(metrics())) cut_file(metrics(), static_cast<int64_t>(kept_bytes(read_file(metrics()), step)));

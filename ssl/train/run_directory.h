@@ -17,6 +17,8 @@ class RunDirectory {
   static void check(const std::string& path, bool resume);
   /// Whether there is a run to resume: a config.toml.
   static bool has_config(const std::string& path);
+  /// Whether it has got as far as its first checkpoint.
+  static bool has_checkpoint(const std::string& path);
 
   /// Makes the directory (and its parents) with config.toml, or, for a resume, opens it and rewrites config.toml.
   /// Throws Error where it cannot be written or another process is writing to this run.
@@ -30,7 +32,6 @@ class RunDirectory {
   std::string metrics() const { return path_ + "/metrics.jsonl"; }
   std::string checkpoint() const { return path_ + "/checkpoints/last.safetensors"; }
   std::string images() const { return path_ + "/images"; }
-  bool has_checkpoint() const;
 
   /// Removes the lines and events after `step` and opens the event file. Call once, before log().
   void cut_to(int64_t step);

@@ -49,7 +49,7 @@ bool parse_bool(const std::string& flag, const std::string& text) {
 std::vector<std::string> split_commas(const std::vector<std::string>& texts) {
   std::vector<std::string> parts;
   for (const std::string& text : texts) {
-    std::istringstream stream(text);
+    std::istringstream stream(text + ",");  // an empty text is one empty part: no number
     for (std::string part; std::getline(stream, part, ',');) parts.push_back(part);
   }
   return parts;
@@ -76,6 +76,31 @@ struct Parse {
     for (const std::string& part : split_commas(texts)) t->push_back(parse_integer(flag, part));
   }
 };
+
+/// TOML 1.0 has characters beyond ASCII only in strings and comments; Debian's toml++ 3.3 runs into undefined behaviour
+/// at some of them elsewhere (found by tests/fuzz/fuzz_toml.cpp), so they are refused before it sees them.
+void check_ascii_outside_strings(const std::string& text, const std::string& file) {
+  size_t at = text.starts_with("\xEF\xBB\xBF") ? 3 : 0;  // a byte order mark
+  while (at < text.size()) {
+    const char c = text[at];
+    if (c == '#') {
+      at = std::min(text.find('\n', at), text.size());
+    } else if (c == '"' || c == '\'') {
+      const bool lines = text.compare(at, 3, std::string(3, c)) == 0;
+      const std::string quotes(lines ? 3 : 1, c);
+      at += quotes.size();
+      while (at < text.size() && text.compare(at, quotes.size(), quotes) != 0 && (lines || text[at] != '\n'))
+        at += c == '"' && text[at] == '\\' ? 2 : 1;
+      at += quotes.size();
+      for (int i = 0; lines && i < 2 && at < text.size() && text[at] == c; ++i) ++at;  // """ends with a quote""""
+    } else {
+      if (static_cast<unsigned char>(c) >= 0x80)
+        usage(file, ", line ", 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n'),
+              ": a character that is not ASCII stands outside of quotes");
+      ++at;
+    }
+  }
+}
 
 /// Writes a TOML value into a target.
 struct FromToml {
@@ -165,7 +190,7 @@ Settings& Settings::group(std::string heading) {
 
 Settings& Settings::add(std::string name, Target target, std::string help, Effect effect) {
   TACIT_CHECK(!has(name), "[settings] '", name, "' is listed twice");
-  all_.push_back({std::move(name), std::move(help), group_, target, effect});
+  all_.push_back({std::move(name), std::move(help), group_, target, effect, ""});
   return *this;
 }
 
@@ -177,6 +202,11 @@ Settings& Settings::exclusive(std::string a, std::string b) {
 const Settings::Setting* Settings::find(const std::string& name) const {
   const auto found = std::find_if(all_.begin(), all_.end(), [&](const Setting& s) { return s.name == name; });
   return found == all_.end() ? nullptr : &*found;
+}
+
+void Settings::show_default(const std::string& name, const std::string& text) {
+  for (Setting& setting : all_)
+    if (setting.name == name) setting.shown_default = text;
 }
 
 std::string Settings::value(const std::string& name) const {
@@ -210,11 +240,13 @@ void Settings::apply(const Given& given) {
     const Setting* setting = find(flag.first);
     if (!setting) usage("unknown flag --", flag.first);
     unset_partner(flag.first);
+    said_.insert(flag.first);
     std::visit(Parse{setting->name, flag.second}, setting->target);
   }
 }
 
 void Settings::apply_toml(const std::string& text, const std::string& file) {
+  check_ascii_outside_strings(text, file);
   toml::table table;
   try {
     table = toml::parse(text);
@@ -229,6 +261,7 @@ void Settings::apply_toml(const std::string& text, const std::string& file) {
     if (!setting) usage(where, ": unknown key '", key, "'");
     names.push_back(key);
     unset_partner(key);
+    said_.insert(key);
     std::visit(FromToml{key, where, entry.second}, setting->target);
   }
   check_exclusive(names, file + ": ");

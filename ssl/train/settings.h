@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <variant>
@@ -36,6 +37,7 @@ class Settings {
     std::string name, help, group;
     Target target;
     Effect effect;
+    std::string shown_default = {};  ///< in help, instead of the value; "" for the value
   };
   /// Names and texts as a command line has them.
   using Given = std::vector<std::pair<std::string, std::vector<std::string>>>;
@@ -49,6 +51,10 @@ class Settings {
 
   const std::vector<Setting>& all() const { return all_; }
   bool has(const std::string& name) const { return find(name) != nullptr; }
+  /// Whether a layer gave it: the value is not just the default.
+  bool said(const std::string& name) const { return said_.count(name) > 0; }
+  /// What help shows in the place of the default.
+  void show_default(const std::string& name, const std::string& text);
   /// The value as TOML writes it; "not set" for an empty optional. Throws Error for an unknown name.
   std::string value(const std::string& name) const;
 
@@ -68,7 +74,20 @@ class Settings {
   std::string group_;
   std::vector<Setting> all_;
   std::vector<std::pair<std::string, std::string>> exclusive_;
+  std::set<std::string> said_;
 };
+
+/// f(), with the flag's name before the message of an Error of it: for files that a flag names.
+template <class F>
+decltype(auto) about_flag(const std::string& flag, F&& f) {
+  try {
+    return f();
+  } catch (const UsageError&) {
+    throw;
+  } catch (const Error& e) {
+    throw Error("--" + flag + ": " + e.what());
+  }
+}
 
 /// The shortest decimal text that reads back as the same double.
 std::string shortest(double value);

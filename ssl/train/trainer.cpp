@@ -14,8 +14,7 @@ void one_step(Training& t, StepRecord& record, const Batch& batch) {
   const Variable loss = t.loss(batch);
   record.loss = loss.item();
   TACIT_CHECK(std::isfinite(record.loss), "the loss is ", record.loss, " at step ", record.step, " (epoch ",
-              record.epoch, ", lr ", record.lr,
-              "); the last checkpoint is from before it. Try a smaller --lr, a longer warm-up or --clip 1");
+              record.epoch, ", lr ", record.lr, "). ", t.remedy);
   if (t.metrics)
     for (const auto& metric : t.metrics()) record.metrics[metric.first] = metric.second.item();
   t.optimizer->zero_grad();

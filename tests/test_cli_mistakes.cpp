@@ -1,0 +1,196 @@
+// Mistakes that people make on the command line: what they are told, and that no wrong figure comes of them.
+#include <cstring>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "cli.h"
+
+using namespace tacit::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// An 8 x 8 image of one colour with a little texture.
+void write_ppm(const std::string& path, int red, int green, int salt) {
+  std::string pixels;
+  for (int p = 0; p < 64; ++p) {
+    pixels.push_back(static_cast<char>(red + (p * salt) % 7));
+    pixels.push_back(static_cast<char>(green + p % 5));
+    pixels.push_back(static_cast<char>((p * 3 + salt) % 11));
+  }
+  write_file(path, "P6\n8 8\n255\n" + pixels);
+}
+
+/// `n` images of a class: 'm' is red, 'n' green, anything else dark.
+void write_class(const std::string& directory, const std::string& name, int n) {
+  fs::create_directories(directory + "/" + name);
+  for (int i = 0; i < n; ++i)
+    write_ppm(directory + "/" + name + "/" + std::to_string(i) + ".ppm", name == "m" ? 220 : 10, name == "n" ? 220 : 10,
+              i + 1);
+}
+
+double top1_of(const Arguments& arguments) {
+  const Outcome outcome = run_tacit(with(arguments, {"--json", "-"}));
+  check_ok(outcome);
+  return nlohmann::json::parse(outcome.out)["top1"];
+}
+
+}  // namespace
+
+TEST_CASE("classes are matched by name: a test split that lacks one, in the folder or by --test-data") {
+  const TemporaryDirectory dir;
+  write_class(dir / "d/train", "m", 8);
+  write_class(dir / "d/train", "n", 8);
+  write_class(dir / "d/test", "n", 4);
+  write_class(dir / "whole", "m", 8);
+  write_class(dir / "whole", "n", 8);
+  CHECK(top1_of({"knn", shared_run(), "--data", dir / "d", "--k", "3"}) == 1);
+  CHECK(top1_of({"knn", shared_run(), "--data", dir / "whole", "--test-data", dir / "d/test", "--k", "3"}) == 1);
+  check_ok(run_tacit({"embed", shared_run(), "--data", dir / "d", "--split", "test", "--out", dir / "features"}));
+  const std::string labels = read_file(dir / "features/labels.npy");
+  int64_t last = 0;
+  std::memcpy(&last, labels.data() + labels.size() - sizeof last, sizeof last);
+  CHECK(last == 1);  // n, as in the training split
+
+  write_class(dir / "d/test", "o", 4);
+  check_error(run_tacit({"knn", shared_run(), "--data", dir / "d", "--k", "3"}), 1, "class 'o'");
+  write_class(dir / "p/test", "o", 4);
+  check_error(run_tacit({"knn", shared_run(), "--data", dir / "whole", "--test-data", dir / "p/test"}), 1, "class 'o'");
+}
+
+TEST_CASE("weights that are not finite: refused by name, wherever they come from") {
+  const TemporaryDirectory dir;
+  std::string bytes = read_file(shared_run() + "/checkpoints/last.safetensors");
+  uint64_t header = 0;
+  std::memcpy(&header, bytes.data(), sizeof header);
+  const auto entries = nlohmann::json::parse(bytes.substr(8, header));
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const uint64_t at = entries["model.encoder.conv2.weight"]["data_offsets"][0];
+  std::memcpy(bytes.data() + 8 + header + at, &nan, sizeof nan);
+  const std::string file = dir / "nan.safetensors";
+  write_file(file, bytes);
+  check_error(run_tacit({"knn", file, "--data", "synthetic:100"}), 1, "conv2.weight");
+  check_error(run_tacit({"export", file, "--out", dir / "x"}), 1, "conv2.weight");
+  check_error(run_tacit(small_run(dir / "run", {"--init", file})), 1, "--init");
+  CHECK_FALSE(fs::exists(dir / "x"));
+  CHECK_FALSE(fs::exists(dir / "run"));
+}
+
+TEST_CASE("flags: switches take true or false, one value each, and what is left over is named") {
+  const TemporaryDirectory dir;
+  const std::string out = dir / "run";
+  const auto pretrain = [&](const Arguments& more) {
+    return run_tacit(with({"pretrain", "simclr", "--data", "synthetic", "--out", out}, more));
+  };
+  for (const char* wrong : {"maybe", "7", "", "TRUE"}) {
+    CAPTURE(wrong);
+    check_error(pretrain({std::string("--projector-batch-norm=") + (*wrong ? wrong : "x")}), 2,
+                "--projector-batch-norm");
+    check_error(run_tacit(on_run("evaluate", {std::string("--supervised=") + (*wrong ? wrong : "x")})), 2,
+                "--supervised");
+  }
+  check_error(pretrain({"extra"}), 2, "'extra'");
+  check_error(run_tacit({"pretrain", "simclr", "--out", out, "--data", "synthetic", "extra"}), 2, "'extra'");
+  check_error(pretrain({"--bogus", "3"}), 2, "--bogus");
+  check_error(run_tacit({"bogus"}), 2, "unknown command 'bogus'");
+  check_error(pretrain({"--stem", "cifar", "--encoder", "small_cnn"}), 2, "--stem");
+  check_error(pretrain({"--sgd-momentum", "0.5", "--optimizer", "adamw"}), 2, "--sgd-momentum");
+  check_error(pretrain({"--memory-limit", "0"}), 2, "--memory-limit");
+  check_error(pretrain({"--test-data", dir / "nope"}), 1, "nope");
+  check_error(run_tacit(on_run("evaluate", {"--labels-per-class", ""})), 2, "--labels-per-class");
+  check_error(run_tacit(on_run("finetune", {"--draw", "1"})), 2, "--labels-per-class");
+  CHECK_FALSE(fs::exists(out));
+  // The settings of a configuration file are all there, also those that the optimiser does not use.
+  check_ok(run_tacit(small_run(out, {"--stem", "auto", "--print-config"})));
+}
+
+TEST_CASE("config files: beyond ASCII in strings and comments only") {
+  const TemporaryDirectory dir;
+  const auto config = [&](const std::string& text) {
+    write_file(dir / "c.toml", text);
+    return run_tacit({"knn", "run", "--config", dir / "c.toml", "--print-config"});
+  };
+  const Outcome good = config("# Größe\ndata = ['/tmp/Bücher', \"ü \\\" ö\"] # µ\n");
+  check_ok(good);
+  CHECK(contains(good.out, "Bücher"));
+  check_error(config("k = 5\n\u00a4\n"), 2, "line 2");
+  check_error(config("data = 'x' \u00a4\n"), 2, "line 1");
+}
+
+TEST_CASE("files that a flag names are told with the flag") {
+  const TemporaryDirectory dir;
+  write_file(dir / "text", "this is no safetensors file");
+  check_error(run_tacit(small_run(dir / "run", {"--init", dir / "none"})), 1, "--init");
+  check_error(run_tacit(small_run(dir / "run", {"--init", dir / "text"})), 1, "is it a safetensors file?");
+  check_error(run_tacit({"knn", dir / "text", "--data", "synthetic"}), 1, "is it a safetensors file?");
+  check_error(run_tacit({"pretrain", "simclr", "--config", dir / "none.toml"}), 1, "--config");
+  check_error(run_tacit(small_run("/proc/no/run")), 1, "--out");
+  check_error(run_tacit(on_run("neighbours", {"--query", dir / "none.png", "--out", dir / "n.png"})), 1, "--query");
+  check_error(run_tacit({"pretrain", "simclr", "--data", "synthetic:99999999999999", "--out", dir / "run"}), 1,
+              "100,000,000");
+  // Outputs are tried before the work that fills them.
+  check_error(run_tacit(small_run(dir / "run", {"--json", dir / "no/figures.json"})), 1, "--json");
+  check_error(run_tacit({"export", shared_run(), "--out", dir / "no/encoder.safetensors"}), 1, "--out");
+  CHECK_FALSE(fs::exists(dir / "run"));
+}
+
+TEST_CASE("a start that fails on its files leaves no run behind") {
+  const TemporaryDirectory dir;
+  fs::create_directories(dir / "broken");
+  for (int i = 0; i < 20; ++i) write_file(dir / "broken/" + std::to_string(i) + ".ppm", "P6\n8 8\n255\nshort");
+  check_error(run_tacit({"pretrain", "simclr", "--data", dir / "broken", "--out", dir / "run", "--batch-size", "4",
+                         "--image-size", "8", "--encoder-width", "4"}),
+              1, ".ppm");
+  CHECK_FALSE(fs::exists(dir / "run"));
+}
+
+TEST_CASE("--resume of a run that is not there: started, and said; without data an error") {
+  const TemporaryDirectory dir;
+  const Outcome started = run_tacit(small_run(dir / "run", {"--resume", "--quiet", "--steps", "1"}));
+  check_ok(started);
+  CHECK(contains(started.err, "there is no run in"));
+  check_error(run_tacit({"pretrain", "simclr", "--out", dir / "other", "--resume"}), 2, "there is no run in");
+}
+
+TEST_CASE("features of a stage; its name must be one of the encoder's") {
+  CHECK(top1_of(on_run("knn", {"--feature", "block4"})) == top1_of(on_run("knn", {"--feature", "encoder"})));
+  CHECK(top1_of(on_run("knn", {"--feature", "block2"})) > 0.1);
+  check_error(run_tacit(on_run("knn", {"--feature", "block9"})), 2, "block4");
+  check_error(run_tacit(on_run("knn", {"--feature", "layer3"})), 2, "block1");
+}
+
+TEST_CASE("few images: defaults shrink and say so, what was asked for is an error") {
+  const Outcome knn = run_tacit(with({"knn", shared_run(), "--limit", "16"}, {"--data", "synthetic:100"}));
+  check_ok(knn);
+  CHECK(contains(knn.err, "--k"));
+  CHECK(contains(knn.out, "kNN(16)"));
+  check_error(run_tacit({"knn", shared_run(), "--data", "synthetic:100", "--limit", "16", "--k", "17"}), 1, "--k 17");
+  const Outcome table =
+      run_tacit(with({"evaluate", shared_run(), "--data", "synthetic:200", "--draws", "1", "--supervised=false"}, {}));
+  check_ok(table);
+  CHECK(contains(table.err, "--labels-per-class 100"));
+  CHECK(contains(table.out, "10 labels per class"));
+  CHECK_FALSE(contains(table.out, "100 labels per class"));
+  check_error(run_tacit(on_run("evaluate", {"--labels-per-class", "100"})), 1, "--labels-per-class 100");
+}
+
+TEST_CASE("json is one object with numbers as numbers; devices and links are not replaced") {
+  const TemporaryDirectory dir;
+  const Outcome near = run_tacit(on_run("neighbours", {"--out", dir / "n.png", "--k", "2", "--json", "-"}));
+  check_ok(near);
+  const auto figures = nlohmann::json::parse(near.out);
+  CHECK(figures["k"] == 2);
+  CHECK(figures["queries"][0]["neighbours"][1]["similarity"].is_number());
+  const Outcome info = run_tacit({"info", shared_run(), "--json", "-"});
+  check_ok(info);
+  CHECK(nlohmann::json::parse(info.out)["step"].is_number_integer());
+  const Outcome machine = run_tacit({"info", "--json", "/dev/stdout"});
+  check_ok(machine);
+  CHECK(contains(machine.out, "memory_limit_bytes"));
+  CHECK(fs::is_symlink("/dev/stdout"));
+  write_file(dir / "real.json", "{}");
+  fs::create_symlink(dir / "real.json", dir / "link.json");
+  check_ok(run_tacit({"info", "--json", dir / "link.json"}));
+  CHECK(fs::is_symlink(dir / "link.json"));
+  CHECK(contains(read_file(dir / "real.json"), "version"));
+}

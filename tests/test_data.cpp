@@ -225,6 +225,7 @@ TEST_CASE("images: damaged, truncated and too large ones are refused") {
   CHECK(contains(error_for("overflow.pgm", "P5\n4294967297 1\n255\nx"), "damaged"));
   // A Huffman table of 255 * 16 codes: stb_image would write past the end of its own.
   CHECK(contains(error_for("codes.jpg", "\xFF\xD8\xFF\xC4\xFF\xFF\x10" + std::string(400, '\xFF')), "damaged"));
+  CHECK(contains(error_for("comment.pgm", "P5\n# a\r99999999999 1\n255\nx"), "damaged"));
   CHECK(contains(error_for("text.png", "hello"), "text.png"));
   CHECK(contains(error_for("empty.jpg", ""), "empty.jpg"));
   CHECK(contains(error_for("claims.pgm", "P5\n60000 60000\n255\n"), "limit"));

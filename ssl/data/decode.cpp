@@ -43,7 +43,7 @@ size_t pnm_raster(const std::string& bytes) {
   size_t at = 2;
   for (int number = 0; number < 3; ++number) {
     while (at < bytes.size() && (std::isspace(static_cast<unsigned char>(bytes[at])) || bytes[at] == '#'))
-      at = bytes[at] == '#' ? std::min(bytes.find('\n', at), bytes.size()) : at + 1;
+      at = bytes[at] == '#' ? std::min(bytes.find_first_of("\r\n", at), bytes.size()) : at + 1;
     const size_t first = at;
     while (at < bytes.size() && std::isdigit(static_cast<unsigned char>(bytes[at]))) ++at;
     if (at - first > kMostDigits) return 0;

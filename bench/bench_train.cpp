@@ -46,7 +46,7 @@ Case simclr_step(const nn::EncoderOptions& encoder, int64_t batch, double temper
   const std::vector<Tensor> views = {random_images(batch, encoder.image_size, encoder.channels, 1),
                                      random_images(batch, encoder.image_size, encoder.channels, 2)};
   return {batch, [model, optimizer, views] {
-            const Variable loss = model->loss(views);
+            const Variable loss = model->loss(views, {});
             optimizer->zero_grad();
             loss.backward();
             optimizer->step();

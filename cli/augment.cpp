@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/command.h"
+#include "cli/method_list.h"
 #include "ssl/data/augment.h"
 #include "ssl/train/picture.h"
 
@@ -17,10 +18,10 @@ class Augment final : public Command {
     return "  tacit augment simclr --data fashion-mnist --recipe fashion-mnist-demo --out views.png";
   }
   void arguments(CLI::App& app) override {
-    app.add_option("method", config_.method, "simclr")->required()->option_text("METHOD");
+    app.add_option("method", config_.method, method_list())->required()->option_text("METHOD");
   }
   // The settings of `pretrain`, all of them: RUN/config.toml is then a --config that shows that run's views.
-  void settings(Settings& settings) override { settings = ssl::settings_of(config_); }
+  void settings(Settings& settings) override { settings = method_settings(config_); }
   void resolve(Settings&, const ssl::ConfigLayers& said) override {
     layers_ = said;
     layers_.flags.push_back({"method", {config_.method}});

@@ -68,7 +68,7 @@ class Finetune final : public RunCommand {
       plan.last = plan.steps = steps;
       plan.steps_per_epoch = steps_per_epoch;
       plan.epochs = (steps + steps_per_epoch - 1) / steps_per_epoch;
-      plan.chance_loss = std::log(static_cast<double>(std::max<size_t>(train->class_names().size(), 1)));
+      plan.chance.loss = std::log(static_cast<double>(std::max<size_t>(train->class_names().size(), 1)));
       progress.begin(plan);
     };
     observer.step = [&](const ssl::StepRecord& record) { progress.step(record); };

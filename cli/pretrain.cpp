@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/command.h"
+#include "cli/method_list.h"
 #include "cli/progress.h"
 #include "ssl/train/interrupt.h"
 #include "ssl/train/pretrain.h"
@@ -10,14 +11,6 @@
 namespace tacit::cli {
 
 namespace {
-
-constexpr const char* kLaterMethods[] = {"moco", "byol", "mae", "rotation", "jigsaw", "colorization"};
-
-void check_method(const std::string& method) {
-  for (const char* later : kLaterMethods)
-    if (method == later) throw UsageError("method '" + method + "' is not in this version of tacit; there is: simclr");
-  if (method != "simclr") throw UsageError("unknown method '" + method + "'; there is: simclr");
-}
 
 class Pretrain final : public Command {
  public:
@@ -29,15 +22,11 @@ class Pretrain final : public Command {
            "  tacit pretrain simclr --out run --resume";
   }
   void arguments(CLI::App& app) override {
-    app.add_option("method", config_.method, "simclr")->required()->option_text("METHOD");
+    app.add_option("method", config_.method, method_list())->required()->option_text("METHOD");
   }
-  void settings(Settings& settings) override {
-    settings = ssl::settings_of(config_);
-    for (const std::string& name : ssl::set_by_recipes()) settings.show_default(name, "the recipe's");
-  }
+  void settings(Settings& settings) override { settings = method_settings(config_); }
 
   void resolve(Settings&, const ssl::ConfigLayers& said) override {
-    check_method(config_.method);
     layers_ = said;
     layers_.flags.push_back({"method", {config_.method}});
     const ssl::TrainConfig said_alone = ssl::without_defaults(layers_);

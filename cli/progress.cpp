@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 
@@ -37,16 +38,21 @@ void Progress::show(const ssl::StepRecord& record) {
   const double made = static_cast<double>(record.step - plan_.done),
                left = static_cast<double>(plan_.last - record.step);
   char line[256];
-  int used = std::snprintf(
-      line, sizeof line,
-      "epoch %lld/%lld  step %lld/%lld  loss %.4f (chance %.2f)  %.0f images/s  left %s  loader %.0f %%",
-      static_cast<long long>(record.epoch), static_cast<long long>(plan_.epochs), static_cast<long long>(record.step),
-      static_cast<long long>(plan_.last), loss_ / static_cast<double>(steps_), plan_.chance_loss,
-      static_cast<double>(images_) / std::max(seconds_, 1e-9),
+  size_t used = 0;
+  const auto add = [&](const char* format, auto... values) {
+    const int written = std::snprintf(line + used, sizeof line - used, format, values...);
+    used = std::min(sizeof line - 1, used + static_cast<size_t>(std::max(written, 0)));
+  };
+  add("epoch %lld/%lld  step %lld/%lld  loss %.4f (chance %.2f)", static_cast<long long>(record.epoch),
+      static_cast<long long>(plan_.epochs), static_cast<long long>(record.step), static_cast<long long>(plan_.last),
+      loss_ / static_cast<double>(steps_), plan_.chance.loss);
+  const auto top1 = record.metrics.find("pretext_top1"), spread = record.metrics.find("feature_std"),
+             knn = record.metrics.find("knn_top1");
+  if (top1 != record.metrics.end()) add("  task %.1f %% (chance %.2g %%)", 100 * top1->second, 100 * plan_.chance.top1);
+  if (spread != record.metrics.end()) add("  std %.2f", spread->second);
+  add("  %.0f images/s  left %s  loader %.0f %%", static_cast<double>(images_) / std::max(seconds_, 1e-9),
       clock_text(seconds_between(began_, now) / made * left).c_str(), 100 * waited_ / std::max(seconds_, 1e-9));
-  const auto knn = record.metrics.find("knn_top1");
-  if (knn != record.metrics.end())
-    std::snprintf(line + used, sizeof line - static_cast<size_t>(used), "  kNN %.1f %%", 100 * knn->second);
+  if (knn != record.metrics.end()) add("  kNN %.1f %%", 100 * knn->second);
   if (terminal_)
     std::fprintf(stderr, "\r\033[K%s", line);
   else

@@ -22,12 +22,12 @@ int main(int argc, char** argv) try {
   const int64_t steps = epochs * loader.batches_per_epoch();
   for (int64_t step = 0; step < steps; ++step) {
     optimizer.set_lr(optim::warmup_cosine(step, steps / 10, steps, 2e-3));
-    const Variable loss = model.loss(loader.next().views);
+    const Variable loss = model.loss(loader.next().views, {step, steps});
     optimizer.zero_grad();
     loss.backward();
     optimizer.step();
     if (step % 5 == 0)
-      std::cout << "step " << step << "  loss " << loss.item() << "  (chance " << model.chance_level(128) << ")\n";
+      std::cout << "step " << step << "  loss " << loss.item() << "  (chance " << model.chance(128).loss << ")\n";
   }
   write_safetensors("encoder.safetensors", {nn::state_dict(model.encoder()), {}});
 } catch (const Error& e) {

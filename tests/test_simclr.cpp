@@ -61,14 +61,14 @@ TEST_CASE("NT-Xent refuses one image, odd rows and temperatures that are not abo
 
 TEST_CASE("SimCLR learns to tell images apart, and its features stay spread") {
   SimCLR model(nn::make_encoder({.name = "small_cnn", .width = 4}), {.temperature = 0.2, .projector = {0, 16}});
-  CHECK(model.chance_level(16) == doctest::Approx(std::log(31.0)));
+  CHECK(model.chance(16).loss == doctest::Approx(std::log(31.0)));
   optim::AdamW optimizer(model, {.lr = 5e-3});
   const Tensor base = Tensor::normal({16, 16, 16, 3}, 0, 1);
   double first = 0, last = 0;
   for (uint64_t step = 0; step < 40; ++step) {
     const Tensor a = base + Tensor::normal(base.shape(), step, 2) * 0.3,
                  b = base + Tensor::normal(base.shape(), step, 3) * 0.3;
-    const Variable loss = model.loss({a, b});
+    const Variable loss = model.loss({a, b}, {});
     optimizer.zero_grad();
     loss.backward();
     optimizer.step();

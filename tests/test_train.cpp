@@ -322,7 +322,7 @@ TEST_CASE("trainer: steps, epochs and rates are counted from where the run stand
   };
   bool poison = false;
   training.loss = [&](const Batch& batch) {
-    const Variable loss = method->loss(batch.views);
+    const Variable loss = method->loss(batch.views, {});
     return poison ? mul(loss, Variable(Tensor::full({}, NAN))) : loss;
   };
   training.after_step = [&](const Progress& progress) { after = progress.step; };

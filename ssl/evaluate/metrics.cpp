@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "ssl/methods/feature_spread.h"
+#include "ssl/methods/batch_metrics.h"
 #include "tensor/ops.h"
 
 // LAPACK's eigenvalues of a symmetric matrix; OpenBLAS holds it. Column-major, as symmetric matrices do not mind.

@@ -1,5 +1,7 @@
 // Method: a way to learn from images without labels, as the training loop sees it.
-// The rule: a method knows views and modules; it knows nothing of files, loaders or logging.
+// The rule: a method knows views and modules; it knows nothing of files, loaders or logging. Whatever it draws is a
+// function of its seed and the step, and whatever lives from step to step is a Parameter or Buffer, so that a
+// checkpoint has it.
 #pragma once
 
 #include <map>
@@ -10,25 +12,41 @@
 
 namespace tacit::ssl {
 
-/// Where training stands: step of steps (both counted over the whole schedule).
+/// Where training stands: this is step `step` (from 0) of `steps` in the whole schedule.
 struct Progress {
   int64_t step = 0, steps = 1;
+};
+
+/// What a network that knows nothing would get.
+struct Chance {
+  double loss = 0;
+  double top1 = 0;  ///< of the pretext task, a fraction; 0 where it is no classification
 };
 
 class Method : public nn::Module {
  public:
   /// The loss of one batch; views[v] is (B, H, W, C). Records a graph; call backward() on the result.
-  virtual Variable loss(const std::vector<Tensor>& views) = 0;
-  /// Called after the optimiser's step (EMA, queues).
+  virtual Variable loss(const std::vector<Tensor>& views, const Progress&) = 0;
+  /// Called after the optimiser's step, with the same progress as its loss().
   virtual void after_step(const Progress&) {}
   /// The network whose features are wanted in the end; with the projection head behind it for `--feature projection`.
   virtual nn::Encoder& encoder() = 0;
+  /// The momentum encoder, where there is one; else null.
+  virtual nn::Encoder* teacher() { return nullptr; }
+  /// The encoder's weights were replaced from outside: copies of them follow.
+  virtual void encoder_replaced() {}
+  /// What the method's head makes of features (N, D). Throws Error where the head needs more than features.
   virtual Variable project(const Variable& features) = 0;
-  /// Loss of a network that knows nothing, for a batch of this size.
-  virtual double chance_level(int64_t batch_size) const = 0;
-  /// Numbers of the last loss() worth logging besides the loss ("feature_std", …), as tensors of one element that are
-  /// read a step late.
+  /// For a batch of this size.
+  virtual Chance chance(int64_t batch_size) const = 0;
+  /// Numbers of the last loss() worth logging besides the loss ("feature_std", "pretext_top1", …), as tensors of one
+  /// element that are read a step late.
   virtual std::map<std::string, Tensor> metrics() const = 0;
+  /// What the user should know before the first step: choices that depend on the data, warnings ("warning: …").
+  virtual std::vector<std::string> describe(int64_t images, int64_t batch_size) const {
+    (void)images, (void)batch_size;
+    return {};
+  }
 };
 
 }  // namespace tacit::ssl

@@ -4,22 +4,12 @@
 #include <limits>
 
 #include "autograd/ops.h"
-#include "ssl/methods/feature_spread.h"
+#include "ssl/methods/batch_metrics.h"
 
 namespace tacit::ssl {
 
-namespace {
-
-std::vector<int64_t> projector_sizes(std::vector<int64_t> sizes, int64_t features) {
-  for (int64_t& size : sizes)
-    if (size == 0) size = features;
-  return sizes;
-}
-
-}  // namespace
-
 // loss = mean over i of lse_j≠i(s[i][j]) - s[i][partner(i)],  s = z zᵀ / temperature
-Variable nt_xent(const Variable& z, double temperature) {
+Variable nt_xent(const Variable& z, double temperature, Tensor* top1) {
   TACIT_CHECK(temperature > 0, "[nt_xent] the temperature must be above 0, got ", temperature);
   TACIT_CHECK(z.rank() == 2 && z.size(0) % 2 == 0 && z.size(0) >= 4, "[nt_xent] needs the views of at least 2 images, ",
               "(2N, D) with N >= 2, got ", z.shape(), "; with one image there is no negative to tell it from");
@@ -32,32 +22,38 @@ Variable nt_xent(const Variable& z, double temperature) {
   for (int64_t i = 0; i < rows; ++i) partner[static_cast<size_t>(i)] = (i + rows / 2) % rows;
 
   const Variable similarity = matmul(z, transpose(z, 0, 1)) / temperature;
-  return cross_entropy(where(self, never, similarity), Tensor::from(partner, {rows}, device));
+  const Variable logits = where(self, never, similarity);
+  const Tensor labels = Tensor::from(partner, {rows}, device);
+  if (top1) *top1 = top1_of(logits.value(), labels);
+  return cross_entropy(logits, labels);
 }
 
 SimCLR::SimCLR(nn::Encoder encoder, SimCLROptions options)
     : options_(std::move(options)),
       encoder_(std::move(encoder)),
-      projector_(encoder_.features(), projector_sizes(options_.projector, encoder_.features()),
+      projector_(encoder_.features(), options_.projector,
                  {.batch_norm = options_.projector_batch_norm, .seed = options_.seed, .path = "projector"}) {
   TACIT_CHECK(options_.temperature > 0, "[SimCLR] the temperature must be above 0, got ", options_.temperature);
 }
 
-Variable SimCLR::loss(const std::vector<Tensor>& views) {
+Variable SimCLR::loss(const std::vector<Tensor>& views, const Progress&) {
   TACIT_CHECK(views.size() == 2 && views[0].shape() == views[1].shape(),
               "[SimCLR] needs two views of one shape (B, H, W, C), got ", views.size());
   const Variable h = encoder_(concatenate(views, 0));
   feature_std_ = feature_spread(h.value());
-  return nt_xent(l2_normalize(projector_(h)), options_.temperature);
+  return nt_xent(l2_normalize(projector_(h)), options_.temperature, &top1_);
 }
 
 Variable SimCLR::project(const Variable& features) { return projector_(features); }
 
-double SimCLR::chance_level(int64_t batch_size) const { return std::log(static_cast<double>(2 * batch_size - 1)); }
+Chance SimCLR::chance(int64_t batch_size) const {
+  const auto others = static_cast<double>(2 * batch_size - 1);
+  return {std::log(others), 1 / others};
+}
 
 std::map<std::string, Tensor> SimCLR::metrics() const {
   if (!feature_std_.defined()) return {};
-  return {{"feature_std", feature_std_}};
+  return {{"feature_std", feature_std_}, {"pretext_top1", top1_}};
 }
 
 void SimCLR::visit(nn::Visitor& v) {

@@ -20,17 +20,17 @@ struct SimCLROptions {
 };
 
 /// NT-Xent over unit rows z (2N, D): row i and row i + N are views of one image. By log-sum-exp; self-similarity
-/// masked.
-Variable nt_xent(const Variable& z, double temperature);
+/// masked. `top1`, if given, receives the fraction of rows whose most similar other row is their partner.
+Variable nt_xent(const Variable& z, double temperature, Tensor* top1 = nullptr);
 
 class SimCLR : public Method {
  public:
   SimCLR(nn::Encoder encoder, SimCLROptions options);
-  Variable loss(const std::vector<Tensor>& views) override;
+  Variable loss(const std::vector<Tensor>& views, const Progress&) override;
   nn::Encoder& encoder() override { return encoder_; }
   Variable project(const Variable& features) override;
-  /// log(2N - 1).
-  double chance_level(int64_t batch_size) const override;
+  /// log(2N - 1); one of the 2N - 1 others is the partner.
+  Chance chance(int64_t batch_size) const override;
   std::map<std::string, Tensor> metrics() const override;
   void visit(nn::Visitor& v) override;
 
@@ -38,7 +38,7 @@ class SimCLR : public Method {
   SimCLROptions options_;
   nn::Encoder encoder_;
   nn::MLP projector_;
-  Tensor feature_std_;
+  Tensor feature_std_, top1_;
 };
 
 }  // namespace tacit::ssl

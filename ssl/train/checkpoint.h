@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "nn/module.h"
-#include "ssl/train/recipe.h"
+#include "ssl/train/config.h"
 
 namespace tacit::ssl {
 

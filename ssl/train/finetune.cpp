@@ -79,7 +79,9 @@ FinetuneResult finetune(nn::Encoder encoder, const ImageSourcePtr& train_source,
   training.steps_per_epoch = loader.batches_per_epoch();
   training.steps = training.last = std::max(options.min_steps, options.epochs * training.steps_per_epoch);
   training.next = [&] { return loader.next(); };
-  training.loss = [&](const Batch& batch) { return cross_entropy(model(batch.views[0]), batch.labels); };
+  training.loss = [&](const Batch& batch, const Progress&) {
+    return cross_entropy(model(batch.views[0]), batch.labels);
+  };
   const auto warmup = static_cast<int64_t>(options.warmup_fraction * static_cast<double>(training.steps));
   training.lr = [&](int64_t step) { return optim::warmup_cosine(step, warmup, training.steps, options.lr); };
   training.optimizer = &optimizer;

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "ssl/train/recipe.h"
+#include "ssl/train/config.h"
 
 namespace tacit::ssl {
 

@@ -77,7 +77,7 @@ class Pretraining {
     Loader loader(source_, loader_options(), plan_.done / plan_.steps_per_epoch, plan_.done % plan_.steps_per_epoch);
     Training training;
     training.next = [&] { return loader.next(); };
-    training.loss = [&](const Batch& batch) { return method_->loss(batch.views); };
+    training.loss = [&](const Batch& batch, const Progress& progress) { return method_->loss(batch.views, progress); };
     training.after_step = [&](const Progress& progress) { method_->after_step(progress); };
     training.metrics = [&] { return method_->metrics(); };
     training.lr = make_schedule(config_, plan_.steps);
@@ -132,7 +132,7 @@ class Pretraining {
   }
 
   void describe() {
-    plan_.chance_loss = method_->chance_level(config_.batch_size);
+    plan_.chance = method_->chance(config_.batch_size);
     std::ostringstream text;
     text << "data        " << source_->size() << " images";
     if (source_->labelled()) text << " of " << source_->class_names().size() << " classes";
@@ -145,15 +145,17 @@ class Pretraining {
          << config_.warmup_steps(plan_.steps) << " steps, then cosine to 0)\n";
     std::istringstream groups(optimizer_->describe());
     for (std::string line; std::getline(groups, line);) text << "            " << line << "\n";
-    text << "chance      a network that knows nothing has loss " << shortest(std::round(plan_.chance_loss * 100) / 100);
+    text << "chance      a network that knows nothing has loss " << shortest(std::round(plan_.chance.loss * 100) / 100);
+    if (plan_.chance.top1 > 0) text << " and accuracy " << shortest(std::round(plan_.chance.top1 * 1e4) / 100) << " %";
     std::istringstream lines(text.str());
     for (std::string line; std::getline(lines, line);) observer_.say(line);
+    for (const std::string& line : method_->describe(source_->size(), config_.batch_size)) observer_.say(line);
   }
 
   /// What the files of a new run can be wrong about, found before its directory is made: a corrected command may then
   /// use the same --out. Gives the contact sheet of the views.
   ContactSheet first_look() {
-    if (!config_.init.empty()) load_initial_weights(method_->encoder(), config_.init);
+    if (!config_.init.empty()) load_initial_weights(*method_, config_.init);
     return views_sheet(source_, loader_options());
   }
 
@@ -180,6 +182,8 @@ class Pretraining {
   }
 
   void on_step(StepRecord& record) {
+    record.metrics["chance_loss"] = plan_.chance.loss;
+    if (plan_.chance.top1 > 0) record.metrics["chance_top1"] = plan_.chance.top1;
     const bool evaluated = knn_ && record.epoch_end && record.epoch % config_.eval_every == 0;
     if (evaluated) record.metrics["knn_top1"] = knn_->top1(method_->encoder());
     if (evaluated || record.step % config_.log_every == 0) directory_->log(record);

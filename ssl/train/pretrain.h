@@ -14,7 +14,7 @@ struct RunPlan {
   int64_t done = 0;                                    ///< steps made before
   int64_t last = 0;                                    ///< this process stops there
   int64_t steps = 0, steps_per_epoch = 0, epochs = 0;  ///< of the whole schedule
-  double chance_loss = 0;                              ///< of a network that knows nothing
+  Chance chance;                                       ///< of a network that knows nothing
 };
 struct PretrainObserver {
   std::function<void(const std::string& line)> say = [](const std::string&) {};

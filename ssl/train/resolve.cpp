@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ssl/train/method_entry.h"
 #include "ssl/train/run_directory.h"
 #include "tensor/read_file.h"
 
@@ -13,6 +14,7 @@ void apply_layers(TrainConfig& config, const ConfigLayers& layers) {
   Settings settings = settings_of(config);
   settings.apply_toml(layers.toml, layers.toml_file);
   settings.apply(layers.flags);
+  settings.check_known_to_method();
 }
 
 }  // namespace
@@ -26,6 +28,7 @@ TrainConfig without_defaults(const ConfigLayers& layers) {
 TrainConfig resolve(const ConfigLayers& layers, int64_t data_image_size) {
   const TrainConfig said = without_defaults(layers);
   TrainConfig config;
+  config.method = said.method;
   const int64_t size = said.image_size > 0 ? said.image_size : data_image_size;
   apply_recipe(config, said.recipe.empty() ? default_recipe(size) : said.recipe);
   apply_layers(config, layers);

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "ssl/train/recipe.h"
+#include "ssl/train/config.h"
 
 namespace tacit::ssl {
 

@@ -199,6 +199,36 @@ Settings& Settings::add(std::string name, Target target, std::string help, Effec
   return *this;
 }
 
+bool Settings::Setting::known_to(const std::string& method) const {
+  return methods.empty() || std::find(methods.begin(), methods.end(), method) != methods.end();
+}
+
+Settings& Settings::add_for(const std::string& method, std::string name, Target target, std::string help) {
+  const auto listed = std::find_if(all_.begin(), all_.end(), [&](const Setting& s) { return s.name == name; });
+  if (listed != all_.end()) {
+    TACIT_CHECK(listed->target == target, "[settings] '", name, "' is listed twice, for two values");
+    listed->methods.push_back(method);
+    return *this;
+  }
+  add(std::move(name), target, std::move(help), Effect::Trajectory);
+  all_.back().methods.push_back(method);
+  return *this;
+}
+
+Settings& Settings::of_method(const std::string* method) {
+  method_ = method;
+  return *this;
+}
+
+void Settings::check_known_to_method() const {
+  for (const Setting& setting : all_) {
+    if (!method_ || !said(setting.name) || setting.known_to(*method_)) continue;
+    std::string known;
+    for (const std::string& name : setting.methods) known += (known.empty() ? "" : ", ") + name;
+    usage("--", setting.name, " is of ", known, "; ", *method_, " has no such setting");
+  }
+}
+
 Settings& Settings::exclusive(std::string a, std::string b) {
   exclusive_.emplace_back(std::move(a), std::move(b));
   return *this;
@@ -275,6 +305,7 @@ std::string Settings::toml(bool only_trajectory) const {
   std::string text, heading;
   for (const Setting& setting : all_) {
     if (setting.effect == Effect::Session || (only_trajectory && setting.effect != Effect::Trajectory)) continue;
+    if (method_ && !setting.known_to(*method_)) continue;
     const std::string value = std::visit(ToToml{}, setting.target);
     if (value.empty()) continue;
     if (setting.group != heading && !only_trajectory) text += (text.empty() ? "# " : "\n# ") + setting.group + "\n";

@@ -37,7 +37,9 @@ class Settings {
     std::string name, help, group;
     Target target;
     Effect effect;
-    std::string shown_default = {};  ///< in help, instead of the value; "" for the value
+    std::string shown_default = {};         ///< in help, instead of the value; "" for the value
+    std::vector<std::string> methods = {};  ///< that know it; empty: all
+    bool known_to(const std::string& method) const;
   };
   /// Names and texts as a command line has them.
   using Given = std::vector<std::pair<std::string, std::vector<std::string>>>;
@@ -46,6 +48,12 @@ class Settings {
   Settings& group(std::string heading);
   /// `target` must outlive the Settings; its value is the default.
   Settings& add(std::string name, Target target, std::string help, Effect effect = Effect::Free);
+  /// A setting that only some methods know. Adding a name again, for another method, needs the same target.
+  Settings& add_for(const std::string& method, std::string name, Target target, std::string help);
+  /// Where the name of the method lives whose settings are written by toml().
+  Settings& of_method(const std::string* method);
+  /// Throws UsageError where a flag or key was given that the method does not know.
+  void check_known_to_method() const;
   /// Setting one of two optional values unsets the other; both in one layer are an error.
   Settings& exclusive(std::string a, std::string b);
 
@@ -62,8 +70,8 @@ class Settings {
   void apply(const Given& given);
   /// Applies a TOML text; `file` is what errors call it. Throws UsageError naming the key and its line.
   void apply_toml(const std::string& text, const std::string& file);
-  /// All values that are set, in order, under comments with the headings; apply_toml reads it back. `only_trajectory`
-  /// leaves out what does not change a run's numbers or names a place.
+  /// All values that are set and known to the method, in order, under comments with the headings; apply_toml reads it
+  /// back. `only_trajectory` leaves out what does not change a run's numbers or names a place.
   std::string toml(bool only_trajectory = false) const;
 
  private:
@@ -72,6 +80,7 @@ class Settings {
   void unset_partner(const std::string& name) const;
 
   std::string group_;
+  const std::string* method_ = nullptr;
   std::vector<Setting> all_;
   std::vector<std::pair<std::string, std::string>> exclusive_;
   std::set<std::string> said_;

@@ -11,7 +11,8 @@ double now() { return std::chrono::duration<double>(std::chrono::steady_clock::n
 
 void one_step(Training& t, StepRecord& record, const Batch& batch) {
   t.optimizer->set_lr(record.lr);
-  const Variable loss = t.loss(batch);
+  const Progress progress{record.step - 1, t.steps};
+  const Variable loss = t.loss(batch, progress);
   record.loss = loss.item();
   TACIT_CHECK(std::isfinite(record.loss), "the loss is ", record.loss, " at step ", record.step, " (epoch ",
               record.epoch, ", lr ", record.lr, "). ", t.remedy);
@@ -21,7 +22,7 @@ void one_step(Training& t, StepRecord& record, const Batch& batch) {
   loss.backward();
   if (t.clip > 0) record.metrics["grad_norm"] = t.optimizer->clip_grad_norm(t.clip);
   t.optimizer->step();
-  if (t.after_step) t.after_step({record.step, t.steps});
+  if (t.after_step) t.after_step(progress);
 }
 
 }  // namespace

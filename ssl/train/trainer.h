@@ -27,11 +27,11 @@ struct StepRecord {
 enum class StopReason : uint8_t { Finished, Interrupted };
 
 struct Training {
-  std::function<Batch()> next;                             ///< batches in order, from `done` on
-  std::function<Variable(const Batch&)> loss;              ///< records a graph
-  std::function<void(const Progress&)> after_step;         ///< optional; after the optimiser's step
-  std::function<std::map<std::string, Tensor>()> metrics;  ///< optional; of the last loss
-  std::function<double(int64_t step)> lr;                  ///< for step 0, 1, …
+  std::function<Batch()> next;                                  ///< batches in order, from `done` on
+  std::function<Variable(const Batch&, const Progress&)> loss;  ///< records a graph
+  std::function<void(const Progress&)> after_step;              ///< optional; after the optimiser's step
+  std::function<std::map<std::string, Tensor>()> metrics;       ///< optional; of the last loss
+  std::function<double(int64_t step)> lr;                       ///< for step 0, 1, …
   optim::Optimizer* optimizer = nullptr;
   int64_t done = 0;                           ///< steps made before (a resume)
   int64_t last = 0;                           ///< stop when this many are done in all

@@ -1,4 +1,4 @@
-#include "ssl/train/recipe.h"
+#include "ssl/train/config.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   tacit::ssl::TrainConfig config;

@@ -1,5 +1,6 @@
-// TrainConfig: everything that `tacit pretrain` can be told, the recipes that fill it, and the checks of it.
-// The rule: a setting's name is its long flag's; the order is default < recipe < configuration file < command line.
+// TrainConfig: everything that `tacit pretrain` can be told, and the checks of it. What only some methods know is
+// listed by their entries (method_entry.h). The rule: a setting's name is its long flag's; the order is default <
+// recipe < configuration file < command line.
 #pragma once
 
 #include <optional>
@@ -27,19 +28,29 @@ struct TrainConfig {
   // ---- model
   std::string encoder = "small_cnn", stem = "auto", init;
   int64_t encoder_width = 0;  ///< 0: the published one
-  double temperature = 0.5;
+  std::string augmentation = "simclr";
+
+  // ---- of some methods (their entries say which)
+  std::string variant = "v2";  ///< of MoCo
+  double temperature = 0.5, momentum = 0.999, target_momentum = 0.99;
+  int64_t queue_size = 65536, bn_splits = 0;
+  bool symmetric = false, no_predictor = false, no_stop_gradient = false;
+  std::vector<int64_t> predictor = {4096, 256};
   std::vector<int64_t> projector = {0, 128};
   bool projector_batch_norm = true;
-  std::string augmentation = "simclr";
 
   // ---- optimisation
   int64_t epochs = 100, batch_size = 256;
   std::string optimizer = "adamw";
   std::optional<double> lr, base_lr;  ///< lr = base_lr * batch_size / 256
-  double weight_decay = 1e-2, sgd_momentum = 0.9;
+  double weight_decay = 1e-2, sgd_momentum = 0.9, beta2 = 0.999;
+  bool nesterov = false;
   bool decay_all = false;                                      ///< weight decay on biases and norm weights too
   std::optional<double> warmup_epochs, warmup_fraction = 0.1;  ///< of the schedule
-  double clip = 0;                                             ///< largest global gradient norm; 0: none
+  std::string schedule = "cosine";                             ///< or "steps": a factor at some epochs
+  std::vector<int64_t> lr_drop_epochs;
+  double lr_drop_factor = 0.1;
+  double clip = 0;  ///< largest global gradient norm; 0: none
   std::string precision = "fp32";
   int64_t seed = 0;
   std::string device = "cpu";
@@ -58,22 +69,13 @@ struct TrainConfig {
   double effective_lr() const { return lr ? *lr : base_lr.value_or(0.) * static_cast<double>(batch_size) / 256; }
   /// Warm-up in steps of a schedule of `steps` steps.
   int64_t warmup_steps(int64_t steps) const;
+  /// image_size and channels must be resolved.
   nn::EncoderOptions encoder_options() const;
   DataOptions data_options() const;
 };
 
 /// The settings over a config's members, in the order of --help and config.toml.
 Settings settings_of(TrainConfig&);
-
-std::vector<std::string> recipe_names();
-/// One line on what a recipe is for.
-std::string recipe_summary(const std::string& name);
-/// Overwrites what the recipe sets. Throws UsageError listing the known ones.
-void apply_recipe(TrainConfig&, const std::string& name);
-/// The settings that recipes differ in, whose default thus depends on the recipe.
-std::vector<std::string> set_by_recipes();
-/// The recipe for images of this size ({0, 0}: sizes vary): "small-images" up to 64 pixels, else "folder".
-std::string default_recipe(int64_t image_size);
 
 /// Refuses unknown names, values out of range and contradictions. Throws UsageError naming the flag.
 void validate(const TrainConfig&);

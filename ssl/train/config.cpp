@@ -1,121 +1,29 @@
-#include "ssl/train/recipe.h"
+#include "ssl/train/config.h"
 
 #include <algorithm>
 #include <cmath>
-#include <map>
-#include <sstream>
 
 #include "ssl/data/augment.h"
+#include "ssl/train/check.h"
+#include "ssl/train/method_entry.h"
 
 namespace tacit::ssl {
 
 namespace {
 
-struct Recipe {
-  const char *name, *summary;
-  void (*apply)(TrainConfig&);
-};
-
-/// Found by experiment with a budget of minutes on two cores: every choice below was measured against its neighbours
-/// on a validation split; photometric jitter and the temperature matter most, the encoder's size hardly.
-void fashion_mnist_demo(TrainConfig& c) {
-  c.encoder = "small_cnn";  // beats every ResNet at this budget: more epochs in the same time
-  c.augmentation = "fashion-mnist-demo";
-  c.image_size = 28;
-  c.channels = 1;
-  c.temperature = 0.1;
-  c.projector = {256, 128};
-  c.projector_batch_norm = true;
-  c.epochs = 14;  // 7 epochs give 0.1-0.2 points less with all labels, 1.2 less with ten a class
-  c.batch_size = 256;
-  c.optimizer = "adamw";
-  c.lr = 2e-3;
-  c.base_lr.reset();
-  c.weight_decay = 1e-2;
-  c.decay_all = false;
-  c.warmup_epochs.reset();
-  c.warmup_fraction = 0.1;
-}
-
-/// The demo's optimiser with colour augmentation; measured on CIFAR-10 (8 epochs: kNN 56.5 %, linear 59.4 %).
-void small_images(TrainConfig& c) {
-  fashion_mnist_demo(c);
-  c.augmentation = "simclr";
-  c.image_size = 0;
-  c.channels = 0;
-  c.temperature = 0.2;
-  c.epochs = 20;  // the measured 8 were bounded by time; the loss was still falling
-}
-
-/// A folder of photographs, perhaps only hundreds of them: as above, at 64 pixels, with smaller batches (a batch must
-/// not be most of the data, or every step sees the same negatives) and more epochs.
-void folder(TrainConfig& c) {
-  small_images(c);
-  c.image_size = 64;
-  c.batch_size = 64;
-  c.lr = 1e-3;  // half of the demo's: about its square-root scaling from batches of 256 to 64
-  c.epochs = 100;
-}
-
-/// github.com/dkobak/simclr-cifar10, 100 epochs: kNN 83.2 %, linear 85.6 % (three seeds, A100). There the two views
-/// pass through batch norm apart and the schedule moves per epoch; here they pass together and it moves per step.
-void cifar10(TrainConfig& c) {
-  c.encoder = "resnet18";
-  c.augmentation = "simclr";
-  c.image_size = 32;
-  c.channels = 3;
-  c.temperature = 0.5;
-  c.projector = {1024, 128};
-  c.projector_batch_norm = false;
-  c.epochs = 100;
-  c.batch_size = 512;
-  c.optimizer = "sgd";
-  c.sgd_momentum = 0.9;
-  c.lr.reset();
-  c.base_lr = 0.06;  // .03 for 1000 epochs
-  c.weight_decay = 5e-4;
-  c.decay_all = true;
-  c.warmup_epochs.reset();
-  c.warmup_fraction = 0;
-}
-
-constexpr Recipe kRecipes[] = {
-    {"fashion-mnist-demo", "Fashion-MNIST in a few minutes on two cores", fashion_mnist_demo},
-    {"small-images", "images up to 64 pixels, quickly (the default for them)", small_images},
-    {"folder", "a folder of photographs at 64 pixels (the default for larger images)", folder},
-    {"cifar10", "CIFAR-10 with a ResNet-18, 100 epochs: hours on a CPU", cifar10},
-};
-
-void check(bool condition, const std::string& message) {
-  if (!condition) throw UsageError(message);
-}
-
-std::string join(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
-  return text;
-}
-
-void check_choice(const char* flag, const std::string& value, const std::vector<std::string>& known) {
-  check(std::find(known.begin(), known.end(), value) != known.end(),
-        std::string("--") + flag + ": unknown value '" + value + "'; known: " + join(known));
-}
-
-template <class T>
-void check_range(const char* flag, T value, T low, T high) {
-  std::ostringstream text;
-  text << "--" << flag << " must lie between " << low << " and " << high << ", got " << value;
-  check(value >= low && value <= high, text.str());
-}
-
 void check_optimisation(const TrainConfig& c) {
   check_choice("optimizer", c.optimizer, {"sgd", "adamw"});
   check(c.lr || c.base_lr, "one of --lr and --base-lr must be given");
+  check(!c.nesterov || c.optimizer == "sgd", "--nesterov is of --optimizer sgd; this run's is " + c.optimizer);
   check(c.effective_lr() >= 0, "--lr and --base-lr must not be negative");
   check_range("weight-decay", c.weight_decay, 0., 1e6);
   check_range("sgd-momentum", c.sgd_momentum, 0., 0.9999999);
   check_range("warmup-fraction", c.warmup_fraction.value_or(0), 0., 1.);
   check_range("warmup-epochs", c.warmup_epochs.value_or(0), 0., static_cast<double>(c.epochs));
+  check_range("beta2", c.beta2, 0., 0.9999999);
+  check_choice("schedule", c.schedule, {"cosine", "steps"});
+  check_range("lr-drop-factor", c.lr_drop_factor, 1e-9, 1.);
+  for (const int64_t epoch : c.lr_drop_epochs) check_range<int64_t>("lr-drop-epochs", epoch, 1, c.epochs);
   check_range("clip", c.clip, 0., 1e30);
   check_choice("precision", c.precision, {"fp32", "tf32", "bf16"});
   check(c.precision == "fp32",
@@ -136,6 +44,7 @@ nn::EncoderOptions TrainConfig::encoder_options() const {
           .stem = stem,
           .image_size = image_size,
           .channels = channels,
+          .bn_splits = bn_splits,
           .seed = static_cast<uint64_t>(seed)};
 }
 
@@ -166,11 +75,7 @@ Settings settings_of(TrainConfig& c) {
       .add("encoder", &c.encoder, join(nn::encoder_names()), trajectory)
       .add("encoder-width", &c.encoder_width, "channels of the first stage (0: as published)", trajectory)
       .add("stem", &c.stem, "of a ResNet: cifar, imagenet or auto (cifar up to 64 pixels)", trajectory)
-      .add("init", &c.init, "initial encoder weights, FILE.safetensors", place)
-      .add("temperature", &c.temperature, "of the contrastive loss", trajectory)
-      .add("projector", &c.projector, "hidden and output sizes of the head, e.g. 256,128 (0: the features')",
-           trajectory)
-      .add("projector-batch-norm", &c.projector_batch_norm, "batch norm after the head's hidden layers", trajectory);
+      .add("init", &c.init, "initial encoder weights, FILE.safetensors", place);
   s.group("Optimisation")
       .add("epochs", &c.epochs, "length of the schedule", trajectory)
       .add("batch-size", &c.batch_size, "images a step", trajectory)
@@ -180,6 +85,12 @@ Settings settings_of(TrainConfig& c) {
       .add("weight-decay", &c.weight_decay, "on weights; on biases and norms only with --decay-all", trajectory)
       .add("decay-all", &c.decay_all, "weight decay on every parameter", trajectory)
       .add("sgd-momentum", &c.sgd_momentum, "momentum of --optimizer sgd", trajectory)
+      .add("nesterov", &c.nesterov, "Nesterov's momentum, of --optimizer sgd", trajectory)
+      .add("beta2", &c.beta2, "of --optimizer adamw: decay of the squared gradients' mean", trajectory)
+      .add("schedule", &c.schedule, "of the learning rate after the warm-up: cosine to 0, or steps", trajectory)
+      .add("lr-drop-epochs", &c.lr_drop_epochs, "of --schedule steps: after these epochs the rate drops, e.g. 60,120",
+           trajectory)
+      .add("lr-drop-factor", &c.lr_drop_factor, "by this factor", trajectory)
       .add("warmup-epochs", &c.warmup_epochs, "epochs of linear warm-up", trajectory)
       .add("warmup-fraction", &c.warmup_fraction, "the same as a fraction of the schedule", trajectory)
       .add("clip", &c.clip, "largest norm of the gradient (0: unlimited)", trajectory)
@@ -199,52 +110,17 @@ Settings settings_of(TrainConfig& c) {
       .add("out", &c.out, "the run directory to make", Effect::Session)
       .add("resume", &c.resume, "go on with the run in --out, under its config.toml", Effect::Session)
       .add("json", &c.json, "write the last figures to this file (-: stdout)", Effect::Session);
+  for (const MethodEntry& entry : method_entries()) {
+    s.group(std::string("Only some methods: ") + entry.name);
+    entry.add_settings(s, c);
+  }
+  s.of_method(&c.method);
   s.exclusive("lr", "base-lr").exclusive("warmup-epochs", "warmup-fraction");
   return s;
 }
 
-std::vector<std::string> recipe_names() {
-  std::vector<std::string> names;
-  for (const Recipe& recipe : kRecipes) names.emplace_back(recipe.name);
-  return names;
-}
-
-std::string recipe_summary(const std::string& name) {
-  for (const Recipe& recipe : kRecipes)
-    if (name == recipe.name) return recipe.summary;
-  return "";
-}
-
-void apply_recipe(TrainConfig& config, const std::string& name) {
-  check_choice("recipe", name, recipe_names());
-  for (const Recipe& recipe : kRecipes)
-    if (name == recipe.name) recipe.apply(config);
-  config.recipe = name;
-}
-
-std::vector<std::string> set_by_recipes() {
-  std::vector<std::string> names;
-  TrainConfig config;
-  const Settings settings = settings_of(config);
-  std::map<std::string, std::string> first;
-  for (const Recipe& recipe : kRecipes) {
-    config = TrainConfig();
-    recipe.apply(config);
-    for (const Settings::Setting& setting : settings.all()) {
-      const std::string value = settings.value(setting.name);
-      if (first.emplace(setting.name, value).first->second == value) continue;
-      if (std::find(names.begin(), names.end(), setting.name) == names.end()) names.push_back(setting.name);
-    }
-  }
-  return names;
-}
-
-std::string default_recipe(int64_t image_size) {
-  return image_size > 0 && image_size <= 64 ? "small-images" : "folder";
-}
-
 void validate(const TrainConfig& c) {
-  check(c.method == "simclr", "method '" + c.method + "' is not in this version; there is: simclr");
+  const MethodEntry& method = method_entry(c.method);
   check(!c.data.empty(), "--data is required: a path, kind:path, fashion-mnist or synthetic[:N]");
   parse_split(c.split);
   check_choice("encoder", c.encoder, nn::encoder_names());
@@ -258,12 +134,8 @@ void validate(const TrainConfig& c) {
   check(c.image_size == 0 || (c.image_size >= 8 && c.image_size <= 1024),
         "--image-size must lie between 8 and 1024 (or be 0: the data's), got " + std::to_string(c.image_size));
   check(c.channels == 0 || c.channels == 1 || c.channels == 3, "--channels must be 0 (the data's), 1 or 3");
-  check_range("temperature", c.temperature, 1e-4, 1e4);
-  check(!c.projector.empty(), "--projector needs at least the output size");
-  for (const int64_t size : c.projector) check_range<int64_t>("projector", size, 0, 65536);
   check_range<int64_t>("epochs", c.epochs, 1, 1'000'000);
   check_range<int64_t>("batch-size", c.batch_size, 1, 1 << 20);
-  check(c.batch_size > 1, "--batch-size 1 leaves a contrastive loss without negatives; use 2 or more (256 is usual)");
   check_range<int64_t>("seed", c.seed, 0, INT64_MAX);
   check_range<int64_t>("steps", c.steps.value_or(0), 0, INT64_MAX);
   check_range<int64_t>("stop-after-epochs", c.stop_after_epochs.value_or(0), 0, INT64_MAX);
@@ -273,6 +145,10 @@ void validate(const TrainConfig& c) {
   check_range<int64_t>("save-every-steps", c.save_every_steps, 0, INT64_MAX);
   check_range<int64_t>("threads", c.threads, 0, 4096);
   check_optimisation(c);
+  const auto views = static_cast<int64_t>(augmentation(c.augmentation, 32, 3).size());
+  check(views == method.views, "--augmentation " + c.augmentation + " makes " + std::to_string(views) +
+                                   " views of an image, " + c.method + " needs " + std::to_string(method.views));
+  if (method.check) method.check(c);
 }
 
 Split parse_split(const std::string& name) {

@@ -1,4 +1,4 @@
-#include "ssl/methods/feature_spread.h"
+#include "ssl/methods/batch_metrics.h"
 
 #include <cmath>
 
@@ -10,5 +10,7 @@ Tensor feature_spread(const Tensor& features) {
   const double d = std::sqrt(static_cast<double>(features.size(-1)));
   return mean(sqrt(var(l2_normalize(features), {0})) * d);
 }
+
+Tensor top1_of(const Tensor& logits, const Tensor& labels) { return mean(equal(argmax(logits), labels).to(f32)); }
 
 }  // namespace tacit::ssl

@@ -1,0 +1,67 @@
+// MoCo (He, Fan, Wu, Xie, Girshick: "Momentum Contrast for Unsupervised Visual Representation Learning", CVPR 2020; v2:
+// Chen, Fan, Girshick, He 2020; v3: Chen, Xie, He, "An Empirical Study of Training Self-Supervised Vision
+// Transformers", ICCV 2021).
+//   q = online(view 1) / |.|;  key encoder = m key encoder + (1 - m) online;  k = key encoder(view 2) / |.|
+//   logits = [q . k, q . queue] / temperature;  loss = -log softmax(logits)[0]
+//   the keys replace the oldest in the queue
+// v3 has no queue: loss = 2 T (CE(q1 k2ᵀ / T) + CE(q2 k1ᵀ / T)), q through a predictor, labels the diagonal.
+// Variants chosen here: v1 and v2 differ by head, temperature and augmentation (recipes); the keys' batch is shuffled,
+// so that with split batch norm (EncoderOptions::bn_splits) no statistics tell which key belongs to a query; the
+// average runs over parameters, the key encoder keeps its own batch norm statistics; `symmetric` adds the loss with the
+// views exchanged and puts both views' keys into the queue, after both losses.
+#pragma once
+
+#include <optional>
+
+#include "ssl/methods/branch.h"
+#include "ssl/methods/method.h"
+
+namespace tacit::ssl {
+
+struct MoCoOptions {
+  std::string variant = "v2";  ///< v1, v2 (one loss) or v3
+  double temperature = 0.2;
+  int64_t queue_size = 65536;  ///< keys kept; a multiple of the keys a step makes
+  double momentum = 0.999;     ///< of the key encoder; v3: rises to 1 by a cosine
+  bool symmetric = false;
+  std::vector<int64_t> projector = {0, 128};
+  bool projector_batch_norm = false;
+  std::vector<int64_t> predictor = {4096, 256};  ///< v3
+  uint64_t seed = 0;
+};
+
+class MoCo : public Method {
+ public:
+  MoCo(nn::Encoder encoder, MoCoOptions options);
+  Variable loss(const std::vector<Tensor>& views, const Progress&) override;
+  nn::Encoder& encoder() override { return online_.encoder; }
+  nn::Encoder* teacher() override { return &key_.module().encoder; }
+  void encoder_replaced() override { key_.module() = online_; }
+  Variable project(const Variable& features) override { return online_.projector(features); }
+  /// log(1 + queue), v3: 4 T log(batch).
+  Chance chance(int64_t batch_size) const override;
+  std::map<std::string, Tensor> metrics() const override { return metrics_; }
+  std::vector<std::string> describe(int64_t images, int64_t batch_size) const override;
+  void visit(nn::Visitor& v) override;
+
+ private:
+  bool v3() const { return options_.variant == "v3"; }
+  /// Unit keys of a view; their batch is in random order on its way through the key encoder.
+  Tensor keys(const Tensor& view, const Progress&, uint64_t which);
+  /// -log softmax([q . k, q . queue] / T)[0], mean over the batch.
+  Variable against_queue(const Variable& q, const Tensor& k);
+  /// v3's: 2 T CE(q kᵀ / T) with the diagonal as labels.
+  Variable against_batch(const Variable& q, const Tensor& k);
+  void enqueue(const Tensor& k);
+  /// What loss() measures of the first view's features and logits.
+  void measure(const Variable& h, const Tensor& logits, const Tensor& labels);
+
+  MoCoOptions options_;
+  Branch online_;
+  nn::Frozen<Branch> key_;
+  std::optional<nn::MLP> predictor_;  // v3
+  nn::Buffer queue_, queue_ptr_;      // (K, D) unit rows; the row that the next key replaces
+  std::map<std::string, Tensor> metrics_;
+};
+
+}  // namespace tacit::ssl

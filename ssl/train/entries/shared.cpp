@@ -1,0 +1,81 @@
+#include "ssl/train/entries/shared.h"
+
+namespace tacit::ssl {
+
+void add_projector_settings(Settings& s, TrainConfig& c, const std::string& method) {
+  s.add_for(method, "projector", &c.projector, "hidden and output sizes of the head, e.g. 256,128 (0: the features')");
+  s.add_for(method, "projector-batch-norm", &c.projector_batch_norm, "batch norm after the head's hidden layers");
+}
+
+static void check_sizes(const char* flag, const std::vector<int64_t>& sizes) {
+  check(!sizes.empty(), std::string("--") + flag + " needs at least the output size");
+  for (const int64_t size : sizes) check_range<int64_t>(flag, size, 0, 65536);
+}
+
+void check_projector(const TrainConfig& c) { check_sizes("projector", c.projector); }
+
+void check_predictor(const TrainConfig& c) {
+  check_sizes("predictor", c.predictor);
+  check(c.predictor.back() == c.projector.back(), "--predictor and --projector must end in one size, got " +
+                                                      std::to_string(c.predictor.back()) + " and " +
+                                                      std::to_string(c.projector.back()));
+}
+
+void check_batch_of_two(const TrainConfig& c, const char* why) {
+  check(c.batch_size > 1, std::string("--batch-size 1 ") + why + "; use 2 or more (256 is usual)");
+}
+
+void small_budget(TrainConfig& c) {
+  c.encoder = "small_cnn";  // beats every ResNet at this budget: more epochs in the same time
+  c.augmentation = "fashion-mnist-demo";
+  c.image_size = 28;
+  c.channels = 1;
+  c.epochs = 14;
+  c.batch_size = 256;
+  c.optimizer = "adamw";
+  c.lr = 2e-3;
+  c.base_lr.reset();
+  c.weight_decay = 1e-2;
+  c.decay_all = false;
+  c.warmup_epochs.reset();
+  c.warmup_fraction = 0.1;
+}
+
+void small_budget_colour(TrainConfig& c) {
+  c.augmentation = "simclr";
+  c.image_size = 0;
+  c.channels = 0;
+  c.epochs = 20;  // measured for 8, bounded by time; the loss was still falling
+}
+
+void small_budget_folder(TrainConfig& c) {
+  c.image_size = 64;
+  c.batch_size = 64;  // a batch must not be most of the data, or every step sees the same negatives
+  c.lr = 1e-3;        // half: about the square-root scaling from batches of 256 to 64
+  c.epochs = 100;
+}
+
+void cifar_resnet(TrainConfig& c) {
+  c.encoder = "resnet18";
+  c.image_size = 32;
+  c.channels = 3;
+  c.batch_size = 512;
+  c.optimizer = "sgd";
+  c.sgd_momentum = 0.9;
+  c.lr.reset();
+  c.base_lr = 0.06;
+  c.weight_decay = 5e-4;
+  c.decay_all = true;
+  c.warmup_epochs.reset();
+  c.warmup_fraction = 0;
+}
+
+void imagenet_resnet(TrainConfig& c) {
+  c.encoder = "resnet50";
+  c.image_size = 224;
+  c.channels = 3;
+  c.sgd_momentum = 0.9;
+  c.lr.reset();
+}
+
+}  // namespace tacit::ssl

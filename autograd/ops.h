@@ -84,13 +84,20 @@ struct RunningStats {
   Tensor mean, var;
   double momentum = 0.1;  ///< new = (1 - momentum) old + momentum batch; the variance enters unbiased (torch)
 };
+/// How training cuts a batch into groups of samples (dimension 0) that are normalised apart from each other; `groups`
+/// divides the batch. strided: sample i belongs to group i mod groups, else groups are consecutive samples.
+struct BatchSplit {
+  int64_t groups = 1;
+  bool strided = false;
+};
 /// Batch norm over the last dimension. training: by the batch's own statistics, updating `running`; else by `running`.
-/// gamma and beta may be undefined (1 and 0).
+/// gamma and beta may be undefined (1 and 0). With several groups `running` receives the mean of their statistics, as
+/// if each had updated a copy and the copies were averaged (SplitBatchNorm of MoCo's CIFAR demo).
 Variable batch_norm(const Variable& x, const Variable& gamma, const Variable& beta, const RunningStats& running,
-                    bool training, double eps = 1e-5);
+                    bool training, double eps = 1e-5, const BatchSplit& split = {});
 /// relu(batch_norm(x) + residual), residual (of x's shape) may be undefined; one kernel pair where the backend has it.
 Variable batch_norm_relu(const Variable& x, const Variable& gamma, const Variable& beta, const Variable& residual,
-                         const RunningStats& running, bool training, double eps = 1e-5);
+                         const RunningStats& running, bool training, double eps = 1e-5, const BatchSplit& split = {});
 /// How often a fused op was composed of others because the backend has no kernels for it (process-wide).
 int64_t composites();
 /// Over the last dimension. gamma and beta may be undefined.

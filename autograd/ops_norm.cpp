@@ -31,25 +31,69 @@ void zero(const std::vector<Tensor>& gradients) {
     if (g.defined()) g.fill_(0);
 }
 
+// The groups of samples that a batch is normalised in. Kernels want each group dense: consecutive samples are slices of
+// the batch, strided ones are brought together by a copy and taken back by another.
+class Groups {
+ public:
+  Groups(const char* op, const Shape& x, const BatchSplit& split)
+      : shape_(x), count_(split.groups), strided_(split.strided && split.groups > 1 && x[0] > 0) {
+    TACIT_CHECK(count_ >= 1 && (count_ == 1 || x[0] % count_ == 0), "[", op, "] a batch of ", x[0],
+                " cannot be cut into ", count_, " equal groups; use a divisor of the batch");
+  }
+  int64_t count() const { return count_; }
+  /// Values of each channel in a group.
+  int64_t values() const { return shape_.numel() / std::max<int64_t>(shape_[-1], 1) / count_; }
+  /// Samples in the order of groups, dense.
+  Tensor gather(const Tensor& t) const {
+    if (!strided_ || !t.defined()) return t.defined() ? t.contiguous_copy_if_needed() : t;
+    return swap(t, shape_[0] / count_, count_);
+  }
+  /// Back into the order of the batch.
+  Tensor scatter(const Tensor& t) const { return strided_ && t.defined() ? swap(t, count_, shape_[0] / count_) : t; }
+  /// Group g of a gathered tensor, or of a tensor of one row for each group.
+  View part(const Tensor& t, int64_t g) const {
+    if (!t.defined()) return {};
+    const int64_t rows = t.size(0) / count_;
+    return t.slice(0, g * rows, (g + 1) * rows).view();
+  }
+
+ private:
+  Tensor swap(const Tensor& t, int64_t outer, int64_t inner) const {
+    const Tensor swapped = t.reshape({outer, inner, shape_.numel() / shape_[0]}).transpose(0, 1);
+    return swapped.contiguous_copy_if_needed().reshape(shape_);
+  }
+
+  Shape shape_;
+  int64_t count_;
+  bool strided_;
+};
+
+/// One row for each group: (groups, C).
 struct ChannelStatistics {
   Tensor mean, rstd;
 };
 
-ChannelStatistics batch_statistics(const char* op, const Tensor& x, const RunningStats& running, double eps) {
-  const int64_t n = x.numel() / std::max<int64_t>(x.size(-1), 1);
-  TACIT_CHECK(n > 1, "[", op, "] training needs more than one value per channel, got shape ", x.shape(),
-              "; use a larger batch or evaluation mode");
-  const std::pair<Tensor, Tensor> batch = moments(x);
+ChannelStatistics batch_statistics(const char* op, const Tensor& x, const Groups& groups, const RunningStats& running,
+                                   double eps) {
+  const int64_t n = groups.values();
+  TACIT_CHECK(n > 1, "[", op, "] training needs more than one value per channel",
+              groups.count() > 1 ? " and group" : "", ", got shape ", x.shape(), " in ", groups.count(),
+              groups.count() > 1 ? " groups" : " group", "; use a larger batch, fewer groups or evaluation mode");
+  const Tensor average = Tensor::empty({groups.count(), x.size(-1)}, x.dtype(), x.device()),
+               variance = wanted(true, average);
+  for (int64_t g = 0; g < groups.count(); ++g)
+    x.backend().moments(groups.part(average, g), groups.part(variance, g), groups.part(x, g));
   if (running.mean.defined()) {
     const double unbiased = static_cast<double>(n) / static_cast<double>(n - 1);
-    const std::array<Tensor, 2> kept = {running.mean, running.var}, seen = {batch.first, batch.second * unbiased};
+    const auto over_groups = [](const Tensor& t) { return t.size(0) == 1 ? t.select(0, 0) : mean(t, {0}); };
+    const std::array<Tensor, 2> kept = {running.mean, running.var},
+                                seen = {over_groups(average), over_groups(variance) * unbiased};
     lerp_(kept, seen, Tensor::scalar(running.momentum, f64, x.device()));
   }
-  return {batch.first, rsqrt(batch.second + eps)};
+  return {average, rsqrt(variance + eps)};
 }
 
-ChannelStatistics statistics_of(const char* op, const Tensor& x, const RunningStats& running, bool training,
-                                double eps) {
+void check_batch_norm(const char* op, const Tensor& x, const RunningStats& running, bool training) {
   TACIT_CHECK(x.defined() && x.rank() >= 2, "[", op, "] the input must be (…, C) of rank 2 or more, got ", x.shape());
   TACIT_CHECK(x.dtype() == f32 || x.dtype() == f64, "[", op, "] needs f32 or f64, got ", x.dtype());
   TACIT_CHECK(running.mean.defined() == running.var.defined(), "[", op, "] one of the running statistics is undefined");
@@ -58,75 +102,79 @@ ChannelStatistics statistics_of(const char* op, const Tensor& x, const RunningSt
     channel_values(op, "running mean", running.mean, x, 0);
     channel_values(op, "running variance", running.var, x, 1);
   }
-  if (training) return batch_statistics(op, x, running, eps);
-  // A copy: the next training step writes the running mean in place, perhaps before this graph's backward pass.
-  return {running.mean.clone(), rsqrt(running.var + eps)};
 }
 
 // The kernel pair of batch_norm and batch_norm_relu.
 Variable record_batch_norm(const char* op, const Variable& x, const Variable& gamma, const Variable& beta,
-                           const Variable& residual, const RunningStats& running, bool training, double eps,
-                           bool relu) {
-  const ChannelStatistics statistics = statistics_of(op, x.value(), running, training, eps);
-  const Tensor mean = statistics.mean, rstd = statistics.rstd, dense = x.value().contiguous_copy_if_needed();
+                           const Variable& residual, const RunningStats& running, bool training, double eps, bool relu,
+                           const BatchSplit& split) {
+  check_batch_norm(op, x.value(), running, training);
+  const Groups groups(op, x.shape(), training ? split : BatchSplit{});
+  const Tensor dense = groups.gather(x.value()), added = groups.gather(residual.value());
   const Tensor gain = channel_values(op, "gamma", gamma.value(), dense, 1);
   const Tensor bias = channel_values(op, "beta", beta.value(), dense, 0);
-  const Tensor added = residual.defined() ? residual.value().contiguous_copy_if_needed() : Tensor();
+  // In evaluation a copy: the next training step writes the running mean in place, perhaps before this backward pass.
+  const ChannelStatistics statistics =
+      training ? batch_statistics(op, dense, groups, running, eps)
+               : ChannelStatistics{running.mean.clone().unsqueeze(0), rsqrt(running.var + eps).unsqueeze(0)};
+  const Tensor centre = statistics.mean, rstd = statistics.rstd;
   const Tensor y = Tensor::empty(dense.shape(), dense.dtype(), dense.device());
-  if (y.numel() > 0)
-    y.backend().batch_norm({.y = y.view(),
-                            .x = dense.view(),
-                            .mean = mean.view(),
-                            .rstd = rstd.view(),
+  for (int64_t g = 0; g < groups.count() && y.numel() > 0; ++g)
+    y.backend().batch_norm({.y = groups.part(y, g),
+                            .x = groups.part(dense, g),
+                            .mean = groups.part(centre, g),
+                            .rstd = groups.part(rstd, g),
                             .gamma = gain.view(),
                             .beta = bias.view(),
-                            .residual = added.view(),
+                            .residual = groups.part(added, g),
                             .relu = relu});
 
   const Tensor kept_y = relu ? y : Tensor();
-  return record_joint(op, y, {x, gamma, beta, residual},
+  return record_joint(op, groups.scatter(y), {x, gamma, beta, residual},
                       [=](const Tensor& dy, const std::vector<bool>& needed) -> std::vector<Tensor> {
-                        const std::vector<Tensor> d = {wanted(needed[0], dense), wanted(needed[1], gain),
-                                                       wanted(needed[2], bias), wanted(needed[3], dense)};
-                        const Tensor dense_dy = dy.contiguous_copy_if_needed();
-                        if (dy.numel() == 0) {
-                          zero(d);
-                        } else {
-                          dy.backend().batch_norm_grad({.dx = d[0].view(),
-                                                        .dgamma = d[1].view(),
-                                                        .dbeta = d[2].view(),
-                                                        .dresidual = d[3].view(),
-                                                        .dy = dense_dy.view(),
-                                                        .x = dense.view(),
-                                                        .y = kept_y.view(),
-                                                        .mean = mean.view(),
-                                                        .rstd = rstd.view(),
+                        const std::vector<Tensor> d = {wanted(needed[0], dense), wanted(needed[1], centre),
+                                                       wanted(needed[2], centre), wanted(needed[3], dense)};
+                        const Tensor dense_dy = groups.gather(dy);
+                        if (dy.numel() == 0) zero(d);
+                        for (int64_t g = 0; g < groups.count() && dy.numel() > 0; ++g)
+                          dy.backend().batch_norm_grad({.dx = groups.part(d[0], g),
+                                                        .dgamma = groups.part(d[1], g),
+                                                        .dbeta = groups.part(d[2], g),
+                                                        .dresidual = groups.part(d[3], g),
+                                                        .dy = groups.part(dense_dy, g),
+                                                        .x = groups.part(dense, g),
+                                                        .y = groups.part(kept_y, g),
+                                                        .mean = groups.part(centre, g),
+                                                        .rstd = groups.part(rstd, g),
                                                         .gamma = gain.view(),
                                                         .relu = relu,
                                                         .training = training});
-                        }
-                        return d;
+                        const auto total = [](const Tensor& t) {
+                          if (!t.defined()) return t;
+                          return t.size(0) == 1 ? t.select(0, 0) : sum(t, {0});
+                        };
+                        return {groups.scatter(d[0]), total(d[1]), total(d[2]), groups.scatter(d[3])};
                       });
 }
 
 }  // namespace
 
 Variable batch_norm(const Variable& x, const Variable& gamma, const Variable& beta, const RunningStats& running,
-                    bool training, double eps) {
-  return record_batch_norm("batch_norm", x, gamma, beta, {}, running, training, eps, false);
+                    bool training, double eps, const BatchSplit& split) {
+  return record_batch_norm("batch_norm", x, gamma, beta, {}, running, training, eps, false, split);
 }
 
 Variable batch_norm_relu(const Variable& x, const Variable& gamma, const Variable& beta, const Variable& residual,
-                         const RunningStats& running, bool training, double eps) {
+                         const RunningStats& running, bool training, double eps, const BatchSplit& split) {
   if (residual.defined()) {
     check_same_kind("batch_norm_relu", x.value(), residual.value());
     TACIT_CHECK(residual.shape() == x.shape(), "[batch_norm_relu] residual ", residual.shape(),
                 " must have the input's shape ", x.shape());
   }
   if (x.value().backend().supports(Fused::BatchNormAct))
-    return record_batch_norm("batch_norm_relu", x, gamma, beta, residual, running, training, eps, true);
+    return record_batch_norm("batch_norm_relu", x, gamma, beta, residual, running, training, eps, true, split);
   ++composed;
-  const Variable y = batch_norm(x, gamma, beta, running, training, eps);
+  const Variable y = batch_norm(x, gamma, beta, running, training, eps, split);
   return relu(residual.defined() ? add(y, residual) : y);
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "nn/nin.h"
 #include "nn/resnet.h"
 #include "nn/small_cnn.h"
 
@@ -22,11 +23,18 @@ Encoder make_resnet(const EncoderOptions& o) {
                          .width = o.width > 0 ? o.width : 64,
                          .channels = o.channels,
                          .stem = stem_of(o),
+                         .bn_splits = o.bn_splits,
                          .seed = o.seed}));
 }
 
 Encoder make_small_cnn(const EncoderOptions& o) {
-  return Encoder(SmallCnn({.width = o.width > 0 ? o.width : 32, .channels = o.channels, .seed = o.seed}));
+  return Encoder(SmallCnn(
+      {.width = o.width > 0 ? o.width : 32, .channels = o.channels, .bn_splits = o.bn_splits, .seed = o.seed}));
+}
+
+Encoder make_nin(const EncoderOptions& o) {
+  return Encoder(
+      Nin({.width = o.width > 0 ? o.width : 192, .channels = o.channels, .bn_splits = o.bn_splits, .seed = o.seed}));
 }
 
 struct Row {
@@ -37,7 +45,8 @@ struct Row {
 constexpr Row kEncoders[] = {{"resnet18", make_resnet<18>},
                              {"resnet34", make_resnet<34>},
                              {"resnet50", make_resnet<50>},
-                             {"small_cnn", make_small_cnn}};
+                             {"small_cnn", make_small_cnn},
+                             {"nin", make_nin}};
 
 }  // namespace
 
@@ -59,6 +68,12 @@ Variable Encoder::stage(const std::string& name, const Variable& images) {
     throw Error("[encoder] this encoder has no stage '" + name + "'; its stages: " + known);
   }
   return as<Staged>()->after_stages(images, static_cast<int>(found - names.begin()) + 1);
+}
+
+Variable Encoder::map(const Variable& images) {
+  Staged* const staged = as<Staged>();
+  TACIT_CHECK(staged, "[encoder] this encoder has no stages, so its last map cannot be read");
+  return staged->stage_map(images, staged->stages().second);
 }
 
 std::vector<std::string> encoder_names() {

@@ -10,12 +10,13 @@
 namespace tacit::nn {
 
 struct EncoderOptions {
-  std::string name = "resnet18";  ///< resnet18 resnet34 resnet50 small_cnn
-  int64_t width = 0;              ///< channels of the first stage; 0: the published one (64; small_cnn 32)
+  std::string name = "resnet18";  ///< resnet18 resnet34 resnet50 small_cnn nin
+  int64_t width = 0;              ///< channels of the first stage; 0: the published one (64; small_cnn 32; nin 192)
   std::string stem = "auto";      ///< cifar, imagenet, or auto: cifar for images up to 64 pixels
   int64_t image_size = 32;
   int64_t channels = 3;
-  uint64_t seed = 0;  ///< of the initial weights
+  int64_t bn_splits = 0;  ///< > 1: SplitBatchNorm everywhere, with at most that many groups (BatchNormOptions::splits)
+  uint64_t seed = 0;      ///< of the initial weights
 };
 
 /// Holds a module M with `Variable operator()(const Variable&)` (images (N,H,W,C) -> (N, D)) and `int64_t features()`.
@@ -30,6 +31,9 @@ class Encoder : public AnyModule {
   std::vector<std::string> stages();
   /// images (N, H, W, C) -> features of that stage, (N, its channels). Throws Error listing the names.
   Variable stage(const std::string& name, const Variable& images);
+  /// images (N, H, W, C) -> (N, h, w, features()): the last map, whose average over h and w is the features. Throws
+  /// Error for an encoder without one.
+  Variable map(const Variable& images);
 
  private:
   template <class M>

@@ -1,14 +1,24 @@
 #include "nn/norm.h"
 
+#include <algorithm>
+
 #include "autograd/ops.h"
 #include "nn/init.h"
 
 namespace tacit::nn {
 
+int64_t split_groups(int64_t batch, int64_t splits) {
+  TACIT_CHECK(splits >= 0, "[split_groups] the number of splits must not be negative, got ", splits);
+  int64_t groups = std::max<int64_t>(1, std::min(batch, splits));
+  while (batch % groups != 0) --groups;
+  return groups;
+}
+
 BatchNorm::BatchNorm(int64_t channels, BatchNormOptions options) : options_(options) {
   TACIT_CHECK(channels > 0, "[BatchNorm] the number of channels must be positive, got ", channels);
   TACIT_CHECK(options.eps > 0 && options.momentum >= 0 && options.momentum <= 1, "[BatchNorm] eps ", options.eps,
               " must be above 0 and momentum ", options.momentum, " in [0, 1]");
+  TACIT_CHECK(options.splits >= 0, "[BatchNorm] the number of splits must not be negative, got ", options.splits);
   if (options.affine) {
     weight = Parameter(Tensor::full({channels}, options.gamma));
     bias = Parameter(Tensor::zeros({channels}));
@@ -26,15 +36,19 @@ bool BatchNorm::use_batch_statistics() {
   return training();
 }
 
+BatchSplit BatchNorm::split(const Variable& x) const {
+  return {x.rank() > 0 ? split_groups(x.size(0), options_.splits) : 1, options_.strided};
+}
+
 Variable BatchNorm::operator()(const Variable& x) {
   const bool batch = use_batch_statistics();
-  return batch_norm(x, weight, bias, {running_mean, running_var, options_.momentum}, batch, options_.eps);
+  return batch_norm(x, weight, bias, {running_mean, running_var, options_.momentum}, batch, options_.eps, split(x));
 }
 
 Variable BatchNorm::relu(const Variable& x, const Variable& residual) {
   const bool batch = use_batch_statistics();
-  return batch_norm_relu(x, weight, bias, residual, {running_mean, running_var, options_.momentum}, batch,
-                         options_.eps);
+  return batch_norm_relu(x, weight, bias, residual, {running_mean, running_var, options_.momentum}, batch, options_.eps,
+                         split(x));
 }
 
 void BatchNorm::visit(Visitor& v) {

@@ -5,6 +5,10 @@
 
 #include "nn/module.h"
 
+namespace tacit {
+struct BatchSplit;  // autograd/ops.h
+}
+
 namespace tacit::nn {
 
 struct BatchNormOptions {
@@ -12,9 +16,16 @@ struct BatchNormOptions {
   bool affine = true;  ///< weight and bias exist; false is what some projection heads end in
   bool track = true;   ///< running statistics exist; without them evaluation uses the batch's own
   double gamma = 1;    ///< initial weight; 0 makes a residual branch start as nothing (zero_init_residual)
+  /// > 1: SplitBatchNorm. In training the batch is cut into split_groups(N, splits) groups, each normalised by its own
+  /// statistics, as if it sat on a device of its own; the running statistics receive the mean over the groups.
+  int64_t splits = 0;
+  bool strided = false;  ///< sample i belongs to group i mod groups, as in MoCo's CIFAR demo; else groups are stretches
 };
 
-/// Ioffe & Szegedy 2015. x (…, C); one value per channel in training is an error.
+/// How many groups SplitBatchNorm makes of a batch: its largest divisor <= splits; 1 when splits is 0 or 1.
+int64_t split_groups(int64_t batch, int64_t splits);
+
+/// Ioffe & Szegedy 2015. x (…, C); one value per channel (and group) in training is an error.
 class BatchNorm : public Module {
  public:
   explicit BatchNorm(int64_t channels, BatchNormOptions options = {});
@@ -30,6 +41,7 @@ class BatchNorm : public Module {
  private:
   /// True when the batch's own statistics are used; counts the batch when they are kept.
   bool use_batch_statistics();
+  BatchSplit split(const Variable& x) const;
 
   BatchNormOptions options_;
 };

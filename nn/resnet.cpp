@@ -29,23 +29,25 @@ std::array<int, 4> blocks_of(int depth) {
 
 }  // namespace
 
-ResidualBlock::ResidualBlock(bool bottleneck, int64_t in, int64_t width, int64_t stride, double last_gamma) {
+ResidualBlock::ResidualBlock(bool bottleneck, int64_t in, int64_t width, int64_t stride, double last_gamma,
+                             int64_t bn_splits) {
+  const BatchNormOptions norm{.splits = bn_splits};
   const int64_t out = width * expansion(bottleneck);
   if (bottleneck) {
     convs_.push_back(conv(in, width, 1, 1));
     convs_.push_back(conv(width, width, 3, stride));
     convs_.push_back(conv(width, out, 1, 1));
-    norms_.emplace_back(width);
-    norms_.emplace_back(width);
+    norms_.emplace_back(width, norm);
+    norms_.emplace_back(width, norm);
   } else {
     convs_.push_back(conv(in, width, 3, stride));
     convs_.push_back(conv(width, width, 3, 1));
-    norms_.emplace_back(width);
+    norms_.emplace_back(width, norm);
   }
-  norms_.emplace_back(out, BatchNormOptions{.gamma = last_gamma});
+  norms_.emplace_back(out, BatchNormOptions{.gamma = last_gamma, .splits = bn_splits});
   if (stride != 1 || in != out) {
     downsample_conv_.emplace(conv(in, out, 1, stride));
-    downsample_norm_.emplace(out);
+    downsample_norm_.emplace(out, norm);
   }
 }
 
@@ -70,7 +72,7 @@ void ResidualBlock::visit(Visitor& v) {
 ResNet::ResNet(ResNetOptions o)
     : stem_(o.stem),
       conv1_(o.stem == Stem::Cifar ? conv(o.channels, o.width, 3, 1) : conv(o.channels, o.width, 7, 2)),
-      bn1_(o.width) {
+      bn1_(o.width, {.splits = o.bn_splits}) {
   const DeferInit defer;
   const bool bottleneck = o.depth >= 50;
   const std::array<int, 4> counts = blocks_of(o.depth);
@@ -78,7 +80,8 @@ ResNet::ResNet(ResNetOptions o)
   for (size_t stage = 0; stage < counts.size(); ++stage) {
     auto& blocks = stages_.emplace_back();
     for (int i = 0; i < counts[stage]; ++i) {
-      blocks.emplace_back(bottleneck, in, width, stage > 0 && i == 0 ? 2 : 1, o.zero_init_residual ? 0. : 1.);
+      blocks.emplace_back(bottleneck, in, width, stage > 0 && i == 0 ? 2 : 1, o.zero_init_residual ? 0. : 1.,
+                          o.bn_splits);
       in = width * ResidualBlock::expansion(bottleneck);
     }
     width *= 2;
@@ -93,12 +96,12 @@ Variable ResNet::operator()(const Variable& images) {
   return fc_ ? (*fc_)(features) : features;
 }
 
-Variable ResNet::after_stages(const Variable& images, int count) {
+Variable ResNet::stage_map(const Variable& images, int count) {
   Variable x = bn1_.relu(conv1_(images));
   if (stem_ == Stem::ImageNet) x = max_pool2d(x, {.kernel = 3, .stride = 2, .padding = 1});
   for (size_t stage = 0; stage < static_cast<size_t>(count); ++stage)
     for (ResidualBlock& block : stages_[stage]) x = block(x);
-  return global_avg_pool(x);
+  return x;
 }
 
 void ResNet::visit(Visitor& v) {

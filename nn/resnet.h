@@ -24,6 +24,7 @@ struct ResNetOptions {
   Stem stem = Stem::ImageNet;
   int64_t classes = 0;              ///< > 0: with the classifier `fc`; 0: features
   bool zero_init_residual = false;  ///< the last norm of each block starts at 0 (Goyal et al. 2017)
+  int64_t bn_splits = 0;            ///< BatchNormOptions::splits of every norm
   uint64_t seed = 0;
 };
 
@@ -31,7 +32,8 @@ struct ResNetOptions {
 class ResidualBlock : public Module {
  public:
   /// last_gamma: initial weight of the norm just before the addition.
-  ResidualBlock(bool bottleneck, int64_t in, int64_t width, int64_t stride, double last_gamma = 1);
+  ResidualBlock(bool bottleneck, int64_t in, int64_t width, int64_t stride, double last_gamma = 1,
+                int64_t bn_splits = 0);
   Variable operator()(const Variable& x);
   void visit(Visitor& v) override;
   static int64_t expansion(bool bottleneck) { return bottleneck ? 4 : 1; }
@@ -50,7 +52,7 @@ class ResNet : public Module, public Staged {
   Variable operator()(const Variable& images);
   /// layer1 … layer4.
   std::pair<std::string, int> stages() const override { return {"layer", static_cast<int>(stages_.size())}; }
-  Variable after_stages(const Variable& images, int count) override;
+  Variable stage_map(const Variable& images, int count) override;
   int64_t features() const { return features_; }
   void visit(Visitor& v) override;
 

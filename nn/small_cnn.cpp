@@ -11,7 +11,7 @@ SmallCnn::SmallCnn(SmallCnnOptions o) : features_(8 * o.width) {
   for (int i = 0; i < 4; ++i) {
     const int64_t out = o.width << i;
     convs_.emplace_back(in, out, 3, ConvOptions{.stride = 2, .padding = 1, .bias = false});
-    norms_.emplace_back(out);
+    norms_.emplace_back(out, BatchNormOptions{.splits = o.bn_splits});
     in = out;
   }
   initialize(*this, o.seed);
@@ -19,10 +19,10 @@ SmallCnn::SmallCnn(SmallCnnOptions o) : features_(8 * o.width) {
 
 Variable SmallCnn::operator()(const Variable& images) { return after_stages(images, static_cast<int>(convs_.size())); }
 
-Variable SmallCnn::after_stages(const Variable& images, int count) {
+Variable SmallCnn::stage_map(const Variable& images, int count) {
   Variable x = images;
   for (size_t i = 0; i < static_cast<size_t>(count); ++i) x = norms_[i].relu(convs_[i](x));
-  return global_avg_pool(x);
+  return x;
 }
 
 void SmallCnn::visit(Visitor& v) {

@@ -13,6 +13,7 @@ namespace tacit::nn {
 struct SmallCnnOptions {
   int64_t width = 32;  ///< channels of the first layer; each further layer doubles them
   int64_t channels = 3;
+  int64_t bn_splits = 0;  ///< BatchNormOptions::splits of every norm
   uint64_t seed = 0;
 };
 
@@ -23,7 +24,7 @@ class SmallCnn : public Module, public Staged {
   Variable operator()(const Variable& images);
   /// block1 … block4: after each convolution with its norm and ReLU.
   std::pair<std::string, int> stages() const override { return {"block", static_cast<int>(convs_.size())}; }
-  Variable after_stages(const Variable& images, int count) override;
+  Variable stage_map(const Variable& images, int count) override;
   int64_t features() const { return features_; }
   /// Members "conv1", "bn1", … "conv4", "bn4".
   void visit(Visitor& v) override;

@@ -1,5 +1,6 @@
 // Staged: a network whose features can be looked at half-way: `tacit knn --feature layer3`. The rule: the features of a
-// stage are its output averaged over positions, so those of the last stage are the network's own.
+// stage are its output averaged over positions, so those of the last stage are the network's own. Networks of images
+// give stage_map() and get the rest; those without a map of positions give after_stages() alone.
 #pragma once
 
 #include <string>
@@ -14,8 +15,11 @@ class Staged {
   virtual ~Staged() = default;
   /// How many stages there are, and what one is called: {"layer", 4} for layer1 … layer4.
   virtual std::pair<std::string, int> stages() const = 0;
-  /// images (N, H, W, C) -> (N, channels of that stage), after the first `count` stages; 1 <= count.
-  virtual Variable after_stages(const Variable& images, int count) = 0;
+  /// images (N, H, W, C) -> (N, h, w, channels of that stage), after the first `count` stages; 1 <= count. Throws Error
+  /// where the network has no such map.
+  virtual Variable stage_map(const Variable& images, int count);
+  /// images (N, H, W, C) -> (N, channels of that stage): stage_map() averaged over h and w.
+  virtual Variable after_stages(const Variable& images, int count);
 };
 
 }  // namespace tacit::nn

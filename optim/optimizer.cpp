@@ -1,6 +1,8 @@
 #include "optim/optimizer.h"
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
 #include <sstream>
 
@@ -11,17 +13,40 @@ namespace tacit::optim {
 namespace {
 
 ParamGroup group_of(nn::Module& module, const std::string& name, double weight_decay,
-                    const std::function<bool(const Variable&)>& belongs) {
+                    const std::function<bool(const std::string&, const Variable&)>& belongs) {
   ParamGroup group;
   group.name = name;
   group.weight_decay = weight_decay;
   for (const auto& named : module.named_parameters()) {
     const Variable& variable = named.second->variable();
-    if (!variable.requires_grad() || !belongs(variable)) continue;
+    if (!variable.requires_grad() || !belongs(named.first, variable)) continue;
     group.names.push_back(named.first);
     group.parameters.push_back(variable);
   }
   return group;
+}
+
+// Whether `end` is the end of `name`, from the beginning of a word.
+bool ends_with_word(const std::string& name, const std::string& end) {
+  return name == end || name.ends_with("." + end);
+}
+
+// default_groups() of those parameters that belong; no group is empty.
+std::vector<ParamGroup> groups_of(nn::Module& module, double weight_decay, const std::vector<std::string>& no_decay,
+                                  const std::string& prefix, const std::function<bool(const std::string&)>& belongs) {
+  const auto decays = [&](const std::string& name, const Variable& p) {
+    return p.rank() > 1 && std::none_of(no_decay.begin(), no_decay.end(),
+                                        [&](const std::string& end) { return ends_with_word(name, end); });
+  };
+  std::vector<ParamGroup> groups;
+  for (const bool decayed : {true, false}) {
+    ParamGroup group = group_of(
+        module, prefix + (decayed ? "decay" : "no_decay"), decayed ? weight_decay : 0,
+        [&](const std::string& name, const Variable& p) { return belongs(name) && decays(name, p) == decayed; });
+    group.adapt = decayed;
+    if (!group.parameters.empty()) groups.push_back(std::move(group));
+  }
+  return groups;
 }
 
 std::string with_commas(int64_t n) {
@@ -36,16 +61,35 @@ std::string with_commas(int64_t n) {
 
 }  // namespace
 
-std::vector<ParamGroup> default_groups(nn::Module& module, double weight_decay) {
-  std::vector<ParamGroup> groups;
-  groups.push_back(group_of(module, "decay", weight_decay, [](const Variable& p) { return p.rank() > 1; }));
-  groups.push_back(group_of(module, "no_decay", 0, [](const Variable& p) { return p.rank() <= 1; }));
-  std::erase_if(groups, [](const ParamGroup& g) { return g.parameters.empty(); });
-  return groups;
+std::vector<ParamGroup> default_groups(nn::Module& module, double weight_decay,
+                                       const std::vector<std::string>& no_decay) {
+  return groups_of(module, weight_decay, no_decay, "", [](const std::string&) { return true; });
 }
 
 std::vector<ParamGroup> single_group(nn::Module& module, double weight_decay) {
-  return {group_of(module, "all", weight_decay, [](const Variable&) { return true; })};
+  return {group_of(module, "all", weight_decay, [](const std::string&, const Variable&) { return true; })};
+}
+
+std::vector<ParamGroup> layer_decay_groups(nn::Module& module, double weight_decay, double decay,
+                                           const std::function<int64_t(const std::string&)>& layer_of,
+                                           const std::vector<std::string>& no_decay) {
+  TACIT_CHECK(decay > 0 && decay <= 1, "[layer_decay_groups] the decay ", decay, " is not in (0, 1]");
+  std::map<std::string, int64_t> layers;
+  std::set<int64_t> used;
+  for (const auto& named : module.named_parameters()) {
+    const int64_t layer = layer_of(named.first);
+    TACIT_CHECK(layer >= 0, "[layer_decay_groups] ", named.first, " is given layer ", layer, "; layers count from 0");
+    layers[named.first] = layer;
+    used.insert(layer);
+  }
+  std::vector<ParamGroup> groups;
+  for (const int64_t layer : used)
+    for (ParamGroup& group : groups_of(module, weight_decay, no_decay, "layer_" + std::to_string(layer) + "_",
+                                       [&](const std::string& name) { return layers.at(name) == layer; })) {
+      group.lr_scale = std::pow(decay, static_cast<double>(*used.rbegin() - layer));
+      groups.push_back(std::move(group));
+    }
+  return groups;
 }
 
 Optimizer::Optimizer(std::vector<ParamGroup> groups, double lr) : groups_(std::move(groups)), lr_(lr) {
@@ -172,7 +216,9 @@ std::string Optimizer::describe() const {
     int64_t values = 0;
     for (const Variable& p : group.parameters) values += p.value().numel();
     text << group.name << ": " << group.parameters.size() << " tensors, " << with_commas(values)
-         << " values, weight decay " << group.weight_decay << '\n';
+         << " values, weight decay " << group.weight_decay;
+    if (group.lr_scale != 1) text << ", lr x " << group.lr_scale;
+    text << '\n';
   }
   return text.str();
 }

@@ -249,5 +249,12 @@ void Backend::update(const AdamWArgs& a) {
   reference().update(AdamWArgs{params, grads, m, v, s.in(a.hyper), a.beta1, a.beta2, a.eps, a.weight_decay});
   s.finish();
 }
+void Backend::update(const LarsArgs& a) {
+  Stage s(*this, "update_lars");
+  const auto params = out_all(s, a.params), grads = in_all(s, a.grads), buffers = out_all(s, a.momentum_buffers);
+  reference().update(LarsArgs{params, grads, buffers, s.in(a.hyper), a.momentum, a.weight_decay, a.eta, a.adapt,
+                              a.lr_in_buffer});
+  s.finish();
+}
 
 }  // namespace tacit

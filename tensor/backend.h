@@ -79,6 +79,16 @@ struct AdamWArgs {
   View hyper;
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
 };
+/// One step of LARS over many parameters (You et al. 2017). With d = grad + weight_decay p, and for each tensor
+/// q = eta |p| / |d| (1 where a norm is 0 or `adapt` is false; the norms in f64, in a fixed order):
+/// m = momentum m + q d, p -= lr m; lr_in_buffer: m = momentum m + lr q d, p -= m. All dense.
+/// hyper is an f64 tensor on the device: {lr}.
+struct LarsArgs {
+  std::span<const View> params, grads, momentum_buffers;
+  View hyper;
+  double momentum = 0.9, weight_decay = 0, eta = 1e-3;
+  bool adapt = true, lr_in_buffer = false;
+};
 
 class Backend {
  public:
@@ -169,6 +179,7 @@ class Backend {
   virtual void lerp(std::span<const View> targets, std::span<const View> sources, const View& weight);
   virtual void update(const SgdArgs&);
   virtual void update(const AdamWArgs&);
+  virtual void update(const LarsArgs&);
 
   /// How often a kernel of this backend was staged through the reference backend.
   int64_t fallbacks() const { return fallbacks_.load(); }

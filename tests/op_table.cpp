@@ -235,6 +235,24 @@ void norms(Rows& row) {
       .variant("evaluation")
       .large({odd, {35}, {35}, {35}, {35}})
       .summed(row_or_column);
+  const Shape even{6, 7, 9, 35};  // two groups, as of the small shape
+  for (const bool strided : {false, true})
+    row("batch_norm", {x, gamma, beta},
+        [strided](const V& v) {
+          return batch_norm(v[0], v[1], v[2], fresh_statistics(v[0]), true, 1e-5, {2, strided});
+        })
+        .variant(strided ? "strided groups" : "groups")
+        .large({even, {35}, {35}})
+        .bench({big, {64}, {64}})
+        .summed(row_or_column);
+  row("batch_norm_relu", {x, gamma, beta, x},
+      [](const V& v) {
+        return batch_norm_relu(v[0], v[1], v[2], v[3], fresh_statistics(v[0]), true, 1e-5, {2, true});
+      })
+      .variant("residual, strided groups")
+      .large({even, {35}, {35}, even})
+      .bench({big, {64}, {64}, big})
+      .summed(row_or_column);
   row("batch_norm_relu", {x, gamma, beta},
       [](const V& v) { return batch_norm_relu(v[0], v[1], v[2], {}, fresh_statistics(v[0]), true); })
       .large({odd, {35}, {35}})

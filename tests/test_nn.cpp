@@ -8,7 +8,10 @@
 #include "nn/dropout.h"
 #include "nn/encoder.h"
 #include "nn/mlp.h"
+#include "nn/nin.h"
 #include "nn/resnet.h"
+#include "nn/staged.h"
+#include "tensor/ops.h"
 
 using namespace tacit;
 using namespace tacit::nn;
@@ -38,6 +41,35 @@ TEST_CASE("ResNets have torchvision's names, shapes and numbers of parameters") 
   CHECK(state_dict(r50).at("layer3.5.conv3.weight").shape() == Shape{128, 32, 1, 1});
   CHECK(make_encoder({.name = "small_cnn", .channels = 1}).parameter_count() == 388'320);
   CHECK_THROWS_WITH_AS(make_encoder({.name = "resnet19"}), doctest::Contains("known: resnet18"), Error);
+}
+
+TEST_CASE("RotNet's network-in-network: sizes of its maps, numbers of its parameters") {
+  Encoder nin = make_encoder({.name = "nin"});
+  // 5x5, 1x1, 1x1 with 192, 160, 96 channels; 5x5, 1x1, 1x1 with 192; two blocks of 3x3, 1x1, 1x1; a gain and bias
+  // each.
+  const int64_t convs = 25 * 3 * 192 + 192 * 160 + 160 * 96 + 25 * 96 * 192 + 2 * 192 * 192 + 2 * 11 * 192 * 192;
+  CHECK(nin.parameter_count() == convs + 2 * (192 + 160 + 96 + 9 * 192));
+  CHECK(state_dict(nin).at("block1.conv3.weight").shape() == Shape{96, 160, 1, 1});
+  Encoder narrow = make_encoder({.name = "nin", .width = 24, .channels = 1, .seed = 3});
+  CHECK(state_dict(narrow).at("block1.conv2.weight").shape() == Shape{20, 24, 1, 1});
+  CHECK(narrow.stages() == std::vector<std::string>{"block1", "block2", "block3", "block4"});
+  const auto maps = [](Nin net) {
+    std::vector<Shape> shapes;
+    for (int i = 1; i <= net.stages().second; ++i) shapes.push_back(net.stage_map(images(2, 32, 3), i).shape());
+    return shapes;
+  };
+  const Shape half{2, 16, 16, 6}, quarter{2, 8, 8, 12}, eighth{2, 4, 4, 12};
+  CHECK(maps(Nin({.blocks = 4, .width = 12})) == std::vector<Shape>{half, quarter, quarter, quarter});
+  CHECK(maps(Nin({.blocks = 3, .width = 12, .pool_third = true})) == std::vector<Shape>{half, quarter, quarter});
+  CHECK(maps(Nin({.blocks = 5, .width = 12, .pool_third = true})) ==
+        std::vector<Shape>{half, quarter, eighth, eighth, eighth});
+  CHECK_THROWS_WITH_AS(Nin({.blocks = 2}), doctest::Contains("3 to 5 blocks, not 2"), Error);
+  // N(0, 2 / (25 * 24)) in the first convolution
+  double squares = 0;
+  const std::vector<float> first = flat(state_dict(narrow).at("block1.conv1.weight"));
+  for (const float w : first) squares += static_cast<double>(w) * w;
+  CHECK(std::sqrt(squares / static_cast<double>(first.size())) ==
+        doctest::Approx(std::sqrt(2.0 / (25 * 24))).epsilon(0.1));
 }
 
 TEST_CASE("every parameter that lives is visited") {
@@ -77,6 +109,32 @@ TEST_CASE("a frozen copy is constant and keeps its own mode and statistics") {
   CHECK(flat(target.named_buffers()[0].second->value()) == before);
   const Tensor y = target(images(2, 16, 3));
   CHECK(y.shape() == Shape{2, 32});
+}
+
+TEST_CASE("the last map of an encoder: its average is the features; a stage's map is its features before that") {
+  for (const std::string name : {"resnet18", "resnet50", "small_cnn", "nin"}) {
+    CAPTURE(name);
+    Encoder encoder = make_encoder({.name = name, .width = 8, .seed = 1});
+    encoder.eval();
+    const Tensor x = images(2, 32, 3);
+    const Variable map = encoder.map(x);
+    REQUIRE(map.rank() == 4);
+    CHECK(map.size(1) > 1);
+    CHECK(map.size(3) == encoder.features());
+    CHECK(max_abs_difference(mean(map, {1, 2}).value(), encoder(x).value()) < 1e-6);
+    const Variable first = encoder.as<Staged>()->stage_map(x, 1);
+    CHECK(first.size(1) > map.size(1));
+    CHECK(max_abs_difference(mean(first, {1, 2}).value(), encoder.stage(encoder.stages()[0], x).value()) < 1e-6);
+  }
+  struct Rows : Linear {
+    Rows() : Linear(4, 2) {}
+    int64_t features() const { return 2; }
+  };
+  CHECK_THROWS_WITH_AS(Encoder(Rows()).map(images(1, 4, 4)), doctest::Contains("no stages"), Error);
+  struct Tokens : Rows, Staged {
+    std::pair<std::string, int> stages() const override { return {"block", 1}; }
+  };
+  CHECK_THROWS_WITH_AS(Encoder(Tokens()).map(images(1, 4, 4)), doctest::Contains("no spatial map"), Error);
 }
 
 TEST_CASE("initial values depend on seed, path and shape alone") {

@@ -129,3 +129,83 @@ TEST_CASE("warm-up and cosine") {
   CHECK(warmup_cosine(0, 0, 20, 2) == 2);
   CHECK_THROWS_AS(warmup_cosine(0, 5, 4, 1), Error);
 }
+
+namespace {
+
+/// A ViT's names: what stands before the blocks, one block, and a head.
+class Names : public nn::Module {
+ public:
+  Names() : block(2, 2), head(2, 1) {
+    cls_token = nn::Parameter(Tensor::ones({1, 1, 2}));
+    mask_token = nn::Parameter(Tensor::ones({1, 1, 2}));
+  }
+  void visit(nn::Visitor& v) override {
+    v("encoder.cls_token", cls_token);
+    v("mask_token", mask_token);
+    v("blocks.0", block);
+    v("head", head);
+  }
+  nn::Parameter cls_token, mask_token;
+  nn::Linear block, head;
+};
+
+using Strings = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE("groups: tokens are decayed by their rank, unless they are named") {
+  Names model;
+  CHECK(default_groups(model, 0.1)[0].names ==
+        Strings{"encoder.cls_token", "mask_token", "blocks.0.weight", "head.weight"});
+  const auto groups = default_groups(model, 0.1, {"cls_token", "ask_token", "pos_embed"});
+  CHECK(groups[0].names == Strings{"mask_token", "blocks.0.weight", "head.weight"});
+  CHECK(groups[1].names == Strings{"encoder.cls_token", "blocks.0.bias", "head.bias"});
+  CHECK(groups[0].weight_decay == 0.1);
+  CHECK(groups[0].adapt);
+  CHECK(groups[1].weight_decay == 0);
+  CHECK_FALSE(groups[1].adapt);
+}
+
+TEST_CASE("layer-wise decay: scales by layer, decay by rank and name, as BEiT and MAE have it") {
+  Names model;
+  const auto layer_of = [](const std::string& name) {
+    return name.starts_with("blocks.") ? 1 : name.starts_with("head.") ? 2 : 0;
+  };
+  const auto groups = layer_decay_groups(model, 0.05, 0.75, layer_of, {"cls_token"});
+  REQUIRE(groups.size() == 6);
+  const Strings names = {"layer_0_decay",    "layer_0_no_decay", "layer_1_decay",
+                         "layer_1_no_decay", "layer_2_decay",    "layer_2_no_decay"};
+  for (size_t i = 0; i < groups.size(); ++i) {
+    CHECK(groups[i].name == names[i]);
+    CHECK(groups[i].lr_scale == doctest::Approx(std::pow(0.75, 2 - static_cast<double>(i / 2))));
+    CHECK(groups[i].weight_decay == (i % 2 == 0 ? 0.05 : 0));
+  }
+  CHECK(groups[0].names == Strings{"mask_token"});
+  CHECK(groups[1].names == Strings{"encoder.cls_token"});
+  CHECK(groups[5].names == Strings{"head.bias"});
+  SGD sgd(groups, {.lr = 1});
+  CHECK(sgd.describe().find("layer_0_decay: 1 tensors, 2 values, weight decay 0.05, lr x 0.5625\n") == 0);
+  sum(model.block.bias.variable() + model.head.bias.variable()).backward();
+  const double block = model.block.bias.value().to_vector<float>()[0], head = model.head.bias.value().item();
+  sgd.step();
+  CHECK(model.block.bias.value().to_vector<float>()[0] == doctest::Approx(block - 0.75));
+  CHECK(model.head.bias.value().item() == doctest::Approx(head - 2));
+  CHECK_THROWS_AS(layer_decay_groups(model, 0.05, 0, layer_of), Error);
+  CHECK_THROWS_WITH_AS(layer_decay_groups(model, 0.05, 0.75, [](const std::string&) { return -1; }),
+                       doctest::Contains("layer -1"), Error);
+}
+
+TEST_CASE("AdamW: MAE's betas") {
+  Toy toy;
+  AdamW adam(toy.layer, {.lr = 0.1, .weight_decay = 0, .beta1 = 0.9, .beta2 = 0.95});
+  double w = -2, m = 0, v = 0;
+  for (int t = 1; t <= 3; ++t) {
+    toy.backward();
+    adam.set_lr(0.1 / t);
+    adam.step();
+    m = 0.9 * m + 0.1;
+    v = 0.95 * v + 0.05;
+    w -= 0.1 / t * (m / (1 - std::pow(0.9, t))) / (std::sqrt(v / (1 - std::pow(0.95, t))) + 1e-8);
+    CHECK(toy.weight()[1] == doctest::Approx(w).epsilon(1e-12));
+  }
+}

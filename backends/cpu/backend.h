@@ -51,6 +51,7 @@ class CpuBackend final : public Backend {
   void lerp(std::span<const View> targets, std::span<const View> sources, const View& weight) override;
   void update(const SgdArgs&) override;
   void update(const AdamWArgs&) override;
+  void update(const LarsArgs&) override;
 };
 
 /// Threads used from now on by every kernel and loader (default: all cores); n >= 1.

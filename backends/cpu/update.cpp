@@ -99,4 +99,42 @@ void CpuBackend::update(const AdamWArgs& a) {
   });
 }
 
+void CpuBackend::update(const LarsArgs& a) {
+  const double lr = *a.hyper.ptr<double>();
+  const size_t tensors = a.params.size();
+  const int64_t pieces = a.adapt ? count_pieces(a.params) : 0;
+  const Scratch scratch((static_cast<size_t>(2 * pieces) + tensors) * sizeof(double));
+  double* const ratio = scratch.as<double>();
+  double* const squares = ratio + tensors;  // {of p, of grad + weight_decay p} of each piece
+  if (a.adapt)
+    for_all(a.params, [&](const Piece& p, int64_t i) {
+      const auto t = static_cast<size_t>(p.tensor);
+      visit_floating("lars", a.params[t].dtype, [&](auto zero) {
+        using T = decltype(zero);
+        update_table(zero).lars_squares(a.params[t].ptr<T>() + p.begin, a.grads[t].ptr<T>() + p.begin, p.count,
+                                        a.weight_decay, squares + 2 * i);
+      });
+    });
+  const double* of_piece = squares;
+  for (size_t t = 0; t < tensors; ++t) {
+    ratio[t] = 1;
+    if (!a.adapt) continue;
+    double p = 0, d = 0;
+    for (int64_t at = 0; at < a.params[t].numel(); at += kStretch, of_piece += 2) {
+      p += of_piece[0];
+      d += of_piece[1];
+    }
+    if (p > 0 && d > 0) ratio[t] = a.eta * std::sqrt(p) / std::sqrt(d);
+  }
+  for_all(a.params, [&](const Piece& p, int64_t) {
+    const auto t = static_cast<size_t>(p.tensor);
+    visit_floating("lars", a.params[t].dtype, [&](auto zero) {
+      using T = decltype(zero);
+      update_table(zero).lars(a.params[t].ptr<T>() + p.begin, a.grads[t].ptr<T>() + p.begin,
+                              a.momentum_buffers[t].ptr<T>() + p.begin, p.count, a.lr_in_buffer ? 1 : lr, a.momentum,
+                              a.weight_decay, a.lr_in_buffer ? lr * ratio[t] : ratio[t]);
+    });
+  });
+}
+
 }  // namespace tacit::cpu

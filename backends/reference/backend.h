@@ -50,6 +50,7 @@ class ReferenceBackend final : public Backend {
   void lerp(std::span<const View> targets, std::span<const View> sources, const View& weight) override;
   void update(const SgdArgs&) override;
   void update(const AdamWArgs&) override;
+  void update(const LarsArgs&) override;
 };
 
 }  // namespace tacit::reference

@@ -79,4 +79,30 @@ void ReferenceBackend::update(const AdamWArgs& a) {
     });
 }
 
+// d = grad + weight_decay p;  q = eta |p| / |d|, 1 where one of the norms is 0 or without `adapt`
+// m = momentum m + q d, p -= lr m;  with lr_in_buffer: m = momentum m + lr q d, p -= m
+void ReferenceBackend::update(const LarsArgs& a) {
+  const double lr = *a.hyper.ptr<double>();
+  for (size_t t = 0; t < a.params.size(); ++t)
+    visit_floating("lars", a.params[t].dtype, [&](auto zero) {
+      using T = decltype(zero);
+      const int64_t n = a.params[t].numel();
+      const auto p = [&](int64_t i) { return static_cast<double>(a.params[t].ptr<T>()[i]); };
+      const auto d = [&](int64_t i) { return static_cast<double>(a.grads[t].ptr<T>()[i]) + a.weight_decay * p(i); };
+      double p_squares = 0, d_squares = 0;
+      for (int64_t i = 0; i < n; ++i) {
+        p_squares += p(i) * p(i);
+        d_squares += d(i) * d(i);
+      }
+      const double q =
+          a.adapt && p_squares > 0 && d_squares > 0 ? a.eta * std::sqrt(p_squares) / std::sqrt(d_squares) : 1;
+      for (int64_t i = 0; i < n; ++i) {
+        T& buffer = a.momentum_buffers[t].ptr<T>()[i];
+        const double m = a.momentum * static_cast<double>(buffer) + (a.lr_in_buffer ? lr * q : q) * d(i);
+        a.params[t].ptr<T>()[i] = static_cast<T>(p(i) - (a.lr_in_buffer ? m : lr * m));
+        buffer = static_cast<T>(m);
+      }
+    });
+}
+
 }  // namespace tacit::reference

@@ -1,5 +1,6 @@
 #include "backends/cpu/kernels/update.h"
 
+#include "backends/cpu/kernels/run_sum.h"
 #include "tensor/scalar_ops.h"
 
 namespace tacit::cpu::TACIT_ISA {
@@ -49,7 +50,31 @@ void adamw(T* __restrict param, const T* __restrict grad, T* __restrict exp_avg,
 }
 
 template <class T>
-constexpr UpdateTable<T> kTable = {lerp<T>, sgd<T>, adamw<T>};
+void lars_squares(const T* param, const T* grad, int64_t n, double weight_decay, double* squares) {
+  squares[0] = run_sum<double>(n, [&](int64_t i) {
+    const auto p = static_cast<double>(param[i]);
+    return p * p;
+  });
+  squares[1] = run_sum<double>(n, [&](int64_t i) {
+    const double d = static_cast<double>(grad[i]) + weight_decay * static_cast<double>(param[i]);
+    return d * d;
+  });
+}
+
+template <class T>
+void lars(T* __restrict param, const T* __restrict grad, T* __restrict buffer, int64_t n, double lr_, double momentum,
+          double weight_decay, double gain_) {
+  const T lr = static_cast<T>(lr_), mu = static_cast<T>(momentum), wd = static_cast<T>(weight_decay);
+  const T gain = static_cast<T>(gain_);
+  for (int64_t i = 0; i < n; ++i) {
+    const T m = mu * buffer[i] + gain * (grad[i] + wd * param[i]);
+    buffer[i] = m;
+    param[i] -= lr * m;
+  }
+}
+
+template <class T>
+constexpr UpdateTable<T> kTable = {lerp<T>, sgd<T>, adamw<T>, lars_squares<T>, lars<T>};
 
 }  // namespace
 

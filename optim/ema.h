@@ -1,0 +1,19 @@
+// Moving average of weights: the momentum encoder of MoCo and MAE's kin, the target network of BYOL.
+// The rule: parameters are averaged, buffers are not. A target in training mode keeps batch norm statistics of its own,
+// as the official MoCo and BYOL have it.
+#pragma once
+
+#include "nn/module.h"
+
+namespace tacit::optim {
+
+/// target = momentum target + (1 - momentum) online for every parameter, in place, by one kernel call (momentum 0: a
+/// copy). Frozen<M> as target and M as online have the same names. Throws Error unless names, shapes and dtypes are the
+/// same on both sides, momentum is in [0, 1], and the two share no memory.
+void ema_update_(nn::Module& target, nn::Module& online, double momentum);
+
+/// BYOL's momentum (Grill et al. 2020, section 3.3): 1 - (1 - base) (cos(pi step / steps) + 1) / 2, from `base` at step
+/// 0 to 1 at step == steps. 0 <= step <= steps.
+double cosine_momentum(int64_t step, int64_t steps, double base);
+
+}  // namespace tacit::optim

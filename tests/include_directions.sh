@@ -24,7 +24,7 @@ forbid nn -- optim/ ssl/ cli/ backends/
 forbid optim -- ssl/ cli/ backends/
 forbid ssl -- cli/
 forbid ssl/data -- ssl/methods/ ssl/evaluate/ ssl/train/ nn/ optim/ autograd/
-forbid ssl/methods -- ssl/data/ ssl/evaluate/ ssl/train/ optim/
+forbid ssl/methods -- ssl/data/ ssl/evaluate/ ssl/train/
 forbid ssl/evaluate -- ssl/train/
 forbid backends -- autograd/ nn/ optim/ ssl/ cli/ tensor/tensor.h tensor/ops.h tensor/device.h
 exit $bad

@@ -58,7 +58,7 @@ Variable MoCo::loss(const std::vector<Tensor>& views, const Progress& progress) 
   }
   const Tensor k1 = keys(views[0], progress, 0);
   loss = loss + against_queue(query(views[1], &h2), k1);
-  enqueue(concatenate({k1, k2}, 0));
+  enqueue(concatenate(std::vector<Tensor>{k1, k2}, 0));
   return loss;
 }
 
@@ -78,7 +78,8 @@ Variable MoCo::against_queue(const Variable& q, const Tensor& k) {
   // The clone keeps the negatives of this step for its gradient: enqueue() writes into the queue before backward.
   const Tensor negatives = queue_.value().clone();
   const Variable positive = sum(q * k, {1}, true);
-  const Variable logits = concatenate({positive, matmul(q, negatives.t())}, 1) / options_.temperature;
+  const Variable logits =
+      concatenate(std::vector<Variable>{positive, matmul(q, negatives.t())}, 1) / options_.temperature;
   const Tensor labels = Tensor::zeros({q.size(0)}, i64, q.value().device());
   metrics_["pretext_top1"] = top1_of(logits.value(), labels);
   return cross_entropy(logits, labels);

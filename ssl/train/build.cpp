@@ -1,6 +1,7 @@
 #include "ssl/train/build.h"
 
 #include "optim/adamw.h"
+#include "optim/lars.h"
 #include "optim/schedule.h"
 #include "optim/sgd.h"
 #include "ssl/train/method_entry.h"
@@ -16,6 +17,12 @@ std::unique_ptr<Method> make_method(const TrainConfig& config) {
 std::unique_ptr<optim::Optimizer> make_optimizer(const TrainConfig& config, nn::Module& model) {
   std::vector<optim::ParamGroup> groups = config.decay_all ? optim::single_group(model, config.weight_decay)
                                                            : optim::default_groups(model, config.weight_decay);
+  if (config.optimizer == "lars")
+    return std::make_unique<optim::LARS>(std::move(groups),
+                                         optim::LARSOptions{.lr = config.effective_lr(),
+                                                            .momentum = config.sgd_momentum,
+                                                            .eta = config.trust_coefficient,
+                                                            .lr_in_buffer = config.lars_variant == "simclr"});
   if (config.optimizer == "sgd")
     return std::make_unique<optim::SGD>(
         std::move(groups),

@@ -12,7 +12,7 @@ namespace tacit::ssl {
 namespace {
 
 void check_optimisation(const TrainConfig& c) {
-  check_choice("optimizer", c.optimizer, {"sgd", "adamw"});
+  check_choice("optimizer", c.optimizer, {"sgd", "adamw", "lars"});
   check(c.lr || c.base_lr, "one of --lr and --base-lr must be given");
   check(!c.nesterov || c.optimizer == "sgd", "--nesterov is of --optimizer sgd; this run's is " + c.optimizer);
   check(c.effective_lr() >= 0, "--lr and --base-lr must not be negative");
@@ -20,6 +20,8 @@ void check_optimisation(const TrainConfig& c) {
   check_range("sgd-momentum", c.sgd_momentum, 0., 0.9999999);
   check_range("warmup-fraction", c.warmup_fraction.value_or(0), 0., 1.);
   check_range("warmup-epochs", c.warmup_epochs.value_or(0), 0., static_cast<double>(c.epochs));
+  check_choice("lars-variant", c.lars_variant, {"byol", "simclr"});
+  check_range("trust-coefficient", c.trust_coefficient, 1e-9, 1e9);
   check_range("beta2", c.beta2, 0., 0.9999999);
   check_choice("schedule", c.schedule, {"cosine", "steps"});
   check_range("lr-drop-factor", c.lr_drop_factor, 1e-9, 1.);
@@ -79,13 +81,16 @@ Settings settings_of(TrainConfig& c) {
   s.group("Optimisation")
       .add("epochs", &c.epochs, "length of the schedule", trajectory)
       .add("batch-size", &c.batch_size, "images a step", trajectory)
-      .add("optimizer", &c.optimizer, "adamw or sgd", trajectory)
+      .add("optimizer", &c.optimizer, "adamw, sgd or lars", trajectory)
       .add("lr", &c.lr, "peak learning rate", trajectory)
       .add("base-lr", &c.base_lr, "the same for a batch of 256: lr = base-lr * batch-size / 256", trajectory)
       .add("weight-decay", &c.weight_decay, "on weights; on biases and norms only with --decay-all", trajectory)
       .add("decay-all", &c.decay_all, "weight decay on every parameter", trajectory)
-      .add("sgd-momentum", &c.sgd_momentum, "momentum of --optimizer sgd", trajectory)
+      .add("sgd-momentum", &c.sgd_momentum, "momentum of --optimizer sgd and lars", trajectory)
       .add("nesterov", &c.nesterov, "Nesterov's momentum, of --optimizer sgd", trajectory)
+      .add("lars-variant", &c.lars_variant,
+           "where the learning rate stands: byol (outside the buffer) or simclr (inside)", trajectory)
+      .add("trust-coefficient", &c.trust_coefficient, "of --optimizer lars", trajectory)
       .add("beta2", &c.beta2, "of --optimizer adamw: decay of the squared gradients' mean", trajectory)
       .add("schedule", &c.schedule, "of the learning rate after the warm-up: cosine to 0, or steps", trajectory)
       .add("lr-drop-epochs", &c.lr_drop_epochs, "of --schedule steps: after these epochs the rate drops, e.g. 60,120",

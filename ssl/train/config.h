@@ -45,6 +45,8 @@ struct TrainConfig {
   std::optional<double> lr, base_lr;  ///< lr = base_lr * batch_size / 256
   double weight_decay = 1e-2, sgd_momentum = 0.9, beta2 = 0.999;
   bool nesterov = false;
+  std::string lars_variant = "byol";
+  double trust_coefficient = 1e-3;
   bool decay_all = false;                                      ///< weight decay on biases and norm weights too
   std::optional<double> warmup_epochs, warmup_fraction = 0.1;  ///< of the schedule
   std::string schedule = "cosine";                             ///< or "steps": a factor at some epochs

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <sstream>
 
+#include "nn/norm.h"
 #include "ssl/evaluate/knn.h"
 #include "ssl/train/build.h"
 #include "ssl/train/interrupt.h"
@@ -149,6 +150,11 @@ class Pretraining {
     if (plan_.chance.top1 > 0) text << " and accuracy " << shortest(std::round(plan_.chance.top1 * 1e4) / 100) << " %";
     std::istringstream lines(text.str());
     for (std::string line; std::getline(lines, line);) observer_.say(line);
+    if (config_.bn_splits > 1) {
+      const int64_t groups = nn::split_groups(config_.batch_size, config_.bn_splits);
+      observer_.say("batch norm  over " + std::to_string(groups) + " groups of " +
+                    std::to_string(config_.batch_size / groups) + " images");
+    }
     for (const std::string& line : method_->describe(source_->size(), config_.batch_size)) observer_.say(line);
   }
 

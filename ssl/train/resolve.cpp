@@ -36,8 +36,8 @@ TrainConfig resolve(const ConfigLayers& layers, int64_t data_image_size) {
   validate(config);
   // On the command line only: a file from --print-config names every setting.
   for (const auto& flag : layers.flags)
-    if (flag.first == "sgd-momentum" && config.optimizer != "sgd")
-      throw UsageError("--sgd-momentum is of --optimizer sgd; this run's is " + config.optimizer);
+    if (flag.first == "sgd-momentum" && config.optimizer == "adamw")
+      throw UsageError("--sgd-momentum is of --optimizer sgd and lars; this run's is " + config.optimizer);
   return config;
 }
 

@@ -3,10 +3,11 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "tensor/ops.h"
+#include "autograd/ops.h"
 #include "tensor/random.h"
 #include "tests/values.h"
 
@@ -14,12 +15,22 @@ namespace tacit::testing {
 
 namespace {
 
+/// The results of every topic: results_*.json. No two topics use one name.
 const nlohmann::json& fixture(const std::string& name) {
   static const nlohmann::json all = [] {
-    std::ifstream file(TACIT_SOURCE_DIR "/tests/fixtures/results.json");
-    return nlohmann::json::parse(file);
+    nlohmann::json merged;
+    for (const auto& entry : std::filesystem::directory_iterator(TACIT_SOURCE_DIR "/tests/fixtures")) {
+      if (entry.path().filename().string().rfind("results_", 0) != 0) continue;
+      std::ifstream file(entry.path());
+      const size_t before = merged.size();
+      const nlohmann::json topic = nlohmann::json::parse(file);
+      merged.update(topic);
+      INFO(entry.path().string(), " has names of another topic");
+      REQUIRE(merged.size() == before + topic.size());
+    }
+    return merged;
   }();
-  INFO("results.json lacks '", name, "': run tests/fixtures/make.py");
+  INFO("no results_*.json has '", name, "': run tests/fixtures/make.py");
   REQUIRE(all.contains(name));
   return all.at(name);
 }
@@ -75,6 +86,29 @@ void check_fixture(const std::string& name, const Tensor& tensor, double toleran
     worst = std::max(worst, std::abs(v[sampled(k, v.size())] - samples[k]) / std::max(rms, std::abs(samples[k])));
   CHECK(worst <= tolerance);
 }
+
+Variable leaf(const std::string& name, const Shape& shape, DType dtype) {
+  return Variable::leaf(draw(name, shape, dtype));
+}
+
+void check_backward(const std::string& name, const Variable& y, const std::map<std::string, Variable>& leaves,
+                    double tolerance) {
+  check_fixture(name + " y", y.value(), tolerance);
+  sum(y * draw(name + " dy", y.shape(), y.dtype())).backward();
+  for (const auto& [key, x] : leaves) check_fixture(name + " d" + key, x.grad(), tolerance);
+}
+
+void check_gradients(const std::string& name, nn::Module& module, double tolerance) {
+  for (const auto& [key, p] : module.named_parameters()) {
+    const Tensor g = p->variable().grad();
+    check_fixture(name + " d" + key, p->layout() == nn::Layout::ConvOHWI ? to_nchw(g) : g, tolerance);
+  }
+}
+
+Tensor to_nhwc(const Tensor& weight) { return weight.permute({0, 2, 3, 1}).clone(); }
+Tensor to_nchw(const Tensor& weight) { return weight.permute({0, 3, 1, 2}).clone(); }
+
+double lr_at(int step) { return step < 3 ? 0.05 * (1 + step) : 0.2 / (step + 1); }
 
 double relative_to_movement(const std::string& prefix, const nn::StateDict& weights, const nn::StateDict& before) {
   double error = 0, movement = 0;

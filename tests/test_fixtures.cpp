@@ -1,6 +1,5 @@
 // tacit against PyTorch: ops, layers, losses, optimisers and five whole training steps, in f64 and f32.
-// What PyTorch computed is in fixtures/results.json; fixtures/make.py writes it and has the same names in the same
-// order.
+// What PyTorch computed is in fixtures/results_core.json; fixtures/core.py has the same names in the same order.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -17,34 +16,6 @@
 
 using namespace tacit;
 using namespace tacit::testing;
-
-namespace {
-
-Variable leaf(const std::string& name, const Shape& shape, DType dtype) {
-  return Variable::leaf(draw(name, shape, dtype));
-}
-
-/// Checks y, then each leaf's gradient under the drawn cotangent.
-void check_backward(const std::string& name, const Variable& y, const std::map<std::string, Variable>& leaves,
-                    double tolerance) {
-  check_fixture(name + " y", y.value(), tolerance);
-  sum(y * draw(name + " dy", y.shape(), y.dtype())).backward();
-  for (const auto& [key, x] : leaves) check_fixture(name + " d" + key, x.grad(), tolerance);
-}
-
-Tensor to_nhwc(const Tensor& weight) { return weight.permute({0, 2, 3, 1}).clone(); }
-Tensor to_nchw(const Tensor& weight) { return weight.permute({0, 3, 1, 2}).clone(); }
-
-/// Runs a case in f64 and f32, each with its tolerance.
-template <class F>
-void in_both(double f64_tolerance, double f32_tolerance, F&& f) {
-  SUBCASE("f64") { f(f64, f64_tolerance); }
-  SUBCASE("f32") { f(f32, f32_tolerance); }
-}
-
-double lr_at(int step) { return step < 3 ? 0.05 * (1 + step) : 0.2 / (step + 1); }
-
-}  // namespace
 
 TEST_CASE("PyTorch: conv2d, its dx and dw") {
   in_both(1e-12, 1e-5, [](DType t, double tolerance) {
@@ -135,10 +106,7 @@ TEST_CASE("torchvision: ResNet-18 of both stems, forward, every gradient, runnin
       const Tensor x = draw(name + " x", {6, size, size, 3}, t);
       const Variable y = net(x);
       check_backward(name, y, {}, tolerance);
-      for (const auto& [key, p] : net.named_parameters()) {
-        const Tensor g = p->variable().grad();
-        check_fixture(name + " d" + key, p->layout() == nn::Layout::ConvOHWI ? to_nchw(g) : g, tolerance);
-      }
+      check_gradients(name, net, tolerance);
       const nn::StateDict state = nn::state_dict(net);
       for (const std::string bn : {"bn1", "layer2.0.downsample.1", "layer4.1.bn2"}) {
         check_fixture(name + " " + bn + " running mean", state.at(bn + ".running_mean"), tolerance);
@@ -183,7 +151,7 @@ TEST_CASE("PyTorch: SGD and AdamW, ten steps under a changing learning rate") {
   });
 }
 
-// The weights are judged against how far five steps moved them (above 1 % of their size: make.py checks it).
+// The weights are judged against how far five steps moved them (above 1 % of their size: core.py checks it).
 TEST_CASE("PyTorch: five whole steps of SimCLR") {
   struct Tolerance {
     double losses, weights;

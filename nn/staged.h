@@ -1,5 +1,6 @@
 // Staged: a network whose features can be looked at half-way: `tacit knn --feature layer3`. The rule: the features of a
-// stage are its output averaged over positions, so those of the last stage are the network's own.
+// stage are its output averaged over positions; those of the last stage are the network's own (a ViT's may be its class
+// token).
 #pragma once
 
 #include <string>

@@ -268,7 +268,7 @@ void norms(Rows& row) {
 }
 
 // Scores and gradients sum over sizes, tokens and keys.
-int64_t attention_terms(const Shapes& s) { return std::max({s[0][2], s[0][3], s[1][2]}) * 4; }
+int64_t attention_terms(const Shapes& s) { return std::max({s[0][2], s[0][3], s[1][2]}); }
 
 void attentions(Rows& row) {
   const auto among = [](int64_t n, int64_t heads, int64_t queries, int64_t keys, int64_t size, int64_t values) {
@@ -297,7 +297,7 @@ void attentions(Rows& row) {
   row("self_attention", {{{2, 3, 12}, -2, 2}}, [](const V& v) { return self_attention(v[0], 2); })
       .large({{2, 77, 210}})
       .bench({{64, 197, 576}})
-      .summed([](const Shapes& s) { return 4 * std::max(s[0][1], s[0][2]); });
+      .summed([](const Shapes& s) { return std::max(s[0][1], s[0][2] / 3); });
 }
 
 void losses(Rows& row) {

@@ -8,6 +8,7 @@
 #include "nn/module.h"
 #include "nn/resnet.h"
 #include "nn/sequential.h"
+#include "nn/vit.h"
 #include "optim/adamw.h"
 #include "optim/schedule.h"
 #include "optim/sgd.h"

@@ -1,6 +1,7 @@
 // Every differentiable op. On constants, or inside NoGrad, they only compute.
-// Each op's gradient stands beside its value in ops_math.cpp, ops_shape.cpp, ops_conv.cpp, ops_norm.cpp or
-// ops_loss.cpp. tests/op_table has a row for each name declared here; a test compares the two lists.
+// Each op's gradient stands beside its value in ops_math.cpp, ops_shape.cpp, ops_conv.cpp, ops_norm.cpp,
+// ops_attention.cpp or ops_loss.cpp. tests/op_table has a row for each name declared here; a test compares the two
+// lists.
 #pragma once
 
 #include <vector>
@@ -105,6 +106,14 @@ Variable layer_norm(const Variable& x, const Variable& gamma, const Variable& be
 /// Rows (last dimension) divided by max(their Euclidean norm, eps).
 Variable l2_normalize(const Variable& x, double eps = 1e-12);
 
+// ---- attention: softmax(scale q kᵀ) v, with memory linear in the number of tokens. scale 0 stands for 1 / sqrt(D).
+/// q (N, heads, T, D), k (N, heads, S, D), v (N, heads, S, E) -> (N, heads, T, E); torch's
+/// scaled_dot_product_attention.
+Variable attention(const Variable& q, const Variable& k, const Variable& v, double scale = 0);
+/// The same for tokens among themselves, from one fused projection without copies: qkv (N, T, 3 C), whose last
+/// dimension is [q | k | v] x heads x C / heads (timm's order) -> (N, T, C).
+Variable self_attention(const Variable& qkv, int64_t heads, double scale = 0);
+
 // ---- softmax and losses
 Variable softmax(const Variable& x);
 Variable log_softmax(const Variable& x);
@@ -113,5 +122,8 @@ Variable cross_entropy(const Variable& logits, const Tensor& labels, double smoo
 /// Each element is 0 with probability p (0 <= p < 1), else divided by 1 - p. The mask is a function of
 /// (seed, stream, step) and of the element's position.
 Variable dropout(const Variable& x, double p, uint64_t seed, uint64_t stream, int64_t step);
+/// Stochastic depth (Huang et al. 2016, as in timm): each sample (first dimension) is 0 with probability p, else
+/// divided by 1 - p. The mask is a function of (seed, stream, step) and of the sample's position.
+Variable drop_path(const Variable& x, double p, uint64_t seed, uint64_t stream, int64_t step);
 
 }  // namespace tacit

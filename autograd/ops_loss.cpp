@@ -1,4 +1,4 @@
-// Softmax, cross-entropy and dropout.
+// Softmax, cross-entropy, dropout and drop path.
 #include "autograd/ops.h"
 
 namespace tacit {
@@ -49,19 +49,35 @@ Variable cross_entropy(const Variable& x, const Tensor& labels, double smoothing
                   }}});
 }
 
-Variable dropout(const Variable& x, double p, uint64_t seed, uint64_t stream, int64_t step) {
-  TACIT_CHECK(p >= 0 && p < 1, "[dropout] p = ", p, " is not in [0, 1)");
+namespace {
+
+// x with what a mask of `shape`, broadcast to x, keeps, times 1 / (1 - p).
+Variable drop(const char* op, const Variable& x, const Shape& shape, double p, uint64_t seed, uint64_t stream,
+              int64_t step) {
+  TACIT_CHECK(p >= 0 && p < 1, "[", op, "] p = ", p, " is not in [0, 1)");
   if (p == 0) return x;
   const Device device = x.value().device();
   // Always drawn in f32: a model in f64 drops the same elements.
-  const Tensor uniform = Tensor::empty(x.shape(), f32, device);
+  const Tensor uniform = Tensor::empty(shape, f32, device);
   const Tensor counter = Tensor::from(std::vector<int64_t>{step}, {1}, device);
-  if (x.value().numel() > 0)
-    device.backend().random(Distribution::Uniform, uniform.view(), seed, stream, counter.view());
+  if (uniform.numel() > 0) device.backend().random(Distribution::Uniform, uniform.view(), seed, stream, counter.view());
   const Tensor kept = greater_equal(uniform, Tensor::scalar(p, f32, device));
   const Tensor zero = Tensor::zeros({}, x.dtype(), device);
-  return record("dropout", where(kept, x.value() / (1 - p), zero),
+  return record(op, where(kept, x.value() / (1 - p), zero),
                 {{x, [=](const Tensor& dy) { return where(kept, dy / (1 - p), zero); }}});
+}
+
+}  // namespace
+
+Variable dropout(const Variable& x, double p, uint64_t seed, uint64_t stream, int64_t step) {
+  return drop("dropout", x, x.shape(), p, seed, stream, step);
+}
+
+Variable drop_path(const Variable& x, double p, uint64_t seed, uint64_t stream, int64_t step) {
+  TACIT_CHECK(x.rank() >= 1, "[drop_path] needs a dimension of samples, got a scalar");
+  Shape samples = x.shape();
+  for (int d = 1; d < samples.rank(); ++d) samples[d] = 1;
+  return drop("drop_path", x, samples, p, seed, stream, step);
 }
 
 }  // namespace tacit

@@ -1,8 +1,9 @@
 // Whole training steps: seconds a step, images a second, peak memory. bench/compare_pytorch.py runs the same steps in
 // PyTorch beside this program and prints the ratios.
 //   bench_train CASE [STEPS] [THREADS]     CASE: resnet18 (forward + backward, batch 64), resnet18-256,
-//                                          simclr-resnet18 (256 images x 2 views, loss and SGD), simclr-small-cnn
-//                                          (demo)
+//                                          vit-micro, vit-tiny (batch 64, 32 pixels, patch 4), vit-tiny-224 (batch 16,
+//                                          patch 16), simclr-resnet18 (256 images x 2 views, loss and SGD),
+//                                          simclr-small-cnn (demo)
 // Prints one JSON object on a line.
 #include <sys/resource.h>
 
@@ -29,9 +30,10 @@ Tensor random_images(int64_t n, int64_t size, int64_t channels, uint64_t stream)
   return Tensor::normal({n, size, size, channels}, 0, stream);
 }
 
-Case resnet18_step(int64_t batch) {
-  auto encoder = std::make_shared<nn::Encoder>(nn::make_encoder({.name = "resnet18"}));
-  const Tensor x = random_images(batch, 32, 3, 1);
+/// Forward and backward pass of an encoder.
+Case encoder_step(const nn::EncoderOptions& options, int64_t batch) {
+  auto encoder = std::make_shared<nn::Encoder>(nn::make_encoder(options));
+  const Tensor x = random_images(batch, options.image_size, 3, 1);
   return {batch, [encoder, x] {
             encoder->zero_grad();
             const Variable features = (*encoder)(x);
@@ -54,13 +56,16 @@ Case simclr_step(const nn::EncoderOptions& encoder, int64_t batch, double temper
 }
 
 Case make_case(const std::string& name) {
-  if (name == "resnet18") return resnet18_step(64);
-  if (name == "resnet18-256") return resnet18_step(256);
+  if (name == "resnet18") return encoder_step({.name = "resnet18"}, 64);
+  if (name == "resnet18-256") return encoder_step({.name = "resnet18"}, 256);
+  if (name == "vit-micro") return encoder_step({.name = "vit_micro"}, 64);
+  if (name == "vit-tiny") return encoder_step({.name = "vit_tiny"}, 64);
+  if (name == "vit-tiny-224") return encoder_step({.name = "vit_tiny", .image_size = 224}, 16);
   if (name == "simclr-resnet18") return simclr_step<optim::SGD>({.name = "resnet18"}, 256, 0.5, 0.06);
   if (name == "simclr-small-cnn")
     return simclr_step<optim::AdamW>({.name = "small_cnn", .image_size = 28, .channels = 1}, 256, 0.1, 2e-3);
   throw Error("[bench_train] unknown case '" + name +
-              "'; known: resnet18, resnet18-256, simclr-resnet18, simclr-small-cnn");
+              "'; known: resnet18, resnet18-256, vit-micro, vit-tiny, vit-tiny-224, simclr-resnet18, simclr-small-cnn");
 }
 
 double seconds_of(const std::function<void()>& f) {

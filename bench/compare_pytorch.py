@@ -3,7 +3,7 @@
 
     python bench/compare_pytorch.py [--build build] [--rounds 3] [--threads 2] [CASE…]
 
-Needs torch, torchvision and lightly in this interpreter. PyTorch runs eager with channels_last, its fastest setting for
+Needs torch, torchvision, timm and lightly in this interpreter. PyTorch runs eager with channels_last, its fastest setting for
 convolutions on few cores. A ratio below 1 means that tacit is faster.
 """
 import argparse
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 
-CASES = ["resnet18", "resnet18-256", "simclr-resnet18", "simclr-small-cnn"]
+CASES = ["resnet18", "resnet18-256", "vit-micro", "vit-tiny", "vit-tiny-224", "simclr-resnet18", "simclr-small-cnn"]
 
 
 def torch_step(case):
@@ -41,9 +41,17 @@ def torch_step(case):
     def images(n, size, channels):
         return torch.randn(n, channels, size, size).to(memory_format=torch.channels_last)
 
-    if case.startswith("resnet18"):
-        batch = 256 if case.endswith("256") else 64
-        net, x = resnet18(), images(batch, 32, 3)
+    def vit():
+        from timm.models.vision_transformer import VisionTransformer
+        size = 224 if case.endswith("224") else 32
+        dim, depth, heads = (128, 4, 4) if "micro" in case else (192, 12, 3)
+        net = VisionTransformer(img_size=size, patch_size=16 if size == 224 else 4, num_classes=0, embed_dim=dim,
+                                depth=depth, num_heads=heads)
+        return net, images(16 if size == 224 else 64, size, 3)
+
+    if case.startswith(("resnet18", "vit")):
+        net, x = vit() if case.startswith("vit") else (resnet18(), images(256 if case.endswith("256") else 64, 32, 3))
+        batch = x.shape[0]
 
         def step():
             net.zero_grad(set_to_none=True)

@@ -18,8 +18,8 @@ class Knn final : public RunCommand {
         .add("k", &options_.k, "neighbours that vote")
         .add("temperature", &options_.temperature, "T of a neighbour's weight exp(similarity / T)")
         .add("feature", &feature_,
-             "encoder, projection, or a stage of the encoder: layer1 … layer4 (ResNets), block1 … block4 (small_cnn, "
-             "nin)");
+             "encoder, projection, or a stage of the encoder: layer1 … layer4 (ResNets), block1 … (small_cnn, nin, "
+             "ViTs)");
   }
   void check() const override {
     check_flag("k", static_cast<double>(options_.k), 1, 1e9);

@@ -5,12 +5,19 @@
 
 namespace tacit::nn {
 
-Dropout::Dropout(double p) : p_(p) { TACIT_CHECK(p >= 0 && p < 1, "[Dropout] p = ", p, " is not in [0, 1)"); }
+RandomMask::RandomMask(const char* name, double p) : p_(p), name_(name) {
+  TACIT_CHECK(p >= 0 && p < 1, "[", name, "] p = ", p, " is not in [0, 1)");
+}
 
-Variable Dropout::operator()(const Variable& x) const {
-  if (!training() || p_ == 0) return x;
-  TACIT_CHECK(step_ >= 0, "[Dropout] no step is set; call set_dropout_step(model, seed, step) before each step");
-  return dropout(x, p_, seed_, stream_, step_);
+bool RandomMask::active() const {
+  if (!training() || p_ == 0) return false;
+  TACIT_CHECK(step_ >= 0, "[", name_, "] no step is set; call set_dropout_step(model, seed, step) before each step");
+  return true;
+}
+
+Variable Dropout::operator()(const Variable& x) const { return active() ? dropout(x, p_, seed_, stream_, step_) : x; }
+Variable DropPath::operator()(const Variable& x) const {
+  return active() ? drop_path(x, p_, seed_, stream_, step_) : x;
 }
 
 class DropoutVisitor final : public Visitor {
@@ -19,11 +26,11 @@ class DropoutVisitor final : public Visitor {
 
  protected:
   void module(const std::string& path, Module& m) override {
-    auto* dropout = dynamic_cast<Dropout*>(&m);
-    if (!dropout) return;
-    dropout->seed_ = seed_;
-    dropout->stream_ = random_stream("dropout " + path);
-    dropout->step_ = step_;
+    auto* mask = dynamic_cast<RandomMask*>(&m);
+    if (!mask) return;
+    mask->seed_ = seed_;
+    mask->stream_ = random_stream("dropout " + path);
+    mask->step_ = step_;
   }
 
  private:

@@ -1,10 +1,12 @@
 #include "nn/encoder.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "nn/nin.h"
 #include "nn/resnet.h"
 #include "nn/small_cnn.h"
+#include "nn/vit.h"
 
 namespace tacit::nn {
 
@@ -37,6 +39,37 @@ Encoder make_nin(const EncoderOptions& o) {
       Nin({.width = o.width > 0 ? o.width : 192, .channels = o.channels, .bn_splits = o.bn_splits, .seed = o.seed}));
 }
 
+Pool pool_of(const EncoderOptions& o) {
+  if (o.pool == "cls") return Pool::Cls;
+  TACIT_CHECK(o.pool == "mean", "[encoder] unknown pool '", o.pool, "'; known: cls, mean");
+  return Pool::Mean;
+}
+
+Position position_of(const EncoderOptions& o) {
+  if (o.position == "sincos") return Position::SinCos;
+  TACIT_CHECK(o.position == "learned", "[encoder] unknown position '", o.position, "'; known: sincos, learned");
+  return Position::Learned;
+}
+
+template <int64_t dim, int64_t depth, int64_t heads>
+Encoder make_vit(const EncoderOptions& o) {
+  constexpr int64_t head_size = dim / heads;
+  const int64_t width = o.width > 0 ? o.width : dim;
+  TACIT_CHECK(width < head_size || width % head_size == 0, "[encoder] ", o.name, " of width ", width,
+              ": the width must be a multiple of the size of a head, ", head_size, ", or below it");
+  return Encoder(ViT({.dim = width,
+                      .depth = depth,
+                      .heads = std::max<int64_t>(1, width / head_size),
+                      .patch = o.patch_size > 0 ? o.patch_size : default_patch_size(o.image_size),
+                      .image_h = o.image_size,
+                      .image_w = o.image_size,
+                      .channels = o.channels,
+                      .pool = pool_of(o),
+                      .position = position_of(o),
+                      .drop_path = o.drop_path,
+                      .seed = o.seed}));
+}
+
 struct Row {
   const char* name;
   Encoder (*make)(const EncoderOptions&);
@@ -46,7 +79,11 @@ constexpr Row kEncoders[] = {{"resnet18", make_resnet<18>},
                              {"resnet34", make_resnet<34>},
                              {"resnet50", make_resnet<50>},
                              {"small_cnn", make_small_cnn},
-                             {"nin", make_nin}};
+                             {"nin", make_nin},
+                             {"vit_micro", make_vit<128, 4, 4>},
+                             {"vit_tiny", make_vit<192, 12, 3>},
+                             {"vit_small", make_vit<384, 12, 6>},
+                             {"vit_base", make_vit<768, 12, 12>}};
 
 }  // namespace
 
@@ -74,6 +111,14 @@ Variable Encoder::map(const Variable& images) {
   Staged* const staged = as<Staged>();
   TACIT_CHECK(staged, "[encoder] this encoder has no stages, so its last map cannot be read");
   return staged->stage_map(images, staged->stages().second);
+}
+
+int64_t default_patch_size(int64_t image_size) {
+  if (image_size > 64) return 16;
+  int64_t best = 1;
+  for (int64_t patch = 1; patch <= image_size; ++patch)
+    if (image_size % patch == 0 && std::abs(8 * patch - image_size) <= std::abs(8 * best - image_size)) best = patch;
+  return best;
 }
 
 std::vector<std::string> encoder_names() {

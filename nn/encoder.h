@@ -10,13 +10,20 @@
 namespace tacit::nn {
 
 struct EncoderOptions {
-  std::string name = "resnet18";  ///< resnet18 resnet34 resnet50 small_cnn nin
-  int64_t width = 0;              ///< channels of the first stage; 0: the published one (64; small_cnn 32; nin 192)
-  std::string stem = "auto";      ///< cifar, imagenet, or auto: cifar for images up to 64 pixels
+  std::string name = "resnet18";  ///< resnet18 resnet34 resnet50 small_cnn nin vit_micro vit_tiny vit_small vit_base
+  /// Channels of the first stage; 0: the published number (64; small_cnn 32; nin 192). ViTs: the dimension of a token
+  /// (micro 128, tiny 192, small 384, base 768), in heads of the published size (64; micro 32), or one head if it is
+  /// smaller.
+  int64_t width = 0;
+  std::string stem = "auto";  ///< ResNets: cifar, imagenet, or auto: cifar for images up to 64 pixels
   int64_t image_size = 32;
   int64_t channels = 3;
-  int64_t bn_splits = 0;  ///< > 1: SplitBatchNorm everywhere, with at most that many groups (BatchNormOptions::splits)
-  uint64_t seed = 0;      ///< of the initial weights
+  int64_t bn_splits = 0;     ///< > 1: SplitBatchNorm everywhere, at most so many groups (BatchNormOptions::splits)
+  int64_t patch_size = 0;    ///< ViTs; 0: default_patch_size(image_size)
+  std::string pool = "cls";  ///< ViTs: cls, or mean (of the patch tokens, then fc_norm)
+  std::string position = "sincos";  ///< ViTs: sincos (fixed), or learned
+  double drop_path = 0;             ///< ViTs, of the last block; see set_dropout_step in nn/dropout.h
+  uint64_t seed = 0;                ///< of the initial weights
 };
 
 /// Holds a module M with `Variable operator()(const Variable&)` (images (N,H,W,C) -> (N, D)) and `int64_t features()`.
@@ -42,6 +49,9 @@ class Encoder : public AnyModule {
   int64_t features_;
 };
 
+/// Above 64 pixels 16; else the divisor of the image's side that is nearest to an eighth of it, the larger of two (32
+/// and 28 pixels: 4; 64: 8).
+int64_t default_patch_size(int64_t image_size);
 /// Throws Error listing the known names.
 Encoder make_encoder(const EncoderOptions&);
 std::vector<std::string> encoder_names();

@@ -6,7 +6,7 @@
 
 namespace tacit::nn {
 
-Linear::Linear(int64_t in, int64_t out, LinearOptions options) : init_(options.init) {
+Linear::Linear(int64_t in, int64_t out, LinearOptions options) : init_(options.init), zero_bias_(options.zero_bias) {
   TACIT_CHECK(in > 0 && out > 0, "[Linear] sizes must be positive, got in ", in, ", out ", out);
   weight = Parameter(Tensor::zeros({out, in}));
   if (options.bias) bias = Parameter(Tensor::zeros({out}));
@@ -22,7 +22,7 @@ void Linear::visit(Visitor& v) {
 
 void Linear::reset(const Initializer& init) {
   init("weight", weight, init_);
-  init("bias", bias, default_bias_init(weight));
+  init("bias", bias, zero_bias_ ? Init::constant(0) : default_bias_init(weight));
 }
 
 Init default_bias_init(const Parameter& weight) {

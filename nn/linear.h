@@ -8,6 +8,7 @@ namespace tacit::nn {
 struct LinearOptions {
   bool bias = true;
   Init init = Init::torch_default();
+  bool zero_bias = false;  ///< the bias starts at 0, not at torch's draw
 };
 
 /// x (…, in) -> (…, out). weight (out, in), bias (out): torch's names, shapes and initial values.
@@ -22,6 +23,7 @@ class Linear : public Module {
 
  private:
   Init init_;
+  bool zero_bias_;
 };
 
 /// torch's initial values of a bias: uniform in ±1 / sqrt(fan_in of the weight beside it).

@@ -1,6 +1,6 @@
 // Staged: a network whose features can be looked at half-way: `tacit knn --feature layer3`. The rule: the features of a
-// stage are its output averaged over positions, so those of the last stage are the network's own. Networks of images
-// give stage_map() and get the rest; those without a map of positions give after_stages() alone.
+// stage are its output averaged over positions; those of the last stage are the network's own (a ViT's may be its class
+// token). Networks of images give stage_map() and get the rest; those without a map of positions give after_stages().
 #pragma once
 
 #include <string>

@@ -226,6 +226,25 @@ void Backend::cross_entropy_grad(const View& dlogits, const View& dloss, const V
   reference().cross_entropy_grad(s.out(dlogits), s.in(dloss), s.in(logits), s.in(lse), s.in(labels), smoothing);
   s.finish();
 }
+void Backend::attention(const AttentionArgs& a) {
+  Stage s(*this, "attention");
+  reference().attention({.y = s.out(a.y), .lse = s.out(a.lse), .q = s.in(a.q), .k = s.in(a.k), .v = s.in(a.v),
+                         .scale = a.scale});
+  s.finish();
+}
+void Backend::attention_grad(const AttentionGradArgs& a) {
+  // One stage an output: they may interleave, and a staged output writes back the bytes between its elements too.
+  for (View AttentionGradArgs::*const output :
+       {&AttentionGradArgs::dq, &AttentionGradArgs::dk, &AttentionGradArgs::dv}) {
+    if (!(a.*output).defined()) continue;
+    Stage s(*this, "attention_grad");
+    AttentionGradArgs staged{.dq = {}, .dk = {}, .dv = {}, .dy = s.in(a.dy), .q = s.in(a.q), .k = s.in(a.k),
+                             .v = s.in(a.v), .y = s.in(a.y), .lse = s.in(a.lse), .scale = a.scale};
+    staged.*output = s.out(a.*output);
+    reference().attention_grad(staged);
+    s.finish();
+  }
+}
 void Backend::sum_squares(const View& out, std::span<const View> xs) {
   Stage s(*this, "sum_squares");
   reference().sum_squares(s.out(out), in_all(s, xs));

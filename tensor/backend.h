@@ -64,6 +64,21 @@ struct LayerNormGradArgs {
   View dx, dgamma, dbeta;  // undefined: not wanted
   View dy, x, mean, rstd, gamma;
 };
+/// y = softmax(scale q kᵀ) v for each sample and head (Vaswani et al. 2017, eq. 1): q (N, heads, T, D), k (N, heads, S,
+/// D), v (N, heads, S, E), y (N, heads, T, E); lse (N, heads, T), dense, is an output too: the log-sum-exp of each row
+/// of scale q kᵀ. Nothing of size T x S is kept (Dao et al. 2022). The last dimension of q, k, v, y has stride 1; the
+/// others are free, so that all three may lie in one fused tensor. D, E, S are at least 1, scale > 0.
+struct AttentionArgs {
+  View y, lse, q, k, v;
+  double scale = 1;
+};
+/// Gradients of the above, with the same freedom of strides: dq, dk, dv may interleave in one block. Undefined outputs
+/// are not wanted.
+struct AttentionGradArgs {
+  View dq, dk, dv;
+  View dy, q, k, v, y, lse;
+  double scale = 1;
+};
 /// One step of SGD over many parameters (torch.optim.SGD's order of operations). All dense.
 /// hyper is an f64 tensor on the device: {lr}.
 struct SgdArgs {
@@ -171,6 +186,10 @@ class Backend {
                              double smoothing);
   virtual void cross_entropy_grad(const View& dlogits, const View& dloss, const View& logits, const View& lse,
                                   const View& labels, double smoothing);
+
+  // ---- attention
+  virtual void attention(const AttentionArgs&);
+  virtual void attention_grad(const AttentionGradArgs&);
 
   // ---- many tensors at once
   /// out (f64, one element) = sum of squares of every element of every tensor, in a fixed order. Dense.

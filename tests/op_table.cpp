@@ -285,6 +285,39 @@ void norms(Rows& row) {
       .summed(row_or_column);
 }
 
+// Scores and gradients sum over sizes, tokens and keys.
+int64_t attention_terms(const Shapes& s) { return std::max({s[0][2], s[0][3], s[1][2]}); }
+
+void attentions(Rows& row) {
+  const auto among = [](int64_t n, int64_t heads, int64_t queries, int64_t keys, int64_t size, int64_t values) {
+    return Shapes{{n, heads, queries, size}, {n, heads, keys, size}, {n, heads, keys, values}};
+  };
+  const auto flops = [](const Shapes& s) {
+    return 2.0 *
+           static_cast<double>(s[0].numel() * s[1][2] + s[0].numel() / s[0][3] * s[2].numel() / s[2][0] / s[2][1]);
+  };
+  const auto inputs = [](const Shapes& s) { return std::vector<OpInput>{{s[0], -2, 2}, {s[1], -2, 2}, {s[2]}}; };
+  const auto f = [](const V& v) { return attention(v[0], v[1], v[2]); };
+  row("attention", inputs(among(2, 2, 3, 4, 3, 2)), f)
+      .large(among(3, 2, 101, 67, 35, 19))
+      .bench(among(64, 3, 197, 197, 64, 64))
+      .flops(flops)
+      .summed(attention_terms);
+  // Several tiles of keys, several groups of queries, and sizes that no vector divides.
+  row("attention", inputs(among(1, 1, 4, 5, 2, 3)), [](const V& v) { return attention(v[0], v[1], v[2], 0.7); })
+      .variant("several tiles")
+      .large(among(1, 2, 213, 611, 17, 33))
+      .summed(attention_terms);
+  row("attention", inputs(among(2, 1, 1, 1, 1, 1)), f)
+      .variant("one token")
+      .large(among(2, 3, 1, 300, 7, 5))
+      .summed(attention_terms);
+  row("self_attention", {{{2, 3, 12}, -2, 2}}, [](const V& v) { return self_attention(v[0], 2); })
+      .large({{2, 77, 210}})
+      .bench({{64, 197, 576}})
+      .summed([](const Shapes& s) { return std::max(s[0][1], s[0][2] / 3); });
+}
+
 void losses(Rows& row) {
   const Shapes large = {{65, 131}}, bench = {{2048, 1024}};
   row("softmax", {{{3, 5}, -3, 3}}, [](const V& v) { return softmax(v[0]); })
@@ -304,6 +337,9 @@ void losses(Rows& row) {
       .variant("smoothing")
       .large({{65, 131}, {65}})
       .summed(row_or_column);
+  row("drop_path", {{{9, 2, 3}}}, [](const V& v) { return drop_path(v[0], 0.3, 7, 11, 5); })
+      .large({{65, 13, 10}})
+      .bench({{64, 197, 192}});
   row("dropout", {{{5, 7}}}, [](const V& v) { return dropout(v[0], 0.3, 7, 11, 5); })
       .large({{65, 131}})
       .bench({{1 << 20}});
@@ -322,6 +358,7 @@ const std::vector<OpRow>& op_table() {
     convolutions(rows);
     pools(rows);
     norms(rows);
+    attentions(rows);
     losses(rows);
     return rows.take();
   }();

@@ -46,6 +46,8 @@ class ReferenceBackend final : public Backend {
                      double smoothing) override;
   void cross_entropy_grad(const View& dlogits, const View& dloss, const View& logits, const View& lse,
                           const View& labels, double smoothing) override;
+  void attention(const AttentionArgs&) override;
+  void attention_grad(const AttentionGradArgs&) override;
   void sum_squares(const View& out, std::span<const View> xs) override;
   void lerp(std::span<const View> targets, std::span<const View> sources, const View& weight) override;
   void update(const SgdArgs&) override;

@@ -1,4 +1,4 @@
-"""Loads what `tacit export` wrote into torchvision's ResNets with strict=True and compares the features.
+"""Loads what `tacit export` wrote into torchvision's ResNets and timm's ViTs with strict=True and compares the features.
 
     python check_export.py images DIR             writes 12 random 32x32 PNGs
     python check_export.py compare FILE FEATURES DIR NAME STEM
@@ -8,6 +8,7 @@ import pathlib
 import sys
 
 import numpy as np
+import timm
 import torch
 import torchvision
 from PIL import Image
@@ -21,12 +22,19 @@ def images(directory):
         Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(directory / f"{i:02}.png")
 
 
-def compare(file, features, directory, name, stem):
+def network(name, stem):
+    if name.startswith("vit_"):
+        return timm.create_model(name + "_patch16_224", img_size=32, patch_size=4, num_classes=0)
     net = getattr(torchvision.models, name)()
     net.fc = torch.nn.Identity()
     if stem == "cifar":
         net.conv1 = torch.nn.Conv2d(3, 64, 3, 1, 1, bias=False)
         net.maxpool = torch.nn.Identity()
+    return net
+
+
+def compare(file, features, directory, name, stem):
+    net = network(name, stem)
     print(name, stem, net.load_state_dict(load_file(file), strict=True))
     with safe_open(file, "pt") as f:
         mean, std = (torch.tensor(json.loads(f.metadata()[key])).view(3, 1, 1) for key in ("mean", "std"))

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
 # Exports trained encoders and loads them in PyTorch. Skipped where no Python with torch is found.
-#   run.sh BUILD_DIR        TACIT_PYTHON: the interpreter (default python3) with torch, torchvision, safetensors, pillow
+#   run.sh BUILD_DIR        TACIT_PYTHON: the interpreter (default python3) with torch, torchvision, timm, safetensors, pillow
 set -eu -o pipefail
 tacit=$1/bin/tacit
 here=$(cd "$(dirname "$0")" && pwd)
 python=${TACIT_PYTHON:-python3}
-if ! "$python" -c 'import torch, torchvision, safetensors, PIL' 2>/dev/null; then
-  echo "skipped: interop: $python has no torch, torchvision, safetensors and pillow (TACIT_PYTHON names another)"
+if ! "$python" -c 'import torch, torchvision, timm, safetensors, PIL' 2>/dev/null; then
+  echo "skipped: interop: $python has no torch, torchvision, timm, safetensors and pillow (TACIT_PYTHON names another)"
   exit 77
 fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/images"
 "$python" "$here/check_export.py" images "$work/images"
-for case in "resnet18 cifar" "resnet18 imagenet" "resnet34 cifar" "resnet50 imagenet"; do
+for case in "resnet18 cifar" "resnet18 imagenet" "resnet34 cifar" "resnet50 imagenet" "vit_tiny auto"; do
   read -r name stem <<<"$case"
   run=$work/$name-$stem
   "$tacit" pretrain simclr --data synthetic:40 --image-size 32 --encoder "$name" --stem "$stem" --batch-size 8 \

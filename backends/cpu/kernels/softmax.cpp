@@ -1,26 +1,11 @@
 #include "backends/cpu/kernels/softmax.h"
 
+#include "backends/cpu/kernels/largest.h"
 #include "backends/cpu/kernels/run_sum.h"
 #include "tensor/scalar_ops.h"
 
 namespace tacit::cpu::TACIT_ISA {
 namespace {
-
-// A NaN anywhere reaches every result through the sum of exponentials.
-template <class T>
-T largest(const T* x, int64_t n) {
-  T best = x[0];
-  int64_t i = 0;
-  if (n >= 2 * kLanes) {
-    T lanes[kLanes];
-    for (int l = 0; l < kLanes; ++l) lanes[l] = x[l];
-    for (i = kLanes; n - i >= kLanes; i += kLanes)
-      for (int l = 0; l < kLanes; ++l) lanes[l] = x[i + l] > lanes[l] ? x[i + l] : lanes[l];
-    for (int l = 0; l < kLanes; ++l) best = lanes[l] > best ? lanes[l] : best;
-  }
-  for (; i < n; ++i) best = x[i] > best ? x[i] : best;
-  return best;
-}
 
 // y = exp(x - m) / sum;  log: y = x - m - log(sum)
 template <class T>

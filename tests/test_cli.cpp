@@ -42,7 +42,6 @@ TEST_CASE("exit 2: what flags alone can decide, before any work") {
   check_error(run_tacit({"pretrain", "simclr", "--out", out}), 2, "--data");
   check_error(run_tacit({"pretrain", "simclr", "--data", "synthetic"}), 2, "--out");
   check_error(run_tacit({"pretrain", "simclr", "--resume"}), 2, "--out");
-  check_error(run_tacit({"pretrain", "moco", "--data", "synthetic", "--out", out}), 2, "not in this version");
   check_error(run_tacit({"pretrain", "simsiam", "--data", "synthetic", "--out", out}), 2, "unknown method");
   for (const char* later : {"reconstruct", "report", "bench", "duplicates"})
     check_error(run_tacit({later, "run"}), 2, "not in this version");

@@ -1,9 +1,9 @@
-// Applying drawn parameters: crop and resize, flip, then colours, blur, solarization, normalisation.
+// Applying drawn parameters: crop and resize, shift, flip, then colours, blur, solarization, normalisation.
 #include <algorithm>
+#include <vector>
 
 #include "ssl/data/augment.h"
 #include "ssl/data/color.h"
-#include "ssl/data/resample.h"
 #include "tensor/error.h"
 
 namespace tacit::ssl {
@@ -17,6 +17,18 @@ void jitter(const ViewParameters& view, float* x, int64_t pixels, int64_t channe
     if (step == 2 && view.saturation != 1) adjust_saturation(x, pixels, channels, view.saturation);
     if (step == 3 && view.hue != 0) adjust_hue(x, pixels, channels, view.hue);
   }
+}
+
+/// Moves the content of a (size, size, C) view; what comes in from beyond the edges is black.
+void shift(const ViewParameters& view, float* x, int64_t size, int64_t channels) {
+  const int64_t right = view.flip ? -view.right : view.right, line = size * channels;
+  const std::vector<float> before(x, x + size * line);
+  std::fill(x, x + size * line, 0.0f);
+  const int64_t first = std::max<int64_t>(0, right), last = std::min(size, size + right);
+  for (int64_t y = std::max<int64_t>(0, view.down); y < std::min(size, size + view.down); ++y)
+    if (first < last)
+      std::copy_n(before.data() + (y - view.down) * line + (first - right) * channels, (last - first) * channels,
+                  x + y * line + first * channels);
 }
 
 void normalise(const ViewPolicy& policy, float* x, int64_t pixels, int64_t channels) {
@@ -37,13 +49,15 @@ void apply_view(const Image& source, const ViewParameters& view, const ViewPolic
               source.width, " pixels cannot become a view of size ", size);
   const Box box{view.top, view.left, view.height, view.width};
   if (source.channels == channels)
-    resample(source, box, size, view.flip, policy.antialias, out);
+    resample(source, box, size, size, view.flip, policy.antialias, policy.filter, out);
   else
-    resample(to_channels(source, channels), box, size, view.flip, policy.antialias, out);
+    resample(to_channels(source, channels), box, size, size, view.flip, policy.antialias, policy.filter, out);
   const int64_t pixels = size * size;
+  if (view.down != 0 || view.right != 0) shift(view, out, size, channels);
   if (view.gamma != 1) adjust_gamma(out, pixels * channels, view.gamma);
+  if (view.gray && policy.gray_first) to_gray(out, pixels, channels);
   if (view.jitter) jitter(view, out, pixels, channels);
-  if (view.gray) to_gray(out, pixels, channels);
+  if (view.gray && !policy.gray_first) to_gray(out, pixels, channels);
   if (view.sigma > 0) gaussian_blur(out, size, channels, view.sigma);
   if (view.solarize) solarize(out, pixels * channels);
   normalise(policy, out, pixels, channels);

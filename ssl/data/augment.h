@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ssl/data/image_source.h"
+#include "ssl/data/resample.h"
 #include "tensor/random.h"
 
 namespace tacit::ssl {
@@ -18,26 +19,32 @@ struct ViewPolicy {
   double crop_min_area = 0.08, crop_max_area = 1.0;           ///< fraction of the image's area
   double crop_min_ratio = 3.0 / 4, crop_max_ratio = 4.0 / 3;  ///< width / height, log-uniform
   bool crop_clamp = false;  ///< sides clamped to the image instead of ten attempts (the Fashion-MNIST recipe)
-  bool antialias = true;    ///< widen the bilinear filter when shrinking
+  bool antialias = true;    ///< widen the filter when shrinking
+  Filter filter = Filter::Bilinear;
+  int64_t pad = 0;  ///< shift by up to so many pixels of the view each way, black beyond the edge: a random crop of the
+                    ///< view's size from the padded image
   double flip = 0;
   double gamma = 0, gamma_strength = 0;                          ///< x^exp(U(-s, s)) with probability gamma, x >= 1e-4
   double jitter = 0;                                             ///< probability of the colour jitter below
   double brightness = 0, contrast = 0, saturation = 0, hue = 0;  ///< torchvision's ColorJitter strengths
   bool jitter_random_order = true;                               ///< else brightness, contrast, saturation, hue
   double grayscale = 0;
+  bool gray_first = false;                                      ///< before the colour jitter instead of after it
   double blur = 0, blur_min_sigma = 0.1, blur_max_sigma = 2.0;  ///< kernel: size / 10, made odd
   double solarize = 0;
   std::vector<float> mean, std;  ///< per channel, applied last; empty: pixels stay in [0, 1]
 };
 
-/// A named list of views ("simclr", "fashion-mnist-demo", "none", "supervised", …) for images of this size and
-/// channels. Throws Error listing the known names.
+/// A named list of views ("simclr", "moco-v2", "byol", "none", "supervised", …; policies.cpp has them all, each with
+/// its source) for images of this size and channels: as many views as the method takes. Throws Error listing the known
+/// names.
 std::vector<ViewPolicy> augmentation(const std::string& name, int64_t image_size, int64_t channels);
 std::vector<std::string> augmentation_names();
 
 /// What happens to one image for one view.
 struct ViewParameters {
   double top = 0, left = 0, height = 0, width = 0;  ///< crop box in pixels of the source
+  int64_t down = 0, right = 0;                      ///< shift of the view in its own pixels, before the flip
   bool flip = false;
   double gamma = 1;  ///< exponent; 1 = off
   bool jitter = false;

@@ -53,6 +53,11 @@ ViewParameters draw_view(const ViewPolicy& p, int64_t height, int64_t width, Ran
   view.left = static_cast<double>((width - side) / 2);
   if (p.crop && p.crop_clamp) clamped_crop(p, static_cast<double>(height), static_cast<double>(width), random, view);
   if (p.crop && !p.crop_clamp) attempted_crop(p, height, width, random, view);
+  if (p.pad > 0) {
+    const auto offsets = static_cast<uint64_t>(2 * p.pad + 1);
+    view.down = static_cast<int64_t>(random.below(offsets)) - p.pad;
+    view.right = static_cast<int64_t>(random.below(offsets)) - p.pad;
+  }
   if (p.flip > 0) view.flip = random.chance(p.flip);
   if (p.gamma > 0 && random.chance(p.gamma)) view.gamma = std::exp(random.uniform(-p.gamma_strength, p.gamma_strength));
   if (p.jitter > 0 && random.chance(p.jitter)) {

@@ -1,4 +1,7 @@
-// The named augmentation policies. Adding one: write a function, add a line to the table.
+// The named augmentation policies, each with its source. Adding one: write a function, add a line to the table.
+// What all share: on one channel the steps that need colour (saturation, hue, grayscale) are left out; up to 64 pixels
+// an image is "small". Pixels are normalised by ImageNet's mean and deviation, or Fashion-MNIST's on one channel, where
+// a policy does not say otherwise.
 #include "ssl/data/augment.h"
 #include "tensor/error.h"
 
@@ -6,7 +9,10 @@ namespace tacit::ssl {
 
 namespace {
 
-/// Mean and standard deviation of the pixels: ImageNet's for colour; Fashion-MNIST's for gray.
+using Views = std::vector<ViewPolicy>;
+
+bool is_small(int64_t size) { return size <= 64; }
+
 ViewPolicy normalised(int64_t channels) {
   ViewPolicy p;
   if (channels == 1) {
@@ -19,33 +25,155 @@ ViewPolicy normalised(int64_t channels) {
   return p;
 }
 
-/// SimCLR's: colour jitter of strength 1 and blur for large images; strength 0.5, no blur and no tiny crops up to 64
-/// pixels, as is usual for CIFAR (github.com/google-research/simclr; lightly's CIFAR benchmark).
-std::vector<ViewPolicy> simclr(int64_t size, int64_t channels) {
-  const bool small = size <= 64;
-  const double strength = small ? 0.5 : 1;
+/// Random resized crop from this fraction of the area on, flip with probability .5.
+ViewPolicy cropped(int64_t channels, double min_area) {
   ViewPolicy p = normalised(channels);
   p.crop = true;
-  p.crop_min_area = small ? 0.2 : 0.08;
+  p.crop_min_area = min_area;
   p.flip = 0.5;
-  p.jitter = 0.8;
-  p.brightness = p.contrast = 0.8 * strength;
-  if (channels == 3) {
-    p.saturation = 0.8 * strength;
-    p.hue = 0.2 * strength;
-    p.grayscale = 0.2;
-  }
+  return p;
+}
+
+/// ColorJitter(brightness and contrast, the same; saturation; hue) and grayscale, with their probabilities.
+void add_colour(ViewPolicy& p, int64_t channels, double probability, double strength, double saturation, double hue,
+                double grayscale) {
+  p.jitter = probability;
+  p.brightness = p.contrast = strength;
+  if (channels == 1) return;
+  p.saturation = saturation;
+  p.hue = hue;
+  p.grayscale = grayscale;
+}
+
+/// Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations" (google-research/simclr,
+/// data_util.py): colour jitter of strength 1 and blur for large images; strength 0.5, no blur and no tiny crops for
+/// small ones, as is usual for CIFAR. Normalised, as in lightly; the official code leaves pixels in [0, 1].
+Views simclr(int64_t size, int64_t channels) {
+  const bool small = is_small(size);
+  const double strength = small ? 0.5 : 1;
+  ViewPolicy p = cropped(channels, small ? 0.2 : 0.08);
+  add_colour(p, channels, 0.8, 0.8 * strength, 0.8 * strength, 0.2 * strength, 0.2);
   p.blur = small ? 0 : 0.5;
   return {p, p};
 }
 
-/// Strong gamma, brightness and contrast instead of colour; measured to matter most on Fashion-MNIST.
-std::vector<ViewPolicy> fashion_mnist_demo(int64_t, int64_t channels) {
+/// github.com/dkobak/simclr-cifar10: milder colours, pixels stay in [0, 1].
+Views dkobak(int64_t, int64_t channels) {
+  ViewPolicy p = cropped(channels, 0.2);
+  add_colour(p, channels, 0.8, 0.4, 0.4, 0.1, 0.1);
+  p.mean.clear();
+  p.std.clear();
+  return {p, p};
+}
+
+/// He et al. 2020, "Momentum Contrast" (facebookresearch/moco, main_moco.py without --aug-plus): gray comes before the
+/// jitter, which is always on. The flip, last there, commutes with both.
+Views moco_v1(int64_t, int64_t channels) {
+  ViewPolicy p = cropped(channels, 0.2);
+  add_colour(p, channels, 1, 0.4, 0.4, 0.4, 0.2);
+  p.gray_first = true;
+  return {p, p};
+}
+
+/// Chen et al. 2020, "Improved Baselines with Momentum Contrastive Learning" (main_moco.py --aug-plus); SimSiam's too.
+Views moco_v2(int64_t, int64_t channels) {
+  ViewPolicy p = cropped(channels, 0.2);
+  add_colour(p, channels, 0.8, 0.4, 0.4, 0.1, 0.2);
+  p.blur = 0.5;
+  return {p, p};
+}
+
+/// MoCo's official CIFAR-10 demo (facebookresearch/moco, branch colab-notebook), with its deviations: means of single
+/// images' ones, smaller than the data set's (.2470, .2435, .2616).
+Views moco_cifar(int64_t, int64_t channels) {
+  ViewPolicy p = cropped(channels, 0.08);
+  add_colour(p, channels, 0.8, 0.4, 0.4, 0.1, 0.2);
+  if (channels == 3) {
+    p.mean = {0.4914f, 0.4822f, 0.4465f};
+    p.std = {0.2023f, 0.1994f, 0.2010f};
+  }
+  return {p, p};
+}
+
+/// The two views that BYOL brought in: one always blurred, the other seldom, but solarized at times. Small images are
+/// not blurred, as in solo-learn's asymmetric CIFAR policy.
+Views asymmetric(int64_t size, int64_t channels, double min_area) {
+  ViewPolicy p = cropped(channels, min_area);
+  add_colour(p, channels, 0.8, 0.4, 0.2, 0.1, 0.2);
+  Views views = {p, p};
+  views[0].blur = is_small(size) ? 0 : 1;
+  views[1].blur = is_small(size) ? 0 : 0.1;
+  views[1].solarize = 0.2;
+  return views;
+}
+
+/// Grill et al. 2020, "Bootstrap Your Own Latent" (google-deepmind/deepmind-research, byol/configs); Barlow Twins' and
+/// VICReg's official code has the same numbers. Colours are clamped after each step here, once at the end there.
+Views byol(int64_t size, int64_t channels) { return asymmetric(size, channels, 0.08); }
+
+/// Chen, Xie, He 2021, "An Empirical Study of Training Self-Supervised Vision Transformers" (moco-v3/main_moco.py):
+/// crops from .2 of the area for ResNets, from .08 for ViTs.
+Views moco_v3(int64_t size, int64_t channels) { return asymmetric(size, channels, 0.2); }
+Views moco_v3_vit(int64_t size, int64_t channels) { return asymmetric(size, channels, 0.08); }
+
+/// He et al. 2021, "Masked Autoencoders" (facebookresearch/mae, main_pretrain.py): bicubic crops and flips, one view.
+Views mae(int64_t, int64_t channels) {
+  ViewPolicy p = cropped(channels, 0.2);
+  p.filter = Filter::Bicubic;
+  return {p};
+}
+
+/// A crop of fixed size and shape anywhere in a large image, in the sense of "resize to `whole`, crop `part`"; a shift
+/// by up to four pixels (padding 4) for small ones; and flips.
+ViewPolicy placed(int64_t size, int64_t channels, double part, double whole) {
   ViewPolicy p = normalised(channels);
-  p.crop = p.crop_clamp = true;
-  p.antialias = false;
-  p.crop_min_area = 0.2;
   p.flip = 0.5;
+  if (is_small(size)) {
+    p.pad = 4;
+  } else {
+    p.crop = true;
+    p.crop_min_area = p.crop_max_area = part * part / (whole * whole);
+    p.crop_min_ratio = p.crop_max_ratio = 1;
+  }
+  return p;
+}
+
+/// Gidaris et al. 2018, "Unsupervised Representation Learning by Predicting Image Rotations"
+/// (gidariss/FeatureLearningRotNet, dataloader.py): padding 4 and CIFAR-10's statistics for small images, 224 of 256
+/// pixels for large ones. One view; the rotations are the method's, after this.
+Views rotation(int64_t size, int64_t channels) {
+  ViewPolicy p = placed(size, channels, 224, 256);
+  if (is_small(size) && channels == 3) {
+    p.mean = {125.3f / 255, 123.0f / 255, 113.9f / 255};
+    p.std = {63.0f / 255, 62.1f / 255, 66.7f / 255};
+  }
+  return {p};
+}
+
+/// Noroozi & Favaro 2016, "Unsupervised Learning of Visual Representations by Solving Jigsaw Puzzles", as VISSL trains
+/// it (configs/config/pretrain/jigsaw): flips and gray with probability .66 against chromatic shortcuts; no colour
+/// jitter. One view, the whole square; gap and jitter of the tiles are the method's.
+Views jigsaw(int64_t, int64_t channels) {
+  ViewPolicy p = normalised(channels);
+  p.flip = 0.5;
+  p.grayscale = channels == 3 ? 0.66 : 0;
+  return {p};
+}
+
+/// Zhang, Isola, Efros 2016, "Colorful Image Colorization" (richzhang/colorization, caffe_traininglayers.py and the
+/// solver's crops of 176 of 256 pixels, mirrored). One view in [0, 1]: the method itself turns it into Lab.
+Views colorization(int64_t size, int64_t channels) {
+  ViewPolicy p = placed(size, channels, 176, 256);
+  p.mean.clear();
+  p.std.clear();
+  return {p};
+}
+
+/// tacit's own: strong gamma, brightness and contrast instead of colour; measured to matter most on Fashion-MNIST.
+Views fashion_mnist_demo(int64_t, int64_t channels) {
+  ViewPolicy p = cropped(channels, 0.2);
+  p.crop_clamp = true;
+  p.antialias = false;
   p.gamma = 1;
   p.gamma_strength = 1.2;
   p.jitter = 1;
@@ -54,23 +182,38 @@ std::vector<ViewPolicy> fashion_mnist_demo(int64_t, int64_t channels) {
   return {p, p};
 }
 
-/// Mild crops and flips, for training with labels.
-std::vector<ViewPolicy> supervised(int64_t, int64_t channels) {
-  ViewPolicy p = normalised(channels);
-  p.crop = p.crop_clamp = true;
-  p.crop_min_area = 0.5;
-  p.flip = 0.5;
+/// tacit's own: mild crops and flips, for training with labels.
+Views supervised(int64_t, int64_t channels) {
+  ViewPolicy p = cropped(channels, 0.5);
+  p.crop_clamp = true;
   return {p};
 }
 
-std::vector<ViewPolicy> none(int64_t, int64_t channels) { return {normalised(channels), normalised(channels)}; }
+/// The plain image twice, so that a run can be repeated in another framework.
+Views none(int64_t, int64_t channels) { return {normalised(channels), normalised(channels)}; }
 
 struct Row {
   const char* name;
-  std::vector<ViewPolicy> (*make)(int64_t size, int64_t channels);
+  Views (*make)(int64_t size, int64_t channels);
 };
-constexpr Row kPolicies[] = {
-    {"simclr", simclr}, {"fashion-mnist-demo", fashion_mnist_demo}, {"supervised", supervised}, {"none", none}};
+constexpr Row kPolicies[] = {{"simclr", simclr},
+                             {"moco-v1", moco_v1},
+                             {"moco-v2", moco_v2},
+                             {"moco-v3", moco_v3},
+                             {"moco-v3-vit", moco_v3_vit},
+                             {"moco-cifar", moco_cifar},
+                             {"byol", byol},
+                             {"barlow", byol},
+                             {"vicreg", byol},
+                             {"simsiam", moco_v2},
+                             {"dkobak", dkobak},
+                             {"mae", mae},
+                             {"rotation", rotation},
+                             {"jigsaw", jigsaw},
+                             {"colorization", colorization},
+                             {"fashion-mnist-demo", fashion_mnist_demo},
+                             {"supervised", supervised},
+                             {"none", none}};
 
 }  // namespace
 

@@ -14,9 +14,16 @@ struct Taps {
   int64_t stride = 0;
 };
 
-void make_taps(Taps& taps, double begin, double extent, int64_t source, int64_t size, bool antialias) {
-  const double scale = extent / static_cast<double>(size);
-  const double width = antialias ? std::max(scale, 1.0) : 1.0;
+// Keys 1981 with a = -0.5, of a distance in source pixels; 0 from 2 on.
+double cubic(double x) {
+  constexpr double a = -0.5;
+  if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
+  return x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0;
+}
+
+void make_taps(Taps& taps, double begin, double extent, int64_t source, int64_t size, bool antialias, Filter filter) {
+  const double scale = extent / static_cast<double>(size), stretch = antialias ? std::max(scale, 1.0) : 1.0;
+  const double width = stretch * (filter == Filter::Bicubic ? 2 : 1);
   int64_t low = 0, high = source;
   if (antialias) {
     low = std::max<int64_t>(0, static_cast<int64_t>(std::floor(begin)));
@@ -32,12 +39,13 @@ void make_taps(Taps& taps, double begin, double extent, int64_t source, int64_t 
     const int64_t to = std::clamp<int64_t>(static_cast<int64_t>(std::ceil(centre + width)) - 1, from, high - 1);
     float* const weights = taps.weights.data() + j * taps.stride;
     double sum = 0;
-    const auto triangle = [&](int64_t i) {
-      return std::max(0.0, 1 - std::abs(static_cast<double>(i) - centre) / width);
+    const auto weight = [&](int64_t i) {
+      const double distance = std::abs(static_cast<double>(i) - centre) / stretch;
+      return filter == Filter::Bicubic ? cubic(distance) : std::max(0.0, 1 - distance);
     };
-    for (int64_t i = from; i <= to; ++i) sum += triangle(i);
+    for (int64_t i = from; i <= to; ++i) sum += weight(i);
     for (int64_t i = from; i <= to; ++i)
-      weights[i - from] = static_cast<float>(sum > 0 ? triangle(i) / sum : 1.0 / static_cast<double>(to - from + 1));
+      weights[i - from] = static_cast<float>(sum > 0 ? weight(i) / sum : 1.0 / static_cast<double>(to - from + 1));
     taps.first[static_cast<size_t>(j)] = from;
     taps.count[static_cast<size_t>(j)] = to - from + 1;
   }
@@ -59,23 +67,28 @@ void columns(const Image& image, const Taps& taps, int64_t row, int64_t size, bo
 
 }  // namespace
 
-void resample(const Image& image, const Box& box, int64_t size, bool flip, bool antialias, float* out) {
+void resample(const Image& image, const Box& box, int64_t height, int64_t width, bool flip, bool antialias,
+              Filter filter, float* out) {
   // Kept between calls: this runs for every view.
   static thread_local Taps horizontal, vertical;
   static thread_local std::vector<float> rows;
-  make_taps(horizontal, box.left, box.width, image.width, size, antialias);
-  make_taps(vertical, box.top, box.height, image.height, size, antialias);
-  const int64_t line = size * image.channels;
-  const int64_t begin = vertical.first.front(), end = vertical.first.back() + vertical.count.back();
+  make_taps(horizontal, box.left, box.width, image.width, width, antialias, filter);
+  make_taps(vertical, box.top, box.height, image.height, height, antialias, filter);
+  const int64_t line = width * image.channels;
+  int64_t begin = image.height, end = 0;
+  for (size_t y = 0; y < vertical.first.size(); ++y) {
+    begin = std::min(begin, vertical.first[y]);
+    end = std::max(end, vertical.first[y] + vertical.count[y]);
+  }
   rows.resize(static_cast<size_t>((end - begin) * line));
   for (int64_t y = begin; y < end; ++y) {
     float* const to = rows.data() + (y - begin) * line;
     if (image.channels == 1)
-      columns<1>(image, horizontal, y, size, flip, to);
+      columns<1>(image, horizontal, y, width, flip, to);
     else
-      columns<3>(image, horizontal, y, size, flip, to);
+      columns<3>(image, horizontal, y, width, flip, to);
   }
-  for (int64_t y = 0; y < size; ++y) {
+  for (int64_t y = 0; y < height; ++y) {
     float* const to = out + y * line;
     std::fill(to, to + line, 0.0f);
     const auto at = static_cast<size_t>(y);
@@ -85,6 +98,8 @@ void resample(const Image& image, const Box& box, int64_t size, bool flip, bool 
       for (int64_t x = 0; x < line; ++x) to[x] += weight * from[x];
     }
   }
+  if (filter == Filter::Bicubic)
+    for (int64_t i = 0; i < height * line; ++i) out[i] = std::clamp(out[i], 0.0f, 1.0f);
 }
 
 }  // namespace tacit::ssl

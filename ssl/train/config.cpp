@@ -47,6 +47,8 @@ nn::EncoderOptions TrainConfig::encoder_options() const {
           .image_size = image_size,
           .channels = channels,
           .bn_splits = bn_splits,
+          .patch_size = patch_size,
+          .pool = pool,
           .seed = static_cast<uint64_t>(seed)};
 }
 
@@ -77,6 +79,8 @@ Settings settings_of(TrainConfig& c) {
       .add("encoder", &c.encoder, join(nn::encoder_names()), trajectory)
       .add("encoder-width", &c.encoder_width, "channels of the first stage (0: as published)", trajectory)
       .add("stem", &c.stem, "of a ResNet: cifar, imagenet or auto (cifar up to 64 pixels)", trajectory)
+      .add("patch-size", &c.patch_size, "of a ViT (0: by the image's size, 4 for 32 pixels)", trajectory)
+      .add("pool", &c.pool, "a ViT's features: cls (class token) or mean (of the patch tokens)", trajectory)
       .add("init", &c.init, "initial encoder weights, FILE.safetensors", place);
   s.group("Optimisation")
       .add("epochs", &c.epochs, "length of the schedule", trajectory)
@@ -132,6 +136,13 @@ void validate(const TrainConfig& c) {
   check_choice("stem", c.stem, {"auto", "cifar", "imagenet"});
   check(c.stem == "auto" || c.encoder.rfind("resnet", 0) == 0,
         "--stem " + c.stem + " is of a ResNet; --encoder " + c.encoder + " has no such choice");
+  const bool vit = c.encoder.rfind("vit", 0) == 0;
+  check_choice("pool", c.pool, {"cls", "mean"});
+  check_range<int64_t>("patch-size", c.patch_size, 0, 1024);
+  check(c.patch_size == 0 || vit, "--patch-size is of a ViT; --encoder " + c.encoder + " has no patches");
+  check(
+      c.patch_size == 0 || c.image_size % c.patch_size == 0,
+      "--patch-size " + std::to_string(c.patch_size) + " does not divide --image-size " + std::to_string(c.image_size));
   check_choice("augmentation", c.augmentation, augmentation_names());
   check_range<int64_t>("encoder-width", c.encoder_width, 0, 4096);
   check_range<int64_t>("limit", c.limit, 0, INT64_MAX);

@@ -28,6 +28,8 @@ struct TrainConfig {
   // ---- model
   std::string encoder = "small_cnn", stem = "auto", init;
   int64_t encoder_width = 0;  ///< 0: the published one
+  int64_t patch_size = 0;     ///< of a ViT; 0: by the image's size
+  std::string pool = "cls";   ///< of a ViT
   std::string augmentation = "simclr";
 
   // ---- of some methods (their entries say which)

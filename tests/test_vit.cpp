@@ -149,10 +149,10 @@ TEST_CASE("every encoder called vit_*: sizes, default patches, one gradient for 
     Encoder e = make_encoder({.name = "vit_micro", .width = 32, .image_size = 28, .channels = 1, .pool = pool});
     CHECK(e.as<ViT>()->grid_h() == 7);
     mean(square(e(Tensor::normal({2, 28, 28, 1}, 5, 6)))).backward();
-    for (const auto& [name, p] : e.named_parameters()) {
-      CAPTURE(name);
-      REQUIRE(p->variable().grad().defined());
-      CHECK(sum(p->variable().grad()).item_is_finite());
+    for (const auto& p : e.named_parameters()) {
+      CAPTURE(p.first);
+      REQUIRE(p.second->variable().grad().defined());
+      CHECK(sum(p.second->variable().grad()).item_is_finite());
     }
   }
 }

@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Every pretext task on one data set, in one table: kNN, linear probe and accuracy with few labels, beside raw pixels, an
+# untrained encoder and supervised training. A method takes up to 6 minutes of training on 2 cores.
+#   tools/compare_methods.sh [--data SPEC] [--out DIR] [METHOD…]
+#     --data SPEC   fashion-mnist (default), cifar10:DIR, or anything that `tacit --data` takes and has labels
+#     --out DIR     where the runs go (default runs/compare); a run that is finished there is not trained again
+#     METHOD…       default: all seven; colorization is left out where the data is gray
+# TACIT_SKIP_INSTALL=1 leaves Debian's packages alone.
+set -u -o pipefail
+cd "$(dirname "$0")/.." || exit 1
+. tools/common.sh
+
+data=fashion-mnist out=runs/compare methods=()
+while [ $# -gt 0 ]; do
+  case $1 in
+    --data) data=${2:?--data needs a SPEC} && shift 2 ;;
+    --out) out=${2:?--out needs a directory} && shift 2 ;;
+    -*) echo "error: unknown flag $1; see the head of $0" >&2 && exit 2 ;;
+    *) methods+=("$1") && shift ;;
+  esac
+done
+recipe=small-images
+[ "$data" = fashion-mnist ] && recipe=fashion-mnist-demo
+if [ ${#methods[@]} = 0 ]; then
+  methods=(simclr moco byol mae rotation jigsaw)
+  [ "$recipe" = small-images ] && methods+=(colorization)
+fi
+tacit=build/bin/tacit
+packages=(jq)
+[ "$data" = fashion-mnist ] && packages+=(dataset-fashion-mnist)
+
+step "Debian packages" install_packages $TACIT_PACKAGES "${packages[@]}"
+step "build (build/)" build release -- tacit_cli
+mkdir -p "$out" || exit 1
+
+# The first run's evaluation has the rows that all runs of its encoder share.
+baselines=true
+for method in "${methods[@]}"; do
+  run=$out/$method
+  [ -e "$run/seconds" ] || {
+    began=$SECONDS
+    step "$method: pre-train" $tacit pretrain "$method" --data "$data" --recipe "$recipe" --out "$run" --resume
+    echo $((SECONDS - began)) >"$run/seconds"
+  }
+  rows=(--supervised="$baselines")
+  # MAE is judged by fine-tuning against the same network from scratch.
+  [ "$method" = mae ] && rows=(--supervised=true --with-finetuning)
+  [ -e "$run/table.json" ] ||
+    step "$method: evaluate" $tacit evaluate "$run" --data "$data" "${rows[@]}" --json "$run/table.json"
+  baselines=false
+done
+
+first=$out/${methods[0]}/table.json
+percent='def p: if . == null then "-" else . * 1000 | round / 10 | tostring end;
+  def few(m; n): [.label_efficiency[] | select(.method == m and .labels_per_class == n)][0].mean;'
+row() { # NAME FILE KEY SECONDS: a row of the table from a run's figures
+  jq -r --arg name "$1" --arg key "$3" --arg seconds "$4" "$percent"'
+    [$name, $seconds, (.knn[$key] | p), (.linear[$key] | p), (few($key; 10) | p), (few($key; 100) | p)] | @tsv' "$2"
+}
+{
+  printf 'method\tseconds\tkNN(20)\tlinear\t10 a class\t100 a class\n'
+  row "raw pixels" "$first" pixels -
+  row "untrained encoder" "$first" random -
+  row "supervised, the same encoder" "$first" supervised -
+  for method in "${methods[@]}"; do
+    row "$method" "$out/$method/table.json" run "$(cat "$out/$method/seconds")"
+    [ "$method" = mae ] || continue
+    row "  its ViT, untrained" "$out/mae/table.json" random -
+    row "  its ViT, supervised" "$out/mae/table.json" supervised -
+    row "  fine-tuned" "$out/mae/table.json" finetuned -
+  done
+} | column -t -s $'\t' | tee "$out/table.txt"

@@ -69,4 +69,4 @@ row() { # NAME FILE KEY SECONDS: a row of the table from a run's figures
     row "  its ViT, supervised" "$out/mae/table.json" supervised -
     row "  fine-tuned" "$out/mae/table.json" finetuned -
   done
-} | column -t -s $'\t' | tee "$out/table.txt"
+} | awk -F'\t' '{ printf "%-30s %8s %9s %8s %11s %12s\n", $1, $2, $3, $4, $5, $6 }' | tee "$out/table.txt"

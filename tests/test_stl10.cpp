@@ -16,7 +16,7 @@ using namespace tacit::testing;
 
 namespace {
 
-constexpr size_t kSide = 96, kPlane = kSide * kSide;
+constexpr size_t kSide = 96;
 
 /// One image of the file: byte (channel, column, row).
 std::string record(int seed) {

@@ -169,6 +169,38 @@ TEST_CASE("tar: damaged, truncated, compressed, empty and wrongly labelled archi
   CHECK(contains(error_of({dir / "a.tar.gz"}, Split::All), "decompress it once"));
 }
 
+TEST_CASE("tar: any byte may be wrong and any end missing: an Error or other images, never a crash") {
+  const TemporaryDirectory dir;
+  const std::string good = tar_member("././@LongLink", std::string(150, 'n') + ".ppm" + '\0', 'L') +
+                           tar_member("short", ppm(3, 1)) + tar_member("PaxHeaders/x", "12 path=b.ppm\n", 'x') +
+                           tar_member("b", ppm(3, 2)) + tar_member("b.cls", "1") + tar_end();
+  const auto read = [&](const std::string& bytes) {
+    write_file(dir / "a.tar", bytes);
+    try {
+      const ImageSourcePtr source = open_tar(dir / "a.tar", Split::All, {}).source;
+      for (int64_t i = 0; i < source->size(); ++i) {
+        CHECK(source->file(i).size() < 1000);
+        source->image_for(i, 2);
+      }
+    } catch (const Error& e) {
+      CHECK(contains(e.what(), "a.tar"));
+    }
+  };
+  for (size_t at = 0; at < good.size(); at += 1 + at / 512 % 2 * 2) {
+    std::string bytes = good;
+    bytes[at] = static_cast<char>(bytes[at] ^ (1 << at % 8));
+    // With its checksum put right, or the flip would never get past it.
+    const size_t header = at / 512 * 512;
+    unsigned sum = 0;
+    for (size_t i = 0; i < 512; ++i) sum += i >= 148 && i < 156 ? ' ' : static_cast<unsigned char>(bytes[header + i]);
+    char digits[8];
+    snprintf(digits, sizeof digits, "%06o", sum);
+    if (bytes.compare(header + 257, 5, "ustar") == 0) bytes.replace(header + 148, 6, digits);
+    read(bytes);
+  }
+  for (size_t length = 0; length < good.size(); length += 37) read(good.substr(0, length));
+}
+
 TEST_CASE("tar: a missing shard, a bad pattern, an image that cannot be read") {
   const TemporaryDirectory dir;
   write_shards(dir, 2, 3);

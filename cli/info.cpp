@@ -6,6 +6,7 @@
 #include "backends/cpu/backend.h"
 #include "backends/cpu/kernels/dispatch.h"
 #include "cli/command.h"
+#include "ssl/data/decode.h"
 #include "ssl/train/checkpoint.h"
 #include "ssl/train/memory.h"
 #include "tensor/safetensors.h"
@@ -53,6 +54,7 @@ class Info final : public Command {
                                     {"instruction_set", cpu::isa_name(cpu::cpu_isa())},
                                     {"blas", blas.library},
                                     {"blas_core", blas.core},
+                                    {"jpeg_decoder", ssl::jpeg_decoder()},
                                     {"threads", cpu::threads()},
                                     {"memory_limit_bytes", memory.bytes},
                                     {"memory_limit", ssl::readable_bytes(memory.bytes) + " (" + memory.reason + ")"}};

@@ -1,5 +1,6 @@
 // tacit pretrain METHOD: learns an encoder from images without labels.
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "cli/command.h"
 #include "cli/method_list.h"
@@ -41,7 +42,7 @@ class Pretrain final : public Command {
   }
 
   std::string print_config(const Settings&) override {
-    open();
+    open(false);
     return ssl::settings_of(config_).toml();
   }
 
@@ -51,7 +52,7 @@ class Pretrain final : public Command {
     if (config_.resume && !resuming_)
       say(common_, "warning: --resume: there is no run in " + config_.out + " yet: starting one at step 0");
     start(common_);
-    const ssl::ImageSourcePtr source = open();
+    const ssl::ImageSourcePtr source = open(true);
     Progress progress(config_.quiet);
     ssl::PretrainObserver observer;
     observer.say = [&](const std::string& line) { say(common_, line); };
@@ -63,15 +64,21 @@ class Pretrain final : public Command {
   }
 
  private:
-  ssl::ImageSourcePtr open() {
+  ssl::ImageSourcePtr open(bool cache) {
     std::vector<std::string> notes;
     const ssl::ImageSourcePtr source = ssl::open_training_data(config_, &notes);
-    for (const std::string& note : notes) say(common_, note);
+    const auto tell = [&] {
+      for (const std::string& note : std::exchange(notes, {})) say(common_, note);
+    };
+    tell();
     if (!config_.test_data.empty())  // only used by --eval-every, but a wrong one should not wait for that
       ssl::about_flag("test-data", [&] { ssl::open_data(config_.data, ssl::Split::Test, config_.data_options()); });
     if (!resuming_) config_ = ssl::resolve(layers_, ssl::natural_size(*source));
     ssl::take_size_from(config_, *source);
-    return source;
+    if (!cache) return source;
+    ssl::ImageSourcePtr kept = ssl::with_cache(config_, source, &notes);
+    tell();
+    return kept;
   }
 
   int finish(const ssl::PretrainResult& result) {

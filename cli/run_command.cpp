@@ -3,24 +3,29 @@
 #include <filesystem>
 #include <sstream>
 
+#include "ssl/data/cache.h"
 #include "ssl/train/memory.h"
 
 namespace tacit::cli {
 
 void DataArguments::add(Settings& settings) {
   settings.group("Data")
-      .add("data", &data, "SPEC: a path, kind:path, fashion-mnist or synthetic[:N]; may be repeated")
+      .add("data", &data, ssl::kDataHelp)
       .add("test-data", &test_data, "SPEC of the test split where the data has none")
       .add("limit", &limit, "only the first N training images of a fixed shuffle (0: all)")
       .add("no-labels", &no_labels, "ignore the class directories of a folder")
-      .add("max-pixels", &max_pixels, "refuse larger images before decoding them");
+      .add("max-pixels", &max_pixels, "refuse larger images before decoding them")
+      .add("max-damaged", &max_damaged, "fraction of unreadable images at which to stop; fewer are left out and named")
+      .add("cache", &cache, "FILE or DIR that keeps decoded images, their shorter side 8/7 of the run's");
 }
 
 ssl::ImageSourcePtr DataArguments::open(ssl::Split split, const Common& common) const {
   std::vector<std::string> notes;
   const ssl::ImageSourcePtr opened = ssl::open_data(
       data, split, {.no_labels = no_labels, .limit = limit, .max_pixels = max_pixels, .test_data = test_data}, &notes);
-  const ssl::ImageSourcePtr source = ssl::without_damaged(opened, &notes);
+  const bool keep = !cache.empty() && image_size > 0;
+  const ssl::ImageSourcePtr source =
+      ssl::without_damaged(keep ? ssl::cached(opened, cache, split, image_size, &notes) : opened, &notes, max_damaged);
   for (const std::string& note : notes)
     if (told_.insert(note).second) say(common, note);
   TACIT_CHECK(source->size() > 0, "--data ", data[0], " has no images in this split");
@@ -32,10 +37,12 @@ int RunCommand::run() {
     throw UsageError("--data is required: a path, kind:path, fashion-mnist or synthetic[:N]");
   check_flag("limit", static_cast<double>(data_.limit), 0, 1e18);
   check_flag("max-pixels", static_cast<double>(data_.max_pixels), 1, 1e18);
+  check_flag("max-damaged", data_.max_damaged, 0, 1);
   check_flag("seed", static_cast<double>(common_.seed), 0, 1e19);
   check();
   start(common_);
   ssl::Pretrained run = ssl::load_pretrained(run_path_);
+  data_.image_size = run.views.image_size;
   return run_on(run);
 }
 

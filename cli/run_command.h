@@ -13,6 +13,9 @@ struct DataArguments {
   std::vector<std::string> data;
   std::string test_data;
   int64_t limit = 0, max_pixels = 64'000'000;
+  double max_damaged = ssl::kMaxDamaged;
+  std::string cache;
+  int64_t image_size = 0;  ///< of the views, which --cache depends on; set when the run has been read
   bool no_labels = false;
 
   void add(Settings&);

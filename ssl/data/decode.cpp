@@ -78,22 +78,43 @@ bool truncated(const std::string& bytes, int64_t w, int64_t h, int64_t channels)
 
 }  // namespace
 
-Image decode_file(const std::string& path, int64_t max_pixels) {
-  const std::string bytes = read_file(path);
-  TACIT_CHECK(bytes.size() < (size_t{1} << 31), "[image] ", path, " is larger than 2 GB");
+Image decode_image(const std::string& bytes, const std::string& name, int64_t max_pixels, int64_t side) {
+  TACIT_CHECK(bytes.size() < (size_t{1} << 31), "[image] ", name, " is larger than 2 GB");
   const int size = static_cast<int>(bytes.size());
   int w = 0, h = 0, channels = 0;
-  TACIT_CHECK(read_header(bytes, w, h, channels) && w > 0 && h > 0, "[image] ", path,
+  const std::string unsupported = jpeg_unsupported(bytes);
+  TACIT_CHECK(unsupported.empty(), "[image] ", name, " is ", unsupported);
+  TACIT_CHECK(read_header(bytes, w, h, channels) && w > 0 && h > 0, "[image] ", name,
               " is damaged or not a JPEG, PNG, BMP or PNM image");
-  TACIT_CHECK(int64_t{w} * h <= max_pixels, "[image] ", path, " has ", w, " x ", h, " pixels, the limit is ",
+  TACIT_CHECK(int64_t{w} * h <= max_pixels, "[image] ", name, " has ", w, " x ", h, " pixels, the limit is ",
               max_pixels, "; raise --max-pixels to read it");
-  TACIT_CHECK(!truncated(bytes, w, h, channels), "[image] ", path, " is damaged: it ends before its last pixel");
+  TACIT_CHECK(!truncated(bytes, w, h, channels), "[image] ", name, " is damaged: it ends before its last pixel");
+#ifdef TACIT_JPEG_TURBO
+  if (bytes.starts_with("\xFF\xD8")) {
+    try {
+      return decode_jpeg_turbo(bytes, h, w, side);
+    } catch (const Error& e) {
+      throw Error("[image] " + name + " is damaged: " + e.what());
+    }
+  }
+#endif
+  (void)side;                                       // stb has one scale
   const int wanted = channels == 2 ? 4 : channels;  // gray with alpha
   const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
       stbi_load_from_memory(data_of(bytes), size, &w, &h, &channels, wanted), stbi_image_free);
-  TACIT_CHECK(pixels, "[image] ", path, " is damaged: ", stbi_failure_reason());
+  TACIT_CHECK(pixels, "[image] ", name, " is damaged: ", stbi_failure_reason());
   const size_t count = static_cast<size_t>(w) * static_cast<size_t>(h) * static_cast<size_t>(wanted);
   return {h, w, wanted, std::vector<uint8_t>(pixels.get(), pixels.get() + count)};
+}
+
+Image decode_file(const std::string& path, int64_t max_pixels, int64_t side) {
+  return decode_image(read_file(path), path, max_pixels, side);
+}
+
+std::pair<int64_t, int64_t> image_size_of(const std::string& head) {
+  int w = 0, h = 0, channels = 0;
+  if (!read_header(head, w, h, channels)) return {0, 0};
+  return {h, w};
 }
 
 std::pair<int64_t, int64_t> image_file_size(const std::string& path) {
@@ -101,9 +122,11 @@ std::pair<int64_t, int64_t> image_file_size(const std::string& path) {
   std::string head(size_t{1} << 16, '\0');
   file.read(head.data(), static_cast<std::streamsize>(head.size()));
   head.resize(static_cast<size_t>(file.gcount()));
-  int w = 0, h = 0, channels = 0;
-  if (!read_header(head, w, h, channels)) return {0, 0};
-  return {h, w};
+  return image_size_of(head);
 }
+
+#ifndef TACIT_JPEG_TURBO
+std::string jpeg_decoder() { return "stb_image"; }
+#endif
 
 }  // namespace tacit::ssl

@@ -1,10 +1,13 @@
 // Image files below a directory. Sub-directories with images are classes; files are taken in the order of their paths.
 #include <algorithm>
 #include <filesystem>
+#include <sstream>
 
 #include "ssl/data/decode.h"
 #include "ssl/data/sources.h"
 #include "tensor/error.h"
+#include "tensor/random.h"
+#include "tensor/read_file.h"
 
 namespace fs = std::filesystem;
 
@@ -12,25 +15,18 @@ namespace tacit::ssl {
 
 namespace {
 
+constexpr const char* kAnnotations = "val_annotations.txt";
+
 class FolderSource final : public ImageSource {
  public:
   FolderSource(std::vector<std::string> files, std::vector<int64_t> labels, std::vector<std::string> names,
                int64_t max_pixels)
       : files_(std::move(files)), labels_(std::move(labels)), names_(std::move(names)), max_pixels_(max_pixels) {
-    // Sizes are told apart by a sample: reading every header of a large folder takes minutes.
-    constexpr size_t kSample = 32;
-    for (size_t i = 0; i < std::min(kSample, files_.size()); ++i) {
-      const auto size = image_file_size(files_[i * files_.size() / std::min(kSample, files_.size())]);
-      if (size.first == 0) continue;
-      if (size_.first == 0) size_ = size;
-      if (size != size_) {
-        size_ = {0, 0};
-        break;
-      }
-    }
+    size_ = common_size(size(), [&](int64_t i) { return image_file_size(file(i)); });
   }
   int64_t size() const override { return static_cast<int64_t>(files_.size()); }
-  Image image(int64_t i) const override { return decode_file(file(i), max_pixels_); }
+  Image image(int64_t i) const override { return image_for(i, 0); }
+  Image image_for(int64_t i, int64_t side) const override { return decode_file(file(i), max_pixels_, side); }
   std::optional<int64_t> label(int64_t i) const override {
     if (labels_.empty()) return std::nullopt;
     return labels_[static_cast<size_t>(i)];
@@ -39,6 +35,11 @@ class FolderSource final : public ImageSource {
   int64_t channels() const override { return 3; }
   std::pair<int64_t, int64_t> image_size() const override { return size_; }
   std::vector<std::string> class_names() const override { return names_; }
+  uint64_t identity() const override {
+    uint64_t hash = 1;
+    for (const std::string& file : files_) hash = file_identity(file, hash);
+    return hash;
+  }
 
  private:
   std::vector<std::string> files_;
@@ -107,6 +108,36 @@ Tree read_tree(const std::string& directory, const DataOptions& options) {
           std::move(note)};
 }
 
+/// Tiny-ImageNet's val/: images/ and, a line an image, its name, its class and more in val_annotations.txt.
+Tree read_annotated(const std::string& directory, const DataOptions& options) {
+  const std::string list = directory + "/" + kAnnotations;
+  std::istringstream lines(read_file(list));
+  std::vector<std::pair<std::string, std::string>> found;  // file, class
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream fields(line);
+    std::string name, label;
+    if (!(fields >> name)) continue;
+    TACIT_CHECK(fields >> label, "[folder] ", list, ": '", line, "' has no class");
+    found.emplace_back(directory + "/images/" + name, label);
+    TACIT_CHECK(fs::exists(found.back().first), "[folder] ", list, " names ", name, ", which is not in ", directory,
+                "/images");
+  }
+  TACIT_CHECK(!found.empty(), "[folder] ", list, " names no image");
+  std::vector<std::string> files, names;
+  for (const auto& entry : found) names.push_back(entry.second);
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  if (options.no_labels) names.clear();
+  std::vector<int64_t> labels;
+  for (const auto& entry : found) {
+    files.push_back(entry.first);
+    if (!options.no_labels)
+      labels.push_back(std::lower_bound(names.begin(), names.end(), entry.second) - names.begin());
+  }
+  return {std::make_shared<FolderSource>(std::move(files), std::move(labels), std::move(names), options.max_pixels),
+          ""};
+}
+
 Opened opened(Tree tree, bool whole) { return {std::move(tree.source), whole, std::move(tree.note)}; }
 
 std::string split_directory(const std::string& path, std::initializer_list<const char*> names) {
@@ -125,6 +156,27 @@ bool is_image_file(const std::string& path) {
   return false;
 }
 
+uint64_t file_identity(const std::string& path, uint64_t before) {
+  std::error_code error;  // a file that is gone has a size and a time too, strange ones
+  const std::string whole = fs::absolute(path, error).lexically_normal().string();
+  const uint64_t size = fs::file_size(path, error);
+  const auto time = fs::last_write_time(path, error).time_since_epoch().count();
+  return random_stream(whole, before, size, static_cast<uint64_t>(time));
+}
+
+std::pair<int64_t, int64_t> common_size(int64_t n, const std::function<std::pair<int64_t, int64_t>(int64_t)>& size_of) {
+  // Sizes are told apart by a sample: reading every header of a large folder takes minutes.
+  const int64_t sampled = std::min<int64_t>(32, n);
+  std::pair<int64_t, int64_t> common{0, 0};
+  for (int64_t i = 0; i < sampled; ++i) {
+    const auto size = size_of(i * n / sampled);
+    if (size.first == 0) continue;
+    if (common.first == 0) common = size;
+    if (size != common) return {0, 0};
+  }
+  return common;
+}
+
 Opened open_folder(const std::string& path, Split split, const DataOptions& options) {
   TACIT_CHECK(fs::exists(path), "[folder] ", path, " does not exist");
   if (!fs::is_directory(path)) {
@@ -133,12 +185,15 @@ Opened open_folder(const std::string& path, Split split, const DataOptions& opti
                                            std::vector<std::string>{}, options.max_pixels),
             true};
   }
-  const std::string train = split_directory(path, {"train"}), test = split_directory(path, {"test", "val"});
+  const std::string train = split_directory(path, {"train"}), val = split_directory(path, {"val"});
+  const bool annotated = fs::exists(val + "/" + kAnnotations);  // then test/ has no labels
+  const std::string test = annotated ? val : split_directory(path, {"test", "val"});
   if (train.empty()) return opened(read_tree(path, options), true);
   TACIT_CHECK(split != Split::Unlabeled, "[folder] ", path, " has no unlabeled split; give its directory");
   if (test.empty()) return opened(read_tree(train, options), true);
   if (split == Split::Train) return opened(read_tree(train, options), false);
-  Tree training = read_tree(train, options), testing = read_tree(test, options);
+  Tree training = read_tree(train, options),
+       testing = annotated ? read_annotated(test, options) : read_tree(test, options);
   testing.source = numbered_as(*training.source, testing.source);
   if (split == Split::Test) return opened(std::move(testing), false);
   training.source = concatenate_sources({training.source, testing.source});

@@ -24,6 +24,12 @@ class ImageSource {
   virtual int64_t size() const = 0;
   /// Throws Error when the image cannot be read (a damaged file).
   virtual Image image(int64_t i) const = 0;
+  /// image(i), or a smaller version of it where that is quicker to decode: its shorter side is at least `side`, or the
+  /// image's own where that is less.
+  virtual Image image_for(int64_t i, int64_t side) const {
+    (void)side;
+    return image(i);
+  }
   virtual std::optional<int64_t> label(int64_t i) const = 0;
   /// The file it came from, or "" where images are not files.
   virtual std::string file(int64_t) const { return ""; }
@@ -31,8 +37,16 @@ class ImageSource {
   virtual int64_t channels() const = 0;
   /// The size most images have {H, W}; {0, 0} when sizes vary.
   virtual std::pair<int64_t, int64_t> image_size() const { return {0, 0}; }
-  /// Class names in the order of the labels; empty when unlabelled.
+  /// Class names in the order of the labels; empty when some or all images have no label.
   virtual std::vector<std::string> class_names() const { return {}; }
+  /// All indices in the order in which an epoch should see them: random, a pure function of (seed, epoch). A source for
+  /// which reading neighbours together matters mixes them only as far as it reads well.
+  virtual std::vector<int64_t> order(uint64_t seed, int64_t epoch) const;
+  /// Whether order() is not just any permutation.
+  virtual bool has_own_order() const { return false; }
+  /// Changes when the files may have changed (paths, sizes, times of change). 0: not files, nothing that a cache speeds
+  /// up.
+  virtual uint64_t identity() const { return 0; }
   bool labelled() const { return !class_names().empty(); }
 };
 using ImageSourcePtr = std::shared_ptr<const ImageSource>;
@@ -48,9 +62,14 @@ struct DataOptions {
   int64_t max_pixels = 64'000'000;  ///< larger images are refused before decoding
   std::string test_data;            ///< SPEC for the test split where the kind has none
 };
-/// Opens "kind:path", a path whose kind is recognised by its content, or the bare words fashion-mnist, synthetic[:N].
-/// Errors name the spec, the file and what is wrong with it. `notes` receives what the user should be told (for
-/// instance that 10 % were held out). Several specs are concatenated (class names must agree).
+/// What --data takes, for --help.
+constexpr const char* kDataHelp =
+    "SPEC: a path, kind:path (idx, cifar10, cifar100, stl10, folder, tar), fashion-mnist or synthetic[:N]; may be "
+    "repeated";
+/// Opens "kind:path" (kinds: idx, cifar10, cifar100, stl10, folder, tar), a path whose kind is recognised by its
+/// content, or the bare words fashion-mnist, synthetic[:N]. Errors name the spec, the file and what is wrong with it.
+/// `notes` receives what the user should be told (for instance that 10 % were held out). Several specs are concatenated
+/// (class names must agree).
 ImageSourcePtr open_data(const std::vector<std::string>& specs, Split, const DataOptions& = {},
                          std::vector<std::string>* notes = nullptr);
 /// The images at these indices of another source.

@@ -51,12 +51,12 @@ struct Loader::State {
   tbb::task_group tasks;
 
   void draw_order() {
+    if (options.shuffle) {
+      order = std::make_shared<const std::vector<int64_t>>(source->order(options.seed, epoch));
+      return;
+    }
     auto indices = std::make_shared<std::vector<int64_t>>(static_cast<size_t>(source->size()));
     std::iota(indices->begin(), indices->end(), int64_t{0});
-    if (options.shuffle) {
-      Random random(options.seed, random_stream("order", static_cast<uint64_t>(epoch)));
-      tacit::shuffle(*indices, random);
-    }
     order = std::move(indices);
   }
 
@@ -98,7 +98,7 @@ struct Loader::State {
   Image readable(int64_t& i, Slot& slot) {
     for (int64_t tried = 0;; ++tried) {
       try {
-        return source->image(i);
+        return source->image_for(i, kDecodeMargin * options.image_size);
       } catch (const Error& e) {
         {
           const std::lock_guard lock(mutex);
@@ -208,7 +208,8 @@ void for_each_plain_batch(const ImageSource& source, const ViewPolicy& normalisa
     const Tensor images = Tensor::empty({count, image_size, image_size, channels}, f32, host);
     float* const to = images.view().ptr<float>();
     tbb::parallel_for(int64_t{0}, count, [&](int64_t b) {
-      plain_view(source.image(first + b), normalisation, image_size, channels, to + b * per_image);
+      plain_view(source.image_for(first + b, kDecodeMargin * image_size), normalisation, image_size, channels,
+                 to + b * per_image);
     });
     f(images.to(default_device()), first);
   }

@@ -25,10 +25,14 @@ struct LoaderOptions {
   std::vector<ViewPolicy> views;  ///< one per view
   uint64_t seed = 0;
   bool drop_last = true;             ///< else the last batch of an epoch may be smaller
-  bool shuffle = true;               ///< order is a permutation drawn from (seed, epoch)
+  bool shuffle = true;               ///< in the source's order(seed, epoch)
   int64_t prefetch = 2;              ///< batches prepared ahead
   double max_damaged = kMaxDamaged;  ///< fraction of the source that may be unreadable before the run stops
 };
+
+/// Images may be decoded at a scale whose shorter side is at least this many times the view's: crops down to a quarter
+/// of the area keep every detail.
+constexpr int64_t kDecodeMargin = 2;
 
 /// Batches of epoch after epoch, starting at (epoch, position). next() hands them out in order.
 class Loader {

@@ -1,10 +1,12 @@
 // From what the user writes after --data to an ImageSource.
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstdlib>
 #include <filesystem>
 #include <numeric>
 
+#include "ssl/data/archive.h"
 #include "ssl/data/sources.h"
 #include "tensor/error.h"
 #include "tensor/random.h"
@@ -16,7 +18,7 @@ namespace tacit::ssl {
 namespace {
 
 constexpr const char* kFashionMnist = "/usr/share/datasets/fashion-mnist";
-constexpr const char* kKinds = "idx, cifar10, cifar100, folder, synthetic";
+constexpr const char* kKinds = "idx, cifar10, cifar100, stl10, folder, tar, synthetic";
 constexpr double kHeldOut = 0.1;
 
 std::vector<int64_t> shuffled(int64_t n, const char* purpose) {
@@ -52,16 +54,19 @@ Opened open_spec(const std::string& spec, Split split, const DataOptions& option
                 "[data] fashion-mnist is Debian's package dataset-fashion-mnist: install it");
     return open_idx(kFashionMnist, split);
   }
-  if (kind == "stl10" || kind == "tar") throw Error("[data] " + spec + ": kind '" + kind + "' is not in this version");
-  if (kind != "idx" && kind != "cifar10" && kind != "cifar100" && kind != "folder") {
+  constexpr std::array kPaths = {"idx", "cifar10", "cifar100", "stl10", "folder", "tar"};
+  if (std::find(kPaths.begin(), kPaths.end(), kind) == kPaths.end()) {
     path = home_expanded(spec);  // a path, perhaps with a colon in it
-    TACIT_CHECK(fs::exists(path), "[data] ", spec, " does not exist", colon == std::string::npos ? "" : ", and '",
-                colon == std::string::npos ? "" : kind, colon == std::string::npos ? "" : "' is no kind of data",
-                "; kinds: ", kKinds);
-    kind = recognise(path);
+    const bool shards = path.ends_with(".tar") && path.find('{') != std::string::npos;
+    TACIT_CHECK(shards || fs::exists(path), "[data] ", spec, " does not exist",
+                colon == std::string::npos ? "" : ", and '", colon == std::string::npos ? "" : kind,
+                colon == std::string::npos ? "" : "' is no kind of data", "; kinds: ", kKinds);
+    kind = shards ? "tar" : recognise(path);
   }
   if (kind == "idx") return open_idx(path, split);
   if (kind == "folder") return open_folder(path, split, options);
+  if (kind == "stl10") return open_stl10(path, split);
+  if (kind == "tar") return open_tar(path, split, options);
   return open_cifar(path, split, kind == "cifar10" ? 10 : 100);
 }
 
@@ -101,10 +106,15 @@ ImageSourcePtr open_all(const std::vector<std::string>& specs, Split split, cons
 }  // namespace
 
 std::string recognise(const std::string& path) {
-  if (fs::is_directory(path) && has_idx_files(path)) return "idx";
-  const int64_t classes = cifar_classes(path);
-  if (classes > 0) return "cifar" + std::to_string(classes);
-  TACIT_CHECK(fs::is_directory(path) || is_image_file(path), "[data] ", path,
+  if (fs::is_directory(path)) {
+    if (has_idx_files(path)) return "idx";
+    if (has_stl10_files(path)) return "stl10";
+    const int64_t classes = cifar_classes(path);
+    return classes > 0 ? "cifar" + std::to_string(classes) : "folder";
+  }
+  const std::string kind = is_archive_name(path) ? kind_of_archive(path) : "";
+  if (!kind.empty()) return kind;
+  TACIT_CHECK(is_image_file(path), "[data] ", path,
               " is not a directory, an image or an archive of a known data set; kinds: ", kKinds);
   return "folder";
 }

@@ -1,6 +1,8 @@
 // The kinds of data, one file each; open_data.cpp chooses among them. Everything here throws Error naming the file.
 #pragma once
 
+#include <functional>
+
 #include "ssl/data/image_source.h"
 
 namespace tacit::ssl {
@@ -11,12 +13,20 @@ ImageSourcePtr memory_source(std::vector<uint8_t> pixels, std::vector<int64_t> l
 /// One source after another. Class names must agree.
 ImageSourcePtr concatenate_sources(const std::vector<ImageSourcePtr>&);
 
+/// The same images without their labels.
+ImageSourcePtr without_labels(ImageSourcePtr);
+
 /// `test` with its labels numbered as in `train`, matched by class name (a split may lack a class). As it is where
 /// either has no labels. Throws Error naming a class that `train` does not have.
 ImageSourcePtr numbered_as(const ImageSource& train, ImageSourcePtr test);
 
 /// Throws Error when so many damaged images of `size` are more than max_damaged allows; `last` says why the last is.
 void check_damaged(size_t damaged, int64_t size, double max_damaged, const std::string& last);
+
+/// A hash of a file's path, size and time of change, and of `before`.
+uint64_t file_identity(const std::string& path, uint64_t before);
+/// {H, W} that all of a sample of n images have by size_of(i); {0, 0} where they differ. {0, 0} is one not known.
+std::pair<int64_t, int64_t> common_size(int64_t n, const std::function<std::pair<int64_t, int64_t>(int64_t)>& size_of);
 
 /// A split as a kind delivers it. `whole`: the data has no splits, and `source` is all of it.
 struct Opened {
@@ -26,6 +36,13 @@ struct Opened {
 };
 /// MNIST's format: {train,t10k}-{images-idx3,labels-idx1}-ubyte, plain or .gz, in one directory.
 Opened open_idx(const std::string& directory, Split);
+/// STL-10's binary version: a directory, one that holds stl10_binary/, or the .tar.gz as downloaded. `All` is every
+/// part that is there; with the unlabeled one in it, it counts as unlabelled.
+Opened open_stl10(const std::string& path, Split);
+/// Images in one uncompressed tar or in shards, name-{000000..000012}.tar, read in place. WebDataset's naming: files
+/// that follow each other and share their path up to the first dot of the file's name are one sample, an image and
+/// perhaps a .cls, its label.
+Opened open_tar(const std::string& pattern, Split, const DataOptions&);
 /// The binary versions of CIFAR-10 (classes 10) and CIFAR-100: a directory, or the .tar.gz as downloaded.
 Opened open_cifar(const std::string& path, Split, int64_t classes);
 /// Files below a directory, or one image file.
@@ -33,11 +50,12 @@ Opened open_folder(const std::string& path, Split, const DataOptions&);
 /// n simple shapes drawn on the spot; the last fifth is the test split.
 Opened open_synthetic(int64_t n, Split);
 
-/// What a path holds: "idx", "cifar10", "cifar100" or "folder". Throws Error when it is none of them.
+/// What a path holds: "idx", "cifar10", "cifar100", "stl10", "tar" or "folder". Throws Error when it is none of them.
 std::string recognise(const std::string& path);
 bool has_idx_files(const std::string& directory);
-/// 10 or 100 when the directory or archive holds that data set, else 0.
-int64_t cifar_classes(const std::string& path);
+bool has_stl10_files(const std::string& directory);
+/// 10 or 100 when the directory holds that data set, else 0.
+int64_t cifar_classes(const std::string& directory);
 bool is_image_file(const std::string& path);
 
 }  // namespace tacit::ssl

@@ -66,12 +66,15 @@ Settings settings_of(TrainConfig& c) {
                " (default by the images: small-images up to 64 pixels, else folder)",
            trajectory);
   s.group("Data")
-      .add("data", &c.data, "SPEC: a path, kind:path, fashion-mnist or synthetic[:N]; may be repeated", place)
+      .add("data", &c.data, kDataHelp, place)
       .add("test-data", &c.test_data, "SPEC of the test split where the data has none", place)
       .add("split", &c.split, "train, test, unlabeled or all", trajectory)
       .add("limit", &c.limit, "only the first N images of a fixed shuffle (0: all)", trajectory)
       .add("no-labels", &c.no_labels, "ignore the class directories of a folder", trajectory)
       .add("max-pixels", &c.max_pixels, "refuse larger images before decoding them", trajectory)
+      .add("max-damaged", &c.max_damaged,
+           "fraction of unreadable images at which to stop; fewer are replaced and named")
+      .add("cache", &c.cache, "FILE or DIR that keeps decoded images, their shorter side 8/7 of --image-size", place)
       .add("image-size", &c.image_size, "side of the square the encoder sees (0: the data's, at most 64)", trajectory)
       .add("channels", &c.channels, "1 (gray) or 3 (0: the data's)", trajectory)
       .add("augmentation", &c.augmentation, "policy of the views: " + join(augmentation_names()), trajectory);
@@ -144,6 +147,7 @@ void validate(const TrainConfig& c) {
       c.patch_size == 0 || c.image_size % c.patch_size == 0,
       "--patch-size " + std::to_string(c.patch_size) + " does not divide --image-size " + std::to_string(c.image_size));
   check_choice("augmentation", c.augmentation, augmentation_names());
+  check_range("max-damaged", c.max_damaged, 0., 1.);
   check_range<int64_t>("encoder-width", c.encoder_width, 0, 4096);
   check_range<int64_t>("limit", c.limit, 0, INT64_MAX);
   check_range<int64_t>("max-pixels", c.max_pixels, 1, INT64_MAX);

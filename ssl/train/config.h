@@ -22,8 +22,10 @@ struct TrainConfig {
   int64_t limit = 0;
   bool no_labels = false;
   int64_t max_pixels = 64'000'000;
-  int64_t image_size = 0;  ///< 0: the data's own up to 64, else 64
-  int64_t channels = 0;    ///< 0: the data's own, 1 or 3
+  double max_damaged = kMaxDamaged;  ///< fraction of the images that may be unreadable
+  std::string cache;                 ///< FILE or DIR of decoded images; "": none
+  int64_t image_size = 0;            ///< 0: the data's own up to 64, else 64
+  int64_t channels = 0;              ///< 0: the data's own, 1 or 3
 
   // ---- model
   std::string encoder = "small_cnn", stem = "auto", init;

@@ -36,8 +36,8 @@ class OnlineKnn {
   OnlineKnn(const TrainConfig& config, const ImageSourcePtr& train, PlainViews views) : views_(std::move(views)) {
     const ImageSourcePtr test = open_data(config.data, Split::Test, config.data_options());
     if (!train->labelled() || !test->labelled()) return;
-    train_ = without_damaged(sample(train, 5000));
-    test_ = without_damaged(sample(test, 1000));
+    train_ = without_damaged(sample(train, 5000), nullptr, config.max_damaged);
+    test_ = without_damaged(sample(test, 1000), nullptr, config.max_damaged);
   }
   bool possible() const { return train_ != nullptr; }
   double top1(nn::Encoder& encoder) const {
@@ -109,6 +109,7 @@ class Pretraining {
     options.image_size = config_.image_size;
     options.channels = config_.channels;
     options.views = policies_;
+    options.max_damaged = config_.max_damaged;
     options.seed = static_cast<uint64_t>(config_.seed);
     return options;
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ssl/data/cache.h"
 #include "ssl/train/method_entry.h"
 #include "ssl/train/run_directory.h"
 #include "tensor/read_file.h"
@@ -68,6 +69,11 @@ ImageSourcePtr open_training_data(const TrainConfig& config, std::vector<std::st
   ImageSourcePtr source = open_data(config.data, parse_split(config.split), config.data_options(), notes);
   TACIT_CHECK(source->size() > 0, "--data ", config.data[0], " has no images in its ", config.split, " split");
   return source;
+}
+
+ImageSourcePtr with_cache(const TrainConfig& config, ImageSourcePtr source, std::vector<std::string>* notes) {
+  if (config.cache.empty()) return source;
+  return cached(std::move(source), config.cache, parse_split(config.split), config.image_size, notes);
 }
 
 int64_t natural_size(const ImageSource& source) {

@@ -166,3 +166,22 @@ TEST_CASE("bug 33: shrinking averages what it leaves out") {
     for (const float x : out) CHECK(x == doctest::Approx(0.5).epsilon(0.02));
   }
 }
+
+TEST_CASE("bug 36: STL-10's planes are columns, its labels start at 1, and what has no label is -1") {
+  const TemporaryDirectory dir;
+  std::string image(96 * 96 * 3, '\0');
+  image[95] = 'a';       // the end of the first column
+  image[96 * 95] = 'b';  // the start of the last
+  write_file(dir / "train_X.bin", image + image);
+  write_file(dir / "train_y.bin", "\x01\x0A");
+  write_file(dir / "unlabeled_X.bin", image);
+  const ImageSourcePtr train = open_data({"stl10:" + (dir / "")}, Split::Train);
+  const Image first = train->image(0);
+  CHECK(first.pixels[95 * 96 * 3] == 'a');
+  CHECK(first.pixels[95 * 3] == 'b');
+  CHECK(labels_of(*train) == std::vector<int64_t>{0, 9});
+  CHECK(train->class_names().size() == 10);
+  const ImageSourcePtr unlabeled = open_data({"stl10:" + (dir / "")}, Split::Unlabeled);
+  CHECK(labels_of(*unlabeled) == std::vector<int64_t>{-1});
+  CHECK_FALSE(unlabeled->labelled());  // so that no probe begins on it
+}

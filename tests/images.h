@@ -1,0 +1,58 @@
+// Small image files and archives, made on the spot, for the tests of data.
+#pragma once
+
+#include <string>
+
+#include "ssl/data/image_source.h"
+#include "tensor/error.h"
+
+namespace tacit::testing {
+
+/// A colour image whose pixels depend on `seed`.
+inline std::string ppm(int side, int seed) {
+  std::string bytes = "P6\n" + std::to_string(side) + " " + std::to_string(side) + "\n255\n";
+  for (int i = 0; i < side * side * 3; ++i) bytes += static_cast<char>((i * seed) % 256);
+  return bytes;
+}
+/// A gray one of another shape, all of one value.
+inline std::string pgm(int height, int width, int value) {
+  return "P5\n" + std::to_string(width) + " " + std::to_string(height) + "\n255\n" +
+         std::string(static_cast<size_t>(height * width), static_cast<char>(value));
+}
+
+/// A file of a tar (POSIX ustar): header, bytes, padding.
+inline std::string tar_member(const std::string& name, const std::string& bytes, char type = '0') {
+  std::string header(512, '\0');
+  const auto put = [&](size_t at, const std::string& text) { header.replace(at, text.size(), text); };
+  const auto octal = [](size_t value, size_t digits) {
+    std::string text;
+    for (; digits > 0; --digits, value /= 8) text.insert(text.begin(), static_cast<char>('0' + value % 8));
+    return text;
+  };
+  put(0, name.substr(0, 100));
+  put(100, "0000644");
+  put(124, octal(bytes.size(), 11));
+  put(148, "        ");
+  header[156] = type;
+  put(257, std::string("ustar\0"
+                       "00",
+                       8));
+  size_t sum = 0;
+  for (const char c : header) sum += static_cast<unsigned char>(c);
+  put(148, octal(sum, 6) + std::string("\0 ", 2));
+  return header + bytes + std::string((512 - bytes.size() % 512) % 512, '\0');
+}
+inline std::string tar_end() { return std::string(1024, '\0'); }
+
+/// What open_data says to this; "no error" when it opens.
+inline std::string error_of(const std::vector<std::string>& specs, ssl::Split split = ssl::Split::Train,
+                            const ssl::DataOptions& options = {}) {
+  try {
+    ssl::open_data(specs, split, options);
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "no error";
+}
+
+}  // namespace tacit::testing

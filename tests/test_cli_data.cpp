@@ -1,0 +1,109 @@
+// Data as the command sees it: damaged files, the cache, tar shards, policies by name.
+#include <doctest/doctest.h>
+
+#include <filesystem>
+
+#include "tests/images.h"
+#include "tests/process.h"
+
+namespace fs = std::filesystem;
+using namespace tacit::testing;
+
+namespace {
+
+/// 200 images in two classes, every fiftieth of them damaged.
+void write_images(const TemporaryDirectory& dir) {
+  for (const char* name : {"a", "b"}) fs::create_directories(dir / "images/" + name);
+  for (int i = 0; i < 200; ++i) {
+    const std::string bytes = ppm(24, i + 1);
+    write_file(dir / "images/" + (i % 2 ? "a/" : "b/") + std::to_string(1000 + i) + ".ppm",
+               i % 50 == 7 ? bytes.substr(0, 20) : bytes);
+  }
+}
+
+std::vector<std::string> run_on(const std::string& data, const std::string& out, std::vector<std::string> more = {}) {
+  std::vector<std::string> arguments = {
+      "pretrain",  "simclr",    "--data",          data, "--split",       "all",  "--image-size", "16",
+      "--encoder", "small_cnn", "--encoder-width", "8",  "--projector",   "16,8", "--batch-size", "20",
+      "--epochs",  "2",         "--out",           out,  "--max-damaged", "0.02"};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return arguments;
+}
+
+std::vector<std::string> losses_of(const std::string& run) {
+  std::vector<std::string> losses;
+  std::istringstream lines(read_file(run + "/metrics.jsonl"));
+  for (std::string line; std::getline(lines, line);) {
+    const size_t at = line.find("\"loss\":");
+    losses.push_back(line.substr(at, line.find(',', at) - at));
+  }
+  return losses;
+}
+
+}  // namespace
+
+TEST_CASE("2 % damaged files stop a run, named, unless --max-damaged allows them") {
+  const TemporaryDirectory dir;
+  write_images(dir);
+  std::vector<std::string> strict = run_on("folder:" + (dir / "images"), dir / "strict");
+  strict.back() = "0.01";
+  const Outcome stopped = run_tacit(strict);
+  CHECK(stopped.status == 1);
+  CHECK(contains(stopped.err, "3 of 200 images cannot be read, more than 1 %"));
+  CHECK(contains(stopped.err, ".ppm is damaged"));
+  const Outcome allowed = run_tacit(run_on("folder:" + (dir / "images"), dir / "run"));
+  CHECK(allowed.status == 0);
+  for (const char* name : {"1007", "1057", "1107", "1157"}) CHECK(contains(allowed.err, name));
+  const Outcome refused = run_tacit({"knn", dir / "run", "--data", "folder:" + (dir / "images")});
+  CHECK(refused.status == 1);
+  CHECK(contains(refused.err, "cannot be read, more than 1 %"));
+  // The held-out tenth may have more than its share of them.
+  CHECK(run_tacit({"knn", dir / "run", "--data", "folder:" + (dir / "images"), "--max-damaged", "0.2"}).status == 0);
+  const Outcome wrong = run_tacit({"knn", dir / "run", "--data", dir / "images", "--max-damaged", "2"});
+  CHECK(wrong.status == 2);
+  CHECK(contains(wrong.err, "--max-damaged must lie between 0 and 1"));
+}
+
+TEST_CASE("--cache is made once, gives the same numbers every time, and belongs to the run") {
+  const TemporaryDirectory dir;
+  write_images(dir);
+  const std::vector<std::string> with_cache = {"--cache", dir / "cache"};
+  const Outcome first = run_tacit(run_on("folder:" + (dir / "images"), dir / "one", with_cache)),
+                second = run_tacit(run_on("folder:" + (dir / "images"), dir / "two", with_cache));
+  CHECK(first.status == 0);
+  CHECK(contains(first.err, "wrote " + (dir / "cache.all")));
+  CHECK(contains(first.err, "1157.ppm"));
+  CHECK(second.status == 0);
+  CHECK_FALSE(contains(second.err, "wrote "));
+  CHECK(contains(second.err, "1157.ppm"));
+  CHECK(losses_of(dir / "one").size() == 20);
+  CHECK(losses_of(dir / "one") == losses_of(dir / "two"));
+  const Outcome other = run_tacit({"pretrain", "simclr", "--out", dir / "one", "--resume", "--cache", dir / "else"});
+  CHECK(other.status == 2);
+  CHECK(contains(other.err, "--cache"));
+  const Outcome knn = run_tacit(
+      {"knn", dir / "one", "--data", "folder:" + (dir / "images"), "--max-damaged", "0.2", "--cache", dir / "cache"});
+  CHECK(knn.status == 0);
+  CHECK(fs::exists(dir / "cache.test"));
+}
+
+TEST_CASE("tar shards train like any data; a policy by an unknown name lists the known ones") {
+  const TemporaryDirectory dir;
+  for (int shard = 0; shard < 3; ++shard) {
+    std::string tar;
+    for (int i = 0; i < 20; ++i) {
+      const std::string name = std::to_string(shard * 20 + i);
+      tar += tar_member(name + ".ppm", ppm(20, i + 1)) + tar_member(name + ".cls", std::to_string(i % 2));
+    }
+    write_file(dir / "set-" + std::to_string(shard) + ".tar", tar + tar_end());
+  }
+  const std::string data = dir / "set-{0..2}.tar";
+  CHECK(run_tacit(run_on(data, dir / "run", {"--augmentation", "byol"})).status == 0);
+  CHECK(losses_of(dir / "run").size() == 6);
+  const Outcome unknown = run_tacit(run_on(data, dir / "other", {"--augmentation", "moco"}));
+  CHECK(unknown.status == 2);
+  CHECK(contains(unknown.err, "moco-v2"));
+  const Outcome missing = run_tacit(run_on("tar:" + (dir / "set-{0..3}.tar"), dir / "other"));
+  CHECK(missing.status == 1);
+  CHECK(contains(missing.err, "set-3.tar does not exist"));
+}

@@ -1,0 +1,186 @@
+// Folders: kinds of JPEG, gray and transparent images, mixed sizes, Tiny-ImageNet's layout, damaged files.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+
+#include "ssl/data/decode.h"
+#include "ssl/data/loader.h"
+#include "tests/images.h"
+#include "tests/process.h"
+
+namespace fs = std::filesystem;
+using namespace tacit;
+using namespace tacit::ssl;
+using namespace tacit::testing;
+
+namespace {
+
+std::string sample(const std::string& name) { return TACIT_SOURCE_DIR "/tests/fixtures/images/" + name; }
+
+/// The scene of tests/fixtures/make_images.py.
+int scene(int64_t y, int64_t x, int c) {
+  if (c == 1) return static_cast<int>(255 * y / 48);
+  const auto red = static_cast<int>(255 * x / 64);
+  return c == 0 ? red : 255 - red;
+}
+
+int largest_difference(const Image& image) {
+  int most = 0;
+  for (int64_t y = 0; y < image.height; ++y)
+    for (int64_t x = 0; x < image.width; ++x)
+      for (int c = 0; c < 3; ++c)
+        most =
+            std::max(most, std::abs(image.pixels[static_cast<size_t>((y * image.width + x) * 3 + c)] - scene(y, x, c)));
+  return most;
+}
+
+std::string reason_for(const std::string& path) {
+  try {
+    decode_file(path, 1 << 20);
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "no error";
+}
+
+}  // namespace
+
+TEST_CASE("JPEG: baseline, progressive and CMYK files show the same scene; gray ones have one channel") {
+  for (const char* name : {"rgb.jpg", "progressive.jpg", "cmyk.jpg"}) {
+    CAPTURE(name);
+    const Image image = decode_file(sample(name), 1 << 20);
+    CHECK(image.height == 48);
+    CHECK(image.width == 64);
+    REQUIRE(image.channels == 3);
+    CHECK(largest_difference(image) <= 12);
+    CHECK(image_file_size(sample(name)) == std::pair<int64_t, int64_t>{48, 64});
+  }
+  CHECK(decode_file(sample("gray.jpg"), 1 << 20).channels == 1);
+}
+
+TEST_CASE("JPEG: 12 bits, arithmetic coding and lossless are named as unsupported") {
+  const TemporaryDirectory dir;
+  const std::string good = read_file(sample("rgb.jpg"));
+  const size_t frame = good.find("\xFF\xC0");
+  REQUIRE(frame != std::string::npos);
+  const auto changed = [&](size_t at, char to) {
+    std::string bytes = good;
+    bytes[at] = to;
+    write_file(dir / "a.jpg", bytes);
+    return reason_for(dir / "a.jpg");
+  };
+  CHECK(contains(changed(frame + 4, 12), "a.jpg is a JPEG of 12 bits a sample, which is not supported"));
+  CHECK(contains(changed(frame + 1, '\xC9'), "a.jpg is an arithmetic-coded JPEG"));
+  CHECK(contains(changed(frame + 1, '\xCA'), "arithmetic-coded"));
+  CHECK(contains(changed(frame + 1, '\xC3'), "a.jpg is a lossless JPEG"));
+  CHECK(contains(changed(frame + 1, '\xC5'), "a.jpg is a hierarchical JPEG"));
+  for (const size_t length : {good.size() - 2, good.size() / 2, size_t{100}}) {
+    write_file(dir / "a.jpg", good.substr(0, length));
+    CHECK(contains(reason_for(dir / "a.jpg"), "a.jpg is damaged"));
+  }
+}
+
+TEST_CASE("JPEG: a smaller version keeps the shorter side, is the same every time, and shows the same") {
+  for (const char* name : {"rgb.jpg", "cmyk.jpg", "progressive.jpg"})
+    for (const int64_t side : {1, 7, 12, 13, 24, 47, 48, 1000}) {
+      CAPTURE(name);
+      CAPTURE(side);
+      const Image image = decode_file(sample(name), 1 << 20, side);
+      CHECK(std::min(image.height, image.width) >= std::min<int64_t>(side, 48));
+      if (jpeg_decoder().starts_with("libjpeg") && side <= 12) CHECK(image.height <= 12);
+      CHECK(decode_file(sample(name), 1 << 20, side).pixels == image.pixels);
+      double mean = 0;
+      for (const uint8_t v : image.pixels) mean += v;
+      CHECK(mean / static_cast<double>(image.pixels.size()) == doctest::Approx(125).epsilon(0.04));
+    }
+}
+
+TEST_CASE("folders: gray, colour, transparent and mixed sizes become what the encoder takes") {
+  const TemporaryDirectory dir;
+  fs::create_directories(dir / "a");
+  write_file(dir / "a/1.pgm", pgm(5, 9, 100));
+  write_file(dir / "a/2.ppm", ppm(7, 3));
+  fs::copy(sample("cmyk.jpg"), dir / "a/3.jpg");
+  fs::copy(sample("rgba.png"), dir / "a/4.png");
+  const ImageSourcePtr source = open_data({dir / ""}, Split::All);
+  REQUIRE(source->size() == 4);
+  CHECK(source->image_size() == std::pair<int64_t, int64_t>{0, 0});
+  CHECK(source->image(0).channels == 1);
+  // A red pixel, and a white one that cannot be seen.
+  CHECK(to_channels(source->image(3), 3).pixels == std::vector<uint8_t>{255, 0, 0, 0, 0, 0});
+  LoaderOptions options;
+  options.batch_size = 4;
+  options.image_size = 8;
+  for (const int64_t channels : {1, 3}) {
+    options.channels = channels;
+    options.views = augmentation("simclr", 8, channels);
+    Loader loader(source, options);
+    for (const float x : loader.next().views[0].to_vector<float>()) CHECK(std::isfinite(x));
+    CHECK(loader.damaged().empty());
+  }
+}
+
+TEST_CASE("folders: Tiny-ImageNet's val has its classes in a file, and its test none") {
+  const TemporaryDirectory dir;
+  for (const char* name : {"n01", "n02", "n03"}) {
+    fs::create_directories(dir / "train/" + name + "/images");
+    for (int i = 0; i < 3; ++i)
+      write_file(dir / "train/" + name + "/images/" + name + "_" + std::to_string(i) + ".ppm", ppm(4, i));
+  }
+  fs::create_directories(dir / "val/images");
+  fs::create_directories(dir / "test/images");
+  write_file(dir / "test/images/test_0.ppm", ppm(4, 9));
+  for (int i = 0; i < 4; ++i) write_file(dir / "val/images/val_" + std::to_string(i) + ".ppm", ppm(4, 20 + i));
+  const std::string list = dir / "val/val_annotations.txt";
+  write_file(list, "val_0.ppm\tn03\t0\t32\t44\t62\nval_1.ppm\tn01\t0\t0\t1\t1\nval_2.ppm\tn03\t0\t0\t1\t1\n");
+  const ImageSourcePtr train = open_data({dir / ""}, Split::Train), test = open_data({dir / ""}, Split::Test);
+  CHECK(train->size() == 9);
+  CHECK(labels_of(*test) == std::vector<int64_t>{2, 0, 2});  // numbered as in train, though n02 is not there
+  CHECK(test->class_names() == train->class_names());
+  CHECK(test->image(1).pixels[1] == 21);
+  CHECK(open_data({dir / ""}, Split::All)->size() == 12);
+  DataOptions options;
+  options.no_labels = true;
+  CHECK_FALSE(open_data({dir / ""}, Split::Test, options)->labelled());
+  write_file(list, "val_9.ppm\tn03\n");
+  CHECK(contains(error_of({dir / ""}, Split::Test), "names val_9.ppm, which is not in"));
+  write_file(list, "val_0.ppm\n");
+  CHECK(contains(error_of({dir / ""}, Split::Test), "has no class"));
+  write_file(list, "val_0.ppm\tn99\n");
+  CHECK(contains(error_of({dir / ""}, Split::Test), "class 'n99'"));
+  write_file(list, "\n");
+  CHECK(contains(error_of({dir / ""}, Split::Test), "names no image"));
+}
+
+TEST_CASE("a folder with 2 % damaged files: named, counted, stopped above 1 %, unless more are allowed") {
+  const TemporaryDirectory dir;
+  fs::create_directories(dir / "a");
+  for (int i = 0; i < 200; ++i) {
+    const std::string bytes = ppm(4, i);
+    write_file(dir / "a/" + std::to_string(1000 + i) + ".ppm", i % 50 == 7 ? bytes.substr(0, 20) : bytes);
+  }
+  const ImageSourcePtr source = open_data({dir / ""}, Split::All);
+  const auto epoch = [&](double max_damaged) {
+    LoaderOptions options;
+    options.batch_size = 20;
+    options.image_size = 4;
+    options.views = augmentation("none", 4, 3);
+    options.max_damaged = max_damaged;
+    Loader loader(source, options);
+    for (int i = 0; i < 10; ++i) loader.next();
+    return loader.damaged();
+  };
+  CHECK_THROWS_WITH_AS(epoch(kMaxDamaged), doctest::Contains("3 of 200 images cannot be read, more than 1 %"), Error);
+  CHECK_THROWS_WITH_AS(epoch(kMaxDamaged), doctest::Contains(".ppm is damaged"), Error);
+  const std::vector<std::string> named = epoch(0.02);
+  REQUIRE(named.size() == 4);
+  for (size_t i = 0; i < 4; ++i) CHECK(contains(named[i], std::to_string(1007 + 50 * i) + ".ppm"));
+  // Evaluation leaves them out under the same limit.
+  std::vector<std::string> notes;
+  CHECK_THROWS_WITH_AS(without_damaged(source, &notes), doctest::Contains("4 of 200"), Error);
+  notes.clear();
+  CHECK(without_damaged(source, &notes, 0.02)->size() == 196);
+  CHECK(notes.size() == 4);
+}

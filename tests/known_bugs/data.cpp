@@ -74,16 +74,17 @@ TEST_CASE("bug 32: jitter in every order, in range, clamped after each step") {
   CHECK(hue_high == doctest::Approx(0.2).epsilon(0.01));
   CHECK(saturation_low == doctest::Approx(0.2).epsilon(0.02));  // a factor 1 ± .8, not an offset
   CHECK(saturation_high == doctest::Approx(1.8).epsilon(0.01));
-  // Brightness 1.6, then contrast .5: without a clamp between them, white would not stay where the mean puts it.
-  const Image image{1, 2, 1, {200, 255}};
+  // Brightness 1.6, then contrast .5 about the mean, .5: without a clamp between them, white would come out as 1.
+  const Image image{2, 2, 1, {255, 0, 0, 255}};
   ViewParameters view;
-  view.height = view.width = 1;
+  view.height = view.width = 2;
   view.jitter = true;
   view.brightness = 1.6;
   view.contrast = 0.5;
-  float out = 0;
-  apply_view(image, view, ViewPolicy(), 1, 1, &out);
-  CHECK(out == 1.0f);
+  float out[4] = {};
+  apply_view(image, view, ViewPolicy(), 2, 1, out);
+  CHECK(out[0] == doctest::Approx(0.75));
+  CHECK(out[1] == doctest::Approx(0.25));
 }
 
 TEST_CASE("bug 32: contrast mixes with the mean of the gray image; gray is .299, .587, .114; 128 is solarized") {
@@ -158,12 +159,12 @@ TEST_CASE("bug 33: crops' shapes are log-uniform; ten attempts, then the centred
 }
 
 TEST_CASE("bug 33: shrinking averages what it leaves out") {
-  Image board{64, 64, 1, {}};
-  for (int i = 0; i < 64 * 64; ++i) board.pixels.push_back((i % 64 + i / 64) % 2 ? 255 : 0);
+  Image stripes{64, 64, 1, {}};  // every eighth column is white
+  for (int i = 0; i < 64 * 64; ++i) stripes.pixels.push_back(i % 8 == 0 ? 255 : 0);
   for (const Filter filter : {Filter::Bilinear, Filter::Bicubic}) {
     std::vector<float> out(8 * 8);
-    resample(board, {0, 0, 64, 64}, 8, 8, false, true, filter, out.data());
-    for (const float x : out) CHECK(x == doctest::Approx(0.5).epsilon(0.02));
+    resample(stripes, {0, 0, 64, 64}, 8, 8, false, true, filter, out.data());
+    for (size_t x = 2; x < 6; ++x) CHECK(out[3 * 8 + x] == doctest::Approx(0.125).epsilon(0.01));
   }
 }
 

@@ -1,11 +1,15 @@
 // tacit evaluate RUN: the run beside raw pixels, an untrained encoder and supervised training.
 #include "ssl/evaluate/evaluate.h"
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "cli/feature_choice.h"
 #include "cli/progress.h"
 #include "cli/run_command.h"
+#include "ssl/train/check.h"
 #include "ssl/train/finetune.h"
+#include "ssl/train/scatter.h"
 #include "tensor/atomic_file.h"
 
 namespace tacit::cli {
@@ -27,7 +31,15 @@ class Evaluate final : public RunCommand {
         .add("draws", &options_.labels.draws, "random choices of them to average over")
         .add("supervised", &supervised_, "the row of the same encoder trained end to end (--supervised=false: skip it)")
         .add("with-finetuning", &with_finetuning_, "also the run fine-tuned end to end by that row's recipe")
+        .add("recipe", &recipe_, "of those rows: default, or mae (fine-tuning of ViTs; see tacit finetune)")
         .add("min-steps", &training_.min_steps, "steps of those rows, however few images there are");
+    feature_.add(settings);
+  }
+  void resolve(Settings& settings, const ssl::ConfigLayers& layers) override {
+    Command::resolve(settings, layers);
+    ssl::check_choice("recipe", recipe_, ssl::finetune_recipe_names());
+    training_ = ssl::finetune_recipe(recipe_);
+    Command::resolve(settings, layers);
   }
   void check() const override {
     check_flag("k", static_cast<double>(options_.knn.k), 1, 1e9);
@@ -39,8 +51,10 @@ class Evaluate final : public RunCommand {
     if (options_.labels.labels_per_class.empty()) throw UsageError("--labels-per-class needs at least one number");
   }
   int run_on(ssl::Pretrained& run) override {
-    const ssl::ImageSourcePtr train = data_.open(ssl::Split::Train, common_),
-                              test = data_.open(ssl::Split::Test, common_);
+    feature_.check(run.method->encoder(), false);
+    options_.stage = feature_.stage();
+    const ssl::ImageSourcePtr train = data_.open_labelled(ssl::Split::Train, common_),
+                              test = data_.open_labelled(ssl::Split::Test, common_);
     const int64_t pixels = run.views.image_size * run.views.image_size * run.views.channels;
     check_memory((train->size() + test->size()) * std::max(pixels, run.method->encoder().features()));
     options_.knn.k = possible_k(options_.knn.k, train->size());
@@ -49,18 +63,21 @@ class Evaluate final : public RunCommand {
     fresh.seed = options_.linear.seed = options_.labels.seed = training_.seed = static_cast<uint64_t>(common_.seed);
     nn::Encoder& encoder = run.method->encoder();
     options_.progress = [this](const std::string& part) { say(common_, part); };
+    const auto tuned = [&](const nn::Encoder& start) { return ssl::finetuning_encoder(start, fresh, training_); };
+    if (supervised_ || with_finetuning_) tuned(encoder);  // what the recipe cannot do is told before the work
     if (supervised_)
       options_.trained.push_back({"supervised", [&](const ssl::LabelDraw& draw) {
-                                    return top1_of_draw(nn::make_encoder(fresh), train, test, run.views, draw);
+                                    return top1_of_draw(tuned(nn::make_encoder(fresh)), train, test, run.views, draw);
                                   }});
     if (with_finetuning_)
       options_.trained.push_back({"finetuned", [&](const ssl::LabelDraw& draw) {
-                                    return top1_of_draw(encoder, train, test, run.views, draw);
+                                    return top1_of_draw(tuned(encoder), train, test, run.views, draw);
                                   }});
     const ssl::EvaluationTable table = ssl::evaluate(encoder, fresh, train, test, run.views, options_);
     write_file_atomically(beside_run("label_draws.json"), ssl::to_json(table.draws).dump() + "\n");
     write_file_atomically(beside_run("evaluation.json"), ssl::to_json(table).dump(2) + "\n");
     print_result(common_, ssl::render(table));
+    draw_pca(table, *test);
     say(common_, "labelled images of each draw: " + beside_run("label_draws.json"));
     write_json(common_, ssl::to_json(table));
     return 0;
@@ -86,6 +103,22 @@ class Evaluate final : public RunCommand {
     options_.labels.labels_per_class = possible;
   }
 
+  void draw_pca(const ssl::EvaluationTable& table, const ssl::ImageSource& test) {
+    if (!table.pca.defined()) return;
+    const auto axis = [&](size_t i) {
+      return "component " + std::to_string(i + 1) + ", " + percent(table.explained[i]) + " of the variance";
+    };
+    const std::string path = beside_run("images/pca.png");
+    std::filesystem::create_directories(std::filesystem::path(path).parent_path());
+    ssl::write_scatter_png(path, {.points = table.pca,
+                                  .labels = ssl::labels_of(test),
+                                  .class_names = test.class_names(),
+                                  .title = "Features of " + std::to_string(test.size()) + " test images",
+                                  .x_axis = axis(0),
+                                  .y_axis = axis(1)});
+    say(common_, "their two principal components: " + path);
+  }
+
   double top1_of_draw(nn::Encoder encoder, const ssl::ImageSourcePtr& train, const ssl::ImageSourcePtr& test,
                       const ssl::PlainViews& views, const ssl::LabelDraw& draw) const {
     return ssl::finetune(std::move(encoder), ssl::subset(train, draw.indices), test, views, training_).top1;
@@ -93,6 +126,8 @@ class Evaluate final : public RunCommand {
 
   ssl::EvaluateOptions options_;
   ssl::FinetuneOptions training_;
+  FeatureChoice feature_;
+  std::string recipe_ = "default";
   bool supervised_ = true, with_finetuning_ = false;
 };
 

@@ -2,6 +2,8 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/run_command.h"
+#include "ssl/train/check.h"
+#include "ssl/train/export.h"
 #include "tensor/safetensors.h"
 
 namespace tacit::cli {
@@ -14,40 +16,48 @@ class Export final : public RunCommand {
   const char* summary() const override { return "the encoder alone, as safetensors for PyTorch"; }
   const char* example() const override {
     return "  tacit export run --out encoder.safetensors\n"
+           "  tacit export run --out teacher.safetensors --teacher\n"
            "  (Python: model.load_state_dict(safetensors.torch.load_file('encoder.safetensors')))";
   }
   void settings(Settings& settings) override {
     settings.group("Export")
-        .add("format", &format_, "torchvision: its names and layouts")
+        .add("format", &format_,
+             "names and layouts: " + ssl::join(ssl::export_formats()) + " (default: timm for ViTs, else torchvision)")
+        .add("teacher", &teacher_, "the momentum encoder, with its own batch norm statistics (moco, byol)")
         .add("out", &out_, "the file to write", ssl::Effect::Session);
     add_common(settings);
   }
   void check() const override {
     if (out_.empty()) throw UsageError("--out is required: the file to write");
-    if (format_ != "torchvision")
-      throw UsageError("--format " + format_ + " is not in this version; there is: torchvision");
+    if (!format_.empty()) ssl::check_choice("format", format_, ssl::export_formats());
   }
   bool needs_data() const override { return false; }
   int run_on(ssl::Pretrained& run) override {
     check_writable("out", out_);
+    const std::string& encoder = run.info.config.encoder;
+    const std::string format = format_.empty() ? ssl::default_export_format(encoder) : format_;
     SafeTensors file;
-    file.tensors = nn::state_dict(run.method->encoder());
+    file.tensors = ssl::exported_tensors(run, format, teacher_);
     const nlohmann::json mean = run.info.mean, std = run.info.std;
     file.metadata = {{"format", "pt"},
-                     {"encoder", run.info.config.encoder},
+                     {"encoder", encoder},
+                     {"names", format},
+                     {"teacher", teacher_ ? "true" : "false"},
                      {"image_size", std::to_string(run.info.config.image_size)},
                      {"channels", std::to_string(run.info.config.channels)},
                      {"mean", mean.dump()},
                      {"std", std.dump()}};
     write_safetensors(out_, file);
-    print_result(common_,
-                 out_ + ": " + run.info.config.encoder + ", " + std::to_string(file.tensors.size()) + " tensors");
-    write_json(common_, {{"encoder", run.info.config.encoder}, {"tensors", file.tensors.size()}});
+    print_result(common_, out_ + ": " + encoder + (teacher_ ? " (teacher)" : "") + ", " +
+                              std::to_string(file.tensors.size()) + " tensors, " + format + "'s names");
+    write_json(common_,
+               {{"encoder", encoder}, {"tensors", file.tensors.size()}, {"format", format}, {"teacher", teacher_}});
     return 0;
   }
 
  private:
-  std::string format_ = "torchvision", out_;
+  std::string format_, out_;
+  bool teacher_ = false;
 };
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "cli/progress.h"
 #include "cli/run_command.h"
 #include "ssl/evaluate/label_efficiency.h"
+#include "ssl/train/check.h"
 
 namespace tacit::cli {
 
@@ -21,6 +22,8 @@ class Finetune final : public RunCommand {
   }
   void own_settings(Settings& settings) override {
     settings.group("Fine-tuning")
+        .add("recipe", &recipe_,
+             "default, or mae: layer decay, drop path, mixup, CutMix, erasing, smoothing, mean pool")
         .add("from-scratch", &from_scratch_, "the same network and recipe without pre-training")
         .add("labels-per-class", &labels_per_class_, "only n labelled images of every class (0: all)")
         .add("draw", &draw_, "which draw of them")
@@ -28,8 +31,30 @@ class Finetune final : public RunCommand {
         .add("min-steps", &options_.min_steps, "steps however few images there are")
         .add("batch-size", &options_.batch_size, "images a step (0: 10 to 128, by their number)")
         .add("lr", &options_.lr, "peak learning rate of AdamW")
-        .add("weight-decay", &options_.weight_decay, "on weights")
-        .add("augmentation", &options_.augmentation, "policy of the training images");
+        .add("base-lr", &options_.base_lr, "the same for a batch of 256: lr = base-lr * batch-size / 256")
+        .add("warmup-fraction", &options_.warmup_fraction, "of the schedule")
+        .add("weight-decay", &options_.weight_decay, "on weights, not on class token and positions")
+        .add("beta1", &options_.beta1, "of AdamW")
+        .add("beta2", &options_.beta2, "of AdamW")
+        .add("layer-decay", &options_.layer_decay, "each layer's learning rate, as a part of that of the layer above")
+        .add("augmentation", &options_.augmentation, "policy of the training images")
+        .add("random-erasing", &options_.random_erasing, "probability that a box of an image is erased")
+        .add("erase-with", &options_.erase_with, "noise, or mean")
+        .add("mixup", &options_.mix.mixup, "alpha of mixup's Beta distribution (0: none)")
+        .add("cutmix", &options_.mix.cutmix, "alpha of CutMix's (0: none); with both, each step draws one")
+        .add("label-smoothing", &options_.label_smoothing, "of the cross-entropy")
+        .add("head-std", &options_.head_std, "of the head's initial weights (0: torch's default)")
+        .add("pool", &options_.pool, "a ViT's features: cls, mean (of the patch tokens), or run: as pre-trained")
+        .add("drop-path", &options_.drop_path, "of a ViT: probability that a sample skips the last block's branches")
+        .add("learn-positions", &options_.learn_positions, "of a ViT: its fixed position embedding learns too")
+        .exclusive("lr", "base-lr");
+  }
+  /// default < recipe < configuration file < command line.
+  void resolve(Settings& settings, const ssl::ConfigLayers& layers) override {
+    Command::resolve(settings, layers);
+    ssl::check_choice("recipe", recipe_, ssl::finetune_recipe_names());
+    options_ = ssl::finetune_recipe(recipe_);
+    Command::resolve(settings, layers);
   }
   void check() const override {
     check_flag("epochs", static_cast<double>(options_.epochs), 1, 1e6);
@@ -40,16 +65,27 @@ class Finetune final : public RunCommand {
     check_flag("draw", static_cast<double>(draw_), 0, 1e9);
     if (draw_ > 0 && labels_per_class_ == 0)
       throw UsageError("--draw " + std::to_string(draw_) + " is a choice of labelled images: give --labels-per-class");
-    check_flag("lr", options_.lr, 0, 1e30);
+    check_flag("lr", options_.lr.value_or(0), 0, 1e30);
+    check_flag("base-lr", options_.base_lr.value_or(0), 0, 1e30);
+    check_flag("warmup-fraction", options_.warmup_fraction, 0, 1);
     check_flag("weight-decay", options_.weight_decay, 0, 1e6);
-    const std::vector<std::string> known = ssl::augmentation_names();
-    if (std::find(known.begin(), known.end(), options_.augmentation) == known.end())
-      throw UsageError("--augmentation: unknown value '" + options_.augmentation + "'");
+    check_flag("beta1", options_.beta1, 0, 0.9999999);
+    check_flag("beta2", options_.beta2, 0, 0.9999999);
+    check_flag("layer-decay", options_.layer_decay, 1e-3, 1);
+    check_flag("random-erasing", options_.random_erasing, 0, 1);
+    check_flag("mixup", options_.mix.mixup, 0, 1e3);
+    check_flag("cutmix", options_.mix.cutmix, 0, 1e3);
+    check_flag("label-smoothing", options_.label_smoothing, 0, 0.9999999);
+    check_flag("head-std", options_.head_std, 0, 1e3);
+    check_flag("drop-path", options_.drop_path, 0, 0.9999999);
+    ssl::check_choice("augmentation", options_.augmentation, ssl::augmentation_names());
+    ssl::check_choice("erase-with", options_.erase_with, {"noise", "mean"});
+    ssl::check_choice("pool", options_.pool, {"run", "cls", "mean"});
   }
   int run_on(ssl::Pretrained& run) override {
     options_.seed = static_cast<uint64_t>(common_.seed);
-    ssl::ImageSourcePtr train = data_.open(ssl::Split::Train, common_);
-    const ssl::ImageSourcePtr test = data_.open(ssl::Split::Test, common_);
+    ssl::ImageSourcePtr train = data_.open_labelled(ssl::Split::Train, common_);
+    const ssl::ImageSourcePtr test = data_.open_labelled(ssl::Split::Test, common_);
     if (labels_per_class_ > 0) {
       const auto classes = static_cast<int64_t>(train->class_names().size());
       TACIT_CHECK(classes > 0, "--labels-per-class needs labelled images");
@@ -60,7 +96,8 @@ class Finetune final : public RunCommand {
     }
     nn::EncoderOptions fresh = run.info.config.encoder_options();
     fresh.seed = options_.seed;
-    nn::Encoder encoder = from_scratch_ ? nn::make_encoder(fresh) : run.method->encoder();
+    nn::Encoder encoder =
+        ssl::finetuning_encoder(from_scratch_ ? nn::make_encoder(fresh) : run.method->encoder(), fresh, options_);
     Progress progress(common_.quiet);
     ssl::FinetuneObserver observer;
     observer.begin = [&](int64_t steps, int64_t steps_per_epoch) {
@@ -80,6 +117,8 @@ class Finetune final : public RunCommand {
     write_json(common_, {{"top1", result.top1},
                          {"epochs", result.epochs},
                          {"steps", result.steps},
+                         {"lr", result.lr},
+                         {"recipe", recipe_},
                          {"from_scratch", from_scratch_},
                          {"train_images", train->size()},
                          {"test_images", test->size()}});
@@ -88,6 +127,7 @@ class Finetune final : public RunCommand {
 
  private:
   ssl::FinetuneOptions options_;
+  std::string recipe_ = "default";
   bool from_scratch_ = false;
   int64_t labels_per_class_ = 0, draw_ = 0;
 };

@@ -24,8 +24,8 @@ class Linear final : public RunCommand {
   }
   int run_on(ssl::Pretrained& run) override {
     options_.seed = static_cast<uint64_t>(common_.seed);
-    const ssl::ImageSourcePtr train = data_.open(ssl::Split::Train, common_),
-                              test = data_.open(ssl::Split::Test, common_);
+    const ssl::ImageSourcePtr train = data_.open_labelled(ssl::Split::Train, common_),
+                              test = data_.open_labelled(ssl::Split::Test, common_);
     nn::Encoder& encoder = run.method->encoder();
     check_memory((train->size() + test->size()) * encoder.features());
     const ssl::FeatureSet bank = ssl::encoder_features(encoder, *train, run.views);

@@ -1,5 +1,6 @@
 #include "cli/run_command.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <sstream>
 
@@ -29,6 +30,17 @@ ssl::ImageSourcePtr DataArguments::open(ssl::Split split, const Common& common) 
   for (const std::string& note : notes)
     if (told_.insert(note).second) say(common, note);
   TACIT_CHECK(source->size() > 0, "--data ", data[0], " has no images in this split");
+  return source;
+}
+
+ssl::ImageSourcePtr DataArguments::open_labelled(ssl::Split split, const Common& common) const {
+  const ssl::ImageSourcePtr source = open(split, common);
+  const std::vector<int64_t> labels = ssl::labels_of(*source);
+  const auto unknown = std::count_if(labels.begin(), labels.end(), [](int64_t label) { return label < 0; });
+  const bool test = split == ssl::Split::Test;
+  TACIT_CHECK(unknown == 0, test && !test_data.empty() ? "--test-data " + test_data : "--data " + data[0], ": ",
+              unknown, " of its ", labels.size(), test ? " test" : " training",
+              " images have no label; this command needs labelled data, such as a folder with a directory a class");
   return source;
 }
 

@@ -21,6 +21,8 @@ struct DataArguments {
   void add(Settings&);
   /// Opens a split without its damaged files; notes go to stderr. Throws Error for an empty split.
   ssl::ImageSourcePtr open(ssl::Split, const Common&) const;
+  /// The same; Error naming the flag where an image of it has no label.
+  ssl::ImageSourcePtr open_labelled(ssl::Split, const Common&) const;
 
  private:
   mutable std::set<std::string> told_;  // two splits of one data set may have the same note

@@ -247,6 +247,11 @@ TEST_CASE("the whole table: every method, the same draws, numbers in range") {
   CHECK(table.knn.run == table.knn.random);
   CHECK(table.linear.run == table.linear.random);
   CHECK(table.knn.pixels > 0.8);
+  CHECK(table.clusters == 2);
+  CHECK(table.nmi.run == table.nmi.random);
+  CHECK(table.cluster_accuracy.pixels >= 0.5);  // two classes
+  CHECK(table.pca.shape() == Shape{60, 2});
+  CHECK(table.explained[0] >= table.explained[1]);
   CHECK(table.rank_me >= 1);
   CHECK(parts.find("random: linear probe") != std::string::npos);
 
@@ -260,11 +265,17 @@ TEST_CASE("JSON has the names that scripts rely on, and fractions") {
   EvaluationTable table;
   table.knn = {0.855, 0.829, 0.888};
   table.linear = {0.844, 0.813, 0.887};
+  table.clusters = 10;
+  table.nmi = {0.5, 0.4, 0.6};
+  table.cluster_accuracy = {0.7, 0.5, 0.8};
   table.label_efficiency = {{10, "pixels", 0.723, 0.007, 3, {}}, {10, "run", 0.777, 0.01, 3, {}}};
   const auto json = to_json(table);
   CHECK(json["knn"]["pixels"] == 0.855);
   CHECK(json["knn"]["random"] == 0.829);
   CHECK(json["linear"]["run"] == 0.887);
+  CHECK(json["clustering"]["nmi"]["run"] == 0.6);
+  CHECK(json["clustering"]["accuracy"]["pixels"] == 0.7);
+  CHECK(json["clustering"]["k"] == 10);
   CHECK(json["label_efficiency"][1] ==
         nlohmann::json{{"labels_per_class", 10}, {"method", "run"}, {"mean", 0.777}, {"std", 0.01}, {"draws", 3}});
   const std::string text = render(table);

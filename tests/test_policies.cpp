@@ -189,3 +189,48 @@ TEST_CASE("MoCo v1 turns gray before the jitter, the others after it") {
   policy.gray_first = true;
   CHECK(applied(image, view, policy, 1)[0] == doctest::Approx(1.5 * (.299 * r + .587 * g + .114 * b)));
 }
+
+TEST_CASE(
+    "random erasing: timm's areas and shapes; noise or the mean inside, nothing else touched; off draws nothing") {
+  ViewPolicy p = augmentation("none", 32, 3)[0];
+  const Image image = noise(32, 32, 3);
+  Random without(1, 1), with(1, 1);
+  const ViewParameters plain = draw_view(p, 32, 32, without);
+  CHECK(plain.erase_height == 0);
+  const std::vector<float> before = applied(image, plain, p, 32);
+  p.erase = 1;
+  CHECK(draw_view(p, 32, 32, with).top == plain.top);
+  double area = 0, mean = 0, square = 0, values = 0;
+  for (uint64_t i = 0; i < 400; ++i) {
+    Random random(2, i);
+    const ViewParameters view = draw_view(p, 32, 32, random);
+    REQUIRE(view.erase_height > 0);
+    const double a = view.erase_height * view.erase_width, ratio = view.erase_height / view.erase_width;
+    REQUIRE(within(a, 0.02, 1.0 / 3));
+    REQUIRE(within(ratio, 0.3, 1 / 0.3));
+    area += a / 400;
+    p.erase_noise = true;
+    const std::vector<float> noisy = applied(image, view, p, 32);
+    CHECK(noisy == applied(image, view, p, 32));  // a function of the parameters
+    p.erase_noise = false;
+    const std::vector<float> flat = applied(image, view, p, 32);
+    int64_t erased = 0;
+    for (size_t k = 0; k < before.size(); ++k) {
+      const bool inside = flat[k] == 0 && before[k] != 0;
+      if (!inside) {
+        REQUIRE(flat[k] == before[k]);
+        REQUIRE(noisy[k] == before[k]);
+        continue;
+      }
+      ++erased;
+      mean += noisy[k];
+      square += noisy[k] * noisy[k];
+      ++values;
+    }
+    const auto h = std::round(view.erase_height * 32), w = std::round(view.erase_width * 32);
+    CHECK(static_cast<double>(erased) == doctest::Approx(3 * std::min(31.0, h) * std::min(31.0, w)));
+  }
+  CHECK(area == doctest::Approx(0.5 * (0.02 + 1.0 / 3)).epsilon(0.1));
+  CHECK(std::abs(mean / values) < 0.02);
+  CHECK(square / values == doctest::Approx(1).epsilon(0.02));
+}

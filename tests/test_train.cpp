@@ -14,6 +14,7 @@
 #include "ssl/train/picture.h"
 #include "ssl/train/resolve.h"
 #include "ssl/train/run_directory.h"
+#include "ssl/train/scatter.h"
 #include "tensor/safetensors.h"
 
 namespace {
@@ -394,7 +395,18 @@ TEST_CASE("pictures: a contact sheet and neighbours are PNG files") {
   options.views = augmentation("simclr", 16, 3);
   views_sheet(source, options, 4, 6).write_png(dir / "views.png");
   write_neighbours_png(dir / "near.png", *source, {0, 1}, *source, {{2, 3, 4}, {5}}, 16);
-  for (const char* name : {"views.png", "near.png"}) {
+  write_scatter_png(dir / "points.png", {.points = Tensor::normal({50, 2}, 1, 2),
+                                         .labels = labels_of(*source),
+                                         .class_names = source->class_names(),
+                                         .title = "fünfzig",
+                                         .x_axis = "x",
+                                         .y_axis = "y"});
+  CHECK_THROWS_AS(
+      write_scatter_png(
+          dir / "x.png",
+          {.points = Tensor::zeros({3, 2}), .labels = {1}, .class_names = {}, .title = "", .x_axis = "", .y_axis = ""}),
+      Error);
+  for (const char* name : {"views.png", "near.png", "points.png"}) {
     const std::string bytes = testing::read_file(dir / name);
     CHECK(bytes.substr(0, 4) == "\x89PNG");
     CHECK(bytes.size() > 300);

@@ -1,5 +1,6 @@
-// Applying drawn parameters: crop and resize, shift, flip, then colours, blur, solarization, normalisation.
+// Applying drawn parameters: crop and resize, shift, flip, then colours, blur, solarization, normalisation, erasing.
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "ssl/data/augment.h"
@@ -41,6 +42,22 @@ void normalise(const ViewPolicy& policy, float* x, int64_t pixels, int64_t chann
   }
 }
 
+/// Sides are rounded to pixels and stay below the view's, as timm demands.
+void erase(const ViewParameters& view, bool noise, float* x, int64_t size, int64_t channels) {
+  const auto side = [&](double fraction) {
+    return std::min(size - 1, static_cast<int64_t>(std::llround(fraction * static_cast<double>(size))));
+  };
+  const auto place = [](double fraction, int64_t room) {
+    return static_cast<int64_t>(fraction * static_cast<double>(room + 1));
+  };
+  const int64_t height = side(view.erase_height), width = side(view.erase_width);
+  const int64_t top = place(view.erase_top, size - height), left = place(view.erase_left, size - width);
+  Random random(view.erase_seed, random_stream("random erasing"));
+  for (int64_t y = top; y < top + height; ++y)
+    for (int64_t i = left * channels; i < (left + width) * channels; ++i)
+      x[y * size * channels + i] = noise ? static_cast<float>(random.normal()) : 0.0f;
+}
+
 }  // namespace
 
 void apply_view(const Image& source, const ViewParameters& view, const ViewPolicy& policy, int64_t size,
@@ -61,6 +78,7 @@ void apply_view(const Image& source, const ViewParameters& view, const ViewPolic
   if (view.sigma > 0) gaussian_blur(out, size, channels, view.sigma);
   if (view.solarize) solarize(out, pixels * channels);
   normalise(policy, out, pixels, channels);
+  if (view.erase_height > 0) erase(view, policy.erase_noise, out, size, channels);
 }
 
 void plain_view(const Image& image, const ViewPolicy& policy, int64_t size, int64_t channels, float* out) {

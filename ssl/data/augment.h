@@ -32,6 +32,10 @@ struct ViewPolicy {
   bool gray_first = false;                                      ///< before the colour jitter instead of after it
   double blur = 0, blur_min_sigma = 0.1, blur_max_sigma = 2.0;  ///< kernel: size / 10, made odd
   double solarize = 0;
+  /// Random erasing (Zhong et al., AAAI 2020, with timm's numbers): a box of this area and shape (height / width,
+  /// log-uniform) is overwritten after the normalisation: each value with N(0, 1), or all with 0, the mean.
+  double erase = 0, erase_min_area = 0.02, erase_max_area = 1.0 / 3, erase_min_ratio = 0.3, erase_max_ratio = 1 / 0.3;
+  bool erase_noise = true;
   std::vector<float> mean, std;  ///< per channel, applied last; empty: pixels stay in [0, 1]
 };
 
@@ -53,6 +57,9 @@ struct ViewParameters {
   bool gray = false;
   double sigma = 0;  ///< of the blur; 0 = off
   bool solarize = false;
+  double erase_height = 0, erase_width = 0;  ///< fractions of the view's side; 0 = off
+  double erase_top = 0, erase_left = 0;      ///< fractions of the room that the box leaves
+  uint64_t erase_seed = 0;                   ///< of the noise
 };
 ViewParameters draw_view(const ViewPolicy&, int64_t height, int64_t width, Random&);
 

@@ -39,6 +39,22 @@ void attempted_crop(const ViewPolicy& p, int64_t height, int64_t width, Random& 
   view.left = std::floor((w - view.width) / 2);
 }
 
+// timm's RandomErasing: ten attempts at a box that is smaller than the view.
+void erased_box(const ViewPolicy& p, Random& random, ViewParameters& view) {
+  for (int attempt = 0; attempt < 10; ++attempt) {
+    const double area = random.uniform(p.erase_min_area, p.erase_max_area);
+    const double ratio = std::exp(random.uniform(std::log(p.erase_min_ratio), std::log(p.erase_max_ratio)));
+    const double height = std::sqrt(area * ratio), width = std::sqrt(area / ratio);
+    if (height >= 1 || width >= 1) continue;
+    view.erase_height = height;
+    view.erase_width = width;
+    view.erase_top = random.uniform();
+    view.erase_left = random.uniform();
+    view.erase_seed = uint64_t{random.word()} << 32 | random.word();
+    return;
+  }
+}
+
 double factor(double strength, Random& random) {
   return strength > 0 ? random.uniform(std::max(0.0, 1 - strength), 1 + strength) : 1;
 }
@@ -71,6 +87,7 @@ ViewParameters draw_view(const ViewPolicy& p, int64_t height, int64_t width, Ran
   if (p.grayscale > 0) view.gray = random.chance(p.grayscale);
   if (p.blur > 0 && random.chance(p.blur)) view.sigma = random.uniform(p.blur_min_sigma, p.blur_max_sigma);
   if (p.solarize > 0) view.solarize = random.chance(p.solarize);
+  if (p.erase > 0 && random.chance(p.erase)) erased_box(p, random, view);
   return view;
 }
 

@@ -4,7 +4,9 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "ssl/evaluate/clustering.h"
 #include "ssl/evaluate/metrics.h"
+#include "ssl/evaluate/pca.h"
 
 namespace tacit::ssl {
 namespace {
@@ -24,6 +26,11 @@ class Rows {
     table_.knn.*column = knn(train, test, neighbours).top1;
     announce(method, "linear probe");
     table_.linear.*column = linear_probe(train, test, options_.linear).top1;
+    announce(method, "clusters");
+    const ClusteringScores scores = clustering(test, options_.labels.seed);
+    table_.clusters = scores.k;
+    table_.nmi.*column = scores.nmi;
+    table_.cluster_accuracy.*column = scores.accuracy;
     few_labels(method, logistic_on_draws(train, test));
   }
   void few_labels(const std::string& method, const DrawAccuracy& top1) {
@@ -65,14 +72,22 @@ EvaluationTable evaluate(nn::Encoder& run, const nn::EncoderOptions& random, Ima
   rows.features("pixels", &ThreeWay::pixels, pixel_features(*train, views), pixel_features(*test, views));
   rows.announce("random", "features");
   nn::Encoder untrained = random_encoder(random, train, views);
-  rows.features("random", &ThreeWay::random, encoder_features(untrained, *train, views),
-                encoder_features(untrained, *test, views));
+  const auto of = [&](nn::Encoder& encoder, const ImageSource& source) {
+    return options.stage.empty() ? encoder_features(encoder, source, views)
+                                 : stage_features(encoder, options.stage, source, views);
+  };
+  rows.features("random", &ThreeWay::random, of(untrained, *train), of(untrained, *test));
   for (const TrainedMethod& method : options.trained) rows.few_labels(method.name, method.top1);
   rows.announce("run", "features");
-  const FeatureSet run_test = encoder_features(run, *test, views);
-  rows.features("run", &ThreeWay::run, encoder_features(run, *train, views), run_test);
+  const FeatureSet run_test = of(run, *test);
+  rows.features("run", &ThreeWay::run, of(run, *train), run_test);
   table.feature_std = feature_std(run_test.features);
   table.rank_me = rank_me(run_test.features);
+  if (run_test.size() >= 2 && run_test.dimensions() >= 2) {
+    const Pca pca = principal_components(run_test.features);
+    table.pca = pca.project(run_test.features);
+    table.explained = pca.explained;
+  }
 
   // By number of labels first; within one, the methods stay in the order in which they were evaluated.
   std::stable_sort(table.label_efficiency.begin(), table.label_efficiency.end(),
@@ -84,6 +99,8 @@ std::string render(const EvaluationTable& table) {
   std::string text = "Accuracy on test, %      pixels  random     run\n";
   text += line(format("kNN (k = %lld)", static_cast<long long>(table.k)).c_str(), table.knn);
   text += line("linear, all labels", table.linear);
+  text += line(format("k-means (k = %lld), NMI", static_cast<long long>(table.clusters)).c_str(), table.nmi);
+  text += line("  clusters as classes", table.cluster_accuracy);
   int64_t labels = 0;
   for (const LabelEfficiencyRow& row : table.label_efficiency) {
     if (row.labels_per_class != labels) {
@@ -109,6 +126,8 @@ nlohmann::json to_json(const EvaluationTable& table) {
   return {{"knn", to_json(table.knn)},
           {"linear", to_json(table.linear)},
           {"label_efficiency", rows},
+          {"clustering",
+           {{"k", table.clusters}, {"nmi", to_json(table.nmi)}, {"accuracy", to_json(table.cluster_accuracy)}}},
           {"feature_std", table.feature_std},
           {"rank_me", table.rank_me}};
 }

@@ -23,6 +23,10 @@ struct EvaluationTable {
   std::vector<LabelEfficiencyRow> label_efficiency;  ///< by labels_per_class; pixels, random, trained ones, run
   std::vector<LabelDraw> draws;                      ///< the index lists
   double feature_std = 0, rank_me = 0;               ///< of the run's features on test
+  int64_t clusters = 0;                              ///< of k-means on test: the number of classes
+  ThreeWay nmi, cluster_accuracy;                    ///< how well they fit the labels
+  Tensor pca;                                        ///< (N, 2): test on the first two principal components
+  std::vector<double> explained;                     ///< their parts of the variance
 };
 
 /// A network trained end to end on each draw, elsewhere (ssl/train): "supervised", "finetuned".
@@ -35,6 +39,7 @@ struct EvaluateOptions {
   LinearProbeOptions linear;
   LabelEfficiencyOptions labels;
   std::vector<TrainedMethod> trained;
+  std::string stage;  ///< features of this stage, of the run and the untrained encoder; "": the encoder's output
   /// Called before each part with what comes now ("random initialisation: features").
   std::function<void(const std::string&)> progress;
 };
@@ -45,7 +50,8 @@ EvaluationTable evaluate(nn::Encoder& run, const nn::EncoderOptions& random, Ima
 /// As text, in percent, a line for each method.
 std::string render(const EvaluationTable&);
 /// {"knn": {"pixels", "random", "run"}, "linear": {the same}, "label_efficiency": [{"labels_per_class", "method",
-/// "mean", "std", "draws"}]}, and "feature_std", "rank_me"; fractions.
+/// "mean", "std", "draws"}]}, and "clustering": {"k", "nmi", "accuracy": {"pixels", "random", "run"}}, "feature_std",
+/// "rank_me"; fractions.
 nlohmann::json to_json(const EvaluationTable&);
 /// {"top1", "k", "temperature", "train_images", "test_images"}.
 nlohmann::json to_json(const KnnResult&);

@@ -42,7 +42,7 @@ std::function<double(int64_t)> make_schedule(const TrainConfig& config, int64_t 
   };
 }
 
-void load_initial_weights(Method& method, const std::string& file) {
+nn::LoadReport load_initial_weights(Method& method, const std::string& file) {
   nn::Encoder& encoder = method.encoder();
   const nn::StateDict state = about_flag("init", [&] {
     const SafeTensors content = read_safetensors(file);
@@ -57,14 +57,21 @@ void load_initial_weights(Method& method, const std::string& file) {
               " of the encoder's tensors, first ", report.missing[0],
               "; is it the same --encoder, --encoder-width and --stem?");
   method.encoder_replaced();
+  return report;
 }
 
 Pretrained load_pretrained(const std::string& run) {
-  Checkpoint checkpoint = load_checkpoint(checkpoint_path(run));
+  const std::string path = checkpoint_path(run);
+  Checkpoint checkpoint = load_checkpoint(path);
   Pretrained loaded;
   loaded.info = checkpoint.info;
   loaded.method = make_method(checkpoint.info.config);
-  nn::load_state(*loaded.method, checkpoint.model);
+  try {
+    nn::load_state(*loaded.method, checkpoint.model);
+  } catch (const Error& e) {
+    throw Error(path + ": its weights are not those of " + checkpoint.info.config.method + " with " +
+                checkpoint.info.config.encoder + ", which it says to be: " + e.what());
+  }
   loaded.views.normalisation.mean = checkpoint.info.mean;
   loaded.views.normalisation.std = checkpoint.info.std;
   loaded.views.image_size = checkpoint.info.config.image_size;

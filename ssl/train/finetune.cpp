@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "autograd/ops.h"
+#include "nn/dropout.h"
+#include "nn/encoder_layers.h"
 #include "nn/init.h"
 #include "nn/linear.h"
 #include "optim/adamw.h"
@@ -14,9 +16,19 @@ namespace {
 
 class Classifier final : public nn::Module {
  public:
-  Classifier(nn::Encoder encoder, int64_t classes, uint64_t seed)
+  Classifier(nn::Encoder encoder, int64_t classes, const FinetuneOptions& options)
       : encoder_(std::move(encoder)), head_(encoder_.features(), classes) {
-    nn::initialize(head_, seed, "head");
+    nn::initialize(head_, options.seed, "head");
+    if (options.head_std == 0) return;
+    const nn::Initializer init(options.seed, "head");
+    init("weight", head_.weight, nn::Init::truncated_normal(options.head_std));
+    init("bias", head_.bias, nn::Init::constant(0));
+  }
+  /// For layer-wise decay: the layer of a parameter by its full name.
+  int64_t layer(const std::string& name) {
+    const std::string prefix = "encoder.";
+    return name.rfind(prefix, 0) == 0 ? nn::encoder_layer(encoder_, name.substr(prefix.size()))
+                                      : nn::head_layer(encoder_);
   }
   Variable operator()(const Variable& images) { return head_(encoder_(images)); }
   void visit(nn::Visitor& v) override {
@@ -39,6 +51,30 @@ int64_t count_classes(const ImageSource& source, const char* what) {
   return classes;
 }
 
+std::vector<optim::ParamGroup> parameter_groups(Classifier& model, const FinetuneOptions& options) {
+  const std::vector<std::string> no_decay = {"cls_token", "pos_embed"};  // as DeiT and MAE fine-tune
+  if (options.layer_decay == 1) return optim::default_groups(model, options.weight_decay, no_decay);
+  return optim::layer_decay_groups(
+      model, options.weight_decay, options.layer_decay, [&](const std::string& name) { return model.layer(name); },
+      no_decay);
+}
+
+LoaderOptions loader_options(const FinetuneOptions& options, const PlainViews& views, int64_t images) {
+  LoaderOptions loading;
+  loading.batch_size = options.batch_size > 0 ? options.batch_size : finetune_batch_size(images);
+  TACIT_CHECK(loading.batch_size <= images, "--batch-size ", loading.batch_size, " is more than the ", images,
+              " training images");
+  loading.image_size = views.image_size;
+  loading.channels = views.channels;
+  loading.views = {augmentation(options.augmentation, views.image_size, views.channels)[0]};
+  loading.views[0].mean = views.normalisation.mean;
+  loading.views[0].std = views.normalisation.std;
+  loading.views[0].erase = options.random_erasing;
+  loading.views[0].erase_noise = options.erase_with == "noise";
+  loading.seed = options.seed;
+  return loading;
+}
+
 std::vector<int64_t> predict(Classifier& model, const ImageSource& test, const PlainViews& views) {
   const EvalMode eval(model);
   const NoGrad no_grad;
@@ -53,6 +89,45 @@ std::vector<int64_t> predict(Classifier& model, const ImageSource& test, const P
 
 }  // namespace
 
+FinetuneOptions finetune_recipe(const std::string& name) {
+  if (name == "default") return {};
+  TACIT_CHECK(name == "mae", "[finetune] unknown recipe '", name, "'; known: default, mae");
+  // facebookresearch/mae, FINETUNE.md and main_finetune.py, ViT-B; RandAugment is left out.
+  FinetuneOptions o;
+  o.epochs = 100;
+  o.lr.reset();
+  o.base_lr = 5e-4;
+  o.warmup_fraction = 0.05;  // 5 epochs of 100
+  o.layer_decay = 0.65;
+  o.label_smoothing = 0.1;
+  o.mix = {.mixup = 0.8, .cutmix = 1.0};
+  o.random_erasing = 0.25;
+  o.head_std = 2e-5;
+  o.pool = "mean";
+  o.drop_path = 0.1;
+  o.learn_positions = true;
+  return o;
+}
+
+std::vector<std::string> finetune_recipe_names() { return {"default", "mae"}; }
+
+nn::Encoder finetuning_encoder(const nn::Encoder& encoder, const nn::EncoderOptions& made_by,
+                               const FinetuneOptions& options) {
+  nn::EncoderOptions wanted = made_by;
+  if (options.pool != "run") wanted.pool = options.pool;
+  if (options.learn_positions) wanted.position = "learned";
+  wanted.drop_path = options.drop_path;
+  if (wanted.pool == made_by.pool && wanted.position == made_by.position && wanted.drop_path == made_by.drop_path)
+    return encoder;
+  TACIT_CHECK(made_by.name.rfind("vit", 0) == 0, "[finetune] --pool, --drop-path and --learn-positions are of a ViT; ",
+              made_by.name, " has none of them (nor has it --recipe mae)");
+  nn::Encoder rebuilt = nn::make_encoder(wanted), source = encoder;
+  const nn::LoadReport report = nn::load_state(rebuilt, nn::state_dict(source), false);
+  for (const std::string& name : report.missing)
+    TACIT_CHECK(name.rfind("fc_norm.", 0) == 0 || name.rfind("norm.", 0) == 0, "[finetune] the encoder lacks ", name);
+  return rebuilt;
+}
+
 int64_t finetune_batch_size(int64_t images) {
   const int64_t batch = images <= 10 ? 10 : images <= 100 ? 50 : images <= 5000 ? 64 : 128;
   return std::min(batch, images);
@@ -61,35 +136,32 @@ int64_t finetune_batch_size(int64_t images) {
 FinetuneResult finetune(nn::Encoder encoder, const ImageSourcePtr& train_source, const ImageSourcePtr& test,
                         const PlainViews& views, const FinetuneOptions& options, const FinetuneObserver& observer) {
   const int64_t classes = std::max(count_classes(*train_source, "training"), count_classes(*test, "test"));
-  LoaderOptions loading;
-  loading.batch_size = options.batch_size > 0 ? options.batch_size : finetune_batch_size(train_source->size());
-  TACIT_CHECK(loading.batch_size <= train_source->size(), "--batch-size ", loading.batch_size, " is more than the ",
-              train_source->size(), " training images");
-  loading.image_size = views.image_size;
-  loading.channels = views.channels;
-  loading.views = {augmentation(options.augmentation, views.image_size, views.channels)[0]};
-  loading.views[0].mean = views.normalisation.mean;
-  loading.views[0].std = views.normalisation.std;
-  loading.seed = options.seed;
+  const LoaderOptions loading = loader_options(options, views, train_source->size());
   Loader loader(train_source, loading);
 
-  Classifier model(std::move(encoder), classes, options.seed);
-  optim::AdamW optimizer(optim::default_groups(model, options.weight_decay), {.lr = options.lr});
+  Classifier model(std::move(encoder), classes, options);
+  FinetuneResult result;
+  TACIT_CHECK(options.lr.has_value() != options.base_lr.has_value(), "[finetune] give one of --lr and --base-lr");
+  result.lr = options.lr ? *options.lr : *options.base_lr * static_cast<double>(loading.batch_size) / 256;
+  optim::AdamW optimizer(parameter_groups(model, options),
+                         {.lr = result.lr, .beta1 = options.beta1, .beta2 = options.beta2});
   Training training;
   training.steps_per_epoch = loader.batches_per_epoch();
   training.steps = training.last = std::max(options.min_steps, options.epochs * training.steps_per_epoch);
   training.next = [&] { return loader.next(); };
-  training.loss = [&](const Batch& batch, const Progress&) {
-    return cross_entropy(model(batch.views[0]), batch.labels);
+  training.loss = [&](const Batch& batch, const Progress& progress) {
+    nn::set_dropout_step(model, options.seed, progress.step);
+    const Tensor& images = batch.views[0];
+    const Mix mix = draw_mix(options.mix, images.size(1), images.size(2), options.seed, progress.step);
+    return mixed_cross_entropy(model(mix_images(images, mix)), batch.labels, mix, options.label_smoothing);
   };
   const auto warmup = static_cast<int64_t>(options.warmup_fraction * static_cast<double>(training.steps));
-  training.lr = [&](int64_t step) { return optim::warmup_cosine(step, warmup, training.steps, options.lr); };
+  training.lr = [&](int64_t step) { return optim::warmup_cosine(step, warmup, training.steps, result.lr); };
   training.optimizer = &optimizer;
   training.on_step = [&](StepRecord& record) { observer.step(record); };
   observer.begin(training.steps, training.steps_per_epoch);
   train(training);
 
-  FinetuneResult result;
   result.steps = training.steps;
   result.epochs = (training.steps + training.steps_per_epoch - 1) / training.steps_per_epoch;
   result.predictions = predict(model, *test, views);

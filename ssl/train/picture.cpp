@@ -42,6 +42,16 @@ void append_bytes(void* context, void* data, int size) {
 
 }  // namespace
 
+void write_png(const std::string& path, const std::vector<uint8_t>& rgb, int64_t width, int64_t height) {
+  TACIT_CHECK(static_cast<int64_t>(rgb.size()) == width * height * 3, "[picture] ", rgb.size(), " bytes are not ",
+              width, " x ", height, " pixels");
+  std::string bytes;
+  const int ok = stbi_write_png_to_func(append_bytes, &bytes, static_cast<int>(width), static_cast<int>(height), 3,
+                                        rgb.data(), static_cast<int>(width * 3));
+  TACIT_CHECK(ok != 0, "[picture] no memory for ", path);
+  write_file_atomically(path, bytes);
+}
+
 ContactSheet::ContactSheet(int64_t rows, int64_t columns, int64_t tile)
     : rows_(rows), columns_(columns), tile_(tile), scale_(std::max<int64_t>(1, (kSmallestTile + tile - 1) / tile)) {
   width_ = columns_ * (tile_ * scale_ + kGap) + kGap;
@@ -60,13 +70,7 @@ void ContactSheet::put(int64_t row, int64_t column, const float* pixels, int64_t
       }
 }
 
-void ContactSheet::write_png(const std::string& path) const {
-  std::string bytes;
-  const int ok = stbi_write_png_to_func(append_bytes, &bytes, static_cast<int>(width_), static_cast<int>(height_), 3,
-                                        rgb_.data(), static_cast<int>(width_ * 3));
-  TACIT_CHECK(ok != 0, "[picture] no memory for ", path);
-  write_file_atomically(path, bytes);
-}
+void ContactSheet::write_png(const std::string& path) const { ssl::write_png(path, rgb_, width_, height_); }
 
 ContactSheet views_sheet(ImageSourcePtr source, LoaderOptions options, int64_t images, int64_t views) {
   images = std::min(images, source->size());

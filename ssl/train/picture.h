@@ -8,6 +8,9 @@
 
 namespace tacit::ssl {
 
+/// rgb (height, width, 3). Throws Error when the file cannot be written; atomic.
+void write_png(const std::string& path, const std::vector<uint8_t>& rgb, int64_t width, int64_t height);
+
 /// Tiles of one size in rows, RGB, with a white gap between them.
 class ContactSheet {
  public:

@@ -162,7 +162,13 @@ class Pretraining {
   /// What the files of a new run can be wrong about, found before its directory is made: a corrected command may then
   /// use the same --out. Gives the contact sheet of the views.
   ContactSheet first_look() {
-    if (!config_.init.empty()) load_initial_weights(*method_, config_.init);
+    if (!config_.init.empty()) {
+      const nn::LoadReport report = load_initial_weights(*method_, config_.init);
+      observer_.say("init        " + config_.init + ": " + std::to_string(report.matched.size()) +
+                    " tensors matched, " + std::to_string(report.missing.size()) + " missing, " +
+                    std::to_string(report.unexpected.size()) + " unexpected" +
+                    (report.unexpected.empty() ? "" : ", first " + report.unexpected[0]));
+    }
     return views_sheet(source_, loader_options());
   }
 

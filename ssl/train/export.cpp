@@ -1,0 +1,46 @@
+#include "ssl/train/export.h"
+
+namespace tacit::ssl {
+
+namespace {
+
+bool starts_with(const std::string& text, const char* start) { return text.rfind(start, 0) == 0; }
+
+}  // namespace
+
+std::vector<std::string> export_formats() { return {"torchvision", "timm", "mae"}; }
+
+std::string default_export_format(const std::string& encoder) {
+  return starts_with(encoder, "vit") ? "timm" : "torchvision";
+}
+
+std::string mae_decoder_name(const std::string& name) {
+  for (size_t at = 0; at < name.size();) {
+    const std::string rest = name.substr(at);
+    if (rest == "mask_token" || starts_with(rest, "decoder_")) return rest;
+    const size_t dot = name.find('.', at);
+    at = dot == std::string::npos ? name.size() : dot + 1;
+  }
+  return "";
+}
+
+nn::StateDict exported_tensors(Pretrained& run, const std::string& format, bool teacher) {
+  const std::string& name = run.info.config.encoder;
+  const bool vit = starts_with(name, "vit"), resnet = starts_with(name, "resnet");
+  TACIT_CHECK(format != "torchvision" || !vit, "--format torchvision has no names for the run's ", name,
+              "; use timm or mae");
+  TACIT_CHECK(format != "timm" || vit || resnet, "--format timm has no names for the run's ", name,
+              "; use torchvision");
+  TACIT_CHECK(format != "mae" || vit, "--format mae is of ViTs, the run's encoder is ", name, "; use ",
+              default_export_format(name));
+  nn::Encoder* const encoder = teacher ? run.method->teacher() : &run.method->encoder();
+  TACIT_CHECK(encoder, "--teacher: ", run.info.config.method,
+              " has no teacher; methods with a momentum encoder have one, such as moco and byol");
+  nn::StateDict tensors = nn::state_dict(*encoder);
+  if (format == "mae")
+    for (const auto& [full, tensor] : nn::state_dict(*run.method))
+      if (const std::string official = mae_decoder_name(full); !official.empty()) tensors[official] = tensor;
+  return tensors;
+}
+
+}  // namespace tacit::ssl

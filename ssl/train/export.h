@@ -1,0 +1,26 @@
+// The encoder of a run as other programs name it. The rule: a file fits its format's model by name and shape, or there
+// is an error; nothing is renamed silently.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ssl/train/build.h"
+
+namespace tacit::ssl {
+
+/// torchvision: convolutional encoders (ResNets: strict=True). timm: ViTs and ResNets (strict=True, num_classes=0).
+/// mae: ViTs under the official MAE's names, which are timm's, with mask_token and decoder_* where the run has them.
+std::vector<std::string> export_formats();
+/// What is exported without a choice: timm for ViTs, torchvision for others.
+std::string default_export_format(const std::string& encoder);
+
+/// Tensors as torch lays them out. teacher: of the momentum encoder, with its own batch norm statistics. Throws Error
+/// naming the flag where the encoder does not fit the format, or the method has no teacher.
+nn::StateDict exported_tensors(Pretrained&, const std::string& format, bool teacher);
+
+/// The official name of a tensor of MAE's decoder, found in a model's own name for it ("decoder.decoder_blocks.0.norm1
+/// .weight": "decoder_blocks.0.norm1.weight"); "" for any other tensor.
+std::string mae_decoder_name(const std::string& name);
+
+}  // namespace tacit::ssl

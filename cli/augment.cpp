@@ -3,7 +3,6 @@
 
 #include "cli/command.h"
 #include "cli/method_list.h"
-#include "ssl/data/augment.h"
 #include "ssl/train/picture.h"
 
 namespace tacit::cli {
@@ -38,7 +37,7 @@ class Augment final : public Command {
     check_writable("out", config_.out);
     const ssl::ImageSourcePtr source = open();
     ssl::LoaderOptions options;
-    options.views = ssl::augmentation(config_.augmentation, config_.image_size, config_.channels);
+    options.views = ssl::views_of(config_);
     options.image_size = config_.image_size;
     options.channels = config_.channels;
     options.seed = static_cast<uint64_t>(config_.seed);

@@ -74,6 +74,7 @@ std::unique_ptr<Command> make_embed();
 std::unique_ptr<Command> make_augment();
 std::unique_ptr<Command> make_export();
 std::unique_ptr<Command> make_neighbours();
+std::unique_ptr<Command> make_reconstruct();
 std::unique_ptr<Command> make_info();
 
 }  // namespace tacit::cli

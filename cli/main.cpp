@@ -15,7 +15,7 @@ namespace tacit::cli {
 namespace {
 
 constexpr int kDone = 0, kFailed = 1, kUsage = 2;
-constexpr const char* kLater[] = {"reconstruct", "report", "bench", "duplicates"};
+constexpr const char* kLater[] = {"report", "bench", "duplicates"};
 
 /// A sub-command with what CLI11 found for it.
 struct Bound {
@@ -30,7 +30,7 @@ struct Bound {
 std::vector<std::unique_ptr<Command>> all_commands() {
   std::vector<std::unique_ptr<Command>> commands;
   for (const auto make : {make_pretrain, make_knn, make_linear, make_finetune, make_evaluate, make_embed,
-                          make_neighbours, make_augment, make_export, make_info})
+                          make_neighbours, make_reconstruct, make_augment, make_export, make_info})
     commands.push_back(make());
   return commands;
 }

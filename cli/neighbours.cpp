@@ -34,7 +34,7 @@ class NeighboursCommand final : public RunCommand {
     const ssl::ImageSourcePtr bank = data_.open(ssl::Split::Train, common_);
     ssl::ImageSourcePtr queries;
     if (queries_.empty())
-      queries = varied(data_.open(ssl::Split::Test, common_));
+      queries = varied(data_.open(ssl::Split::Test, common_), count_);
     else
       queries = ssl::about_flag("query", [&] {
         return ssl::open_data(queries_, ssl::Split::All,
@@ -74,23 +74,6 @@ class NeighboursCommand final : public RunCommand {
       if (!bank.file(index).empty()) near.back()["file"] = bank.file(index);
     }
     return {{"query", queries.file(q)}, {"neighbours", near}};
-  }
-
-  /// The first images of the test split that differ in class, class after class.
-  ssl::ImageSourcePtr varied(const ssl::ImageSourcePtr& test) const {
-    const std::vector<int64_t> labels = ssl::labels_of(*test);
-    const auto classes = static_cast<int64_t>(test->class_names().size());
-    std::vector<int64_t> chosen;
-    std::vector<bool> taken(labels.size(), false);
-    for (int64_t i = 0; i < std::min(count_, test->size()); ++i) {
-      const int64_t wanted = classes > 0 ? i % classes : -1;
-      size_t at = 0;
-      while (at < labels.size() && (taken[at] || (classes > 0 && labels[at] != wanted))) ++at;
-      if (at == labels.size()) continue;  // this class has no more
-      taken[at] = true;
-      chosen.push_back(static_cast<int64_t>(at));
-    }
-    return ssl::subset(test, chosen);
   }
 
   std::vector<std::string> queries_;

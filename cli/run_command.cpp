@@ -79,6 +79,22 @@ std::string RunCommand::beside_run(const std::string& file) const {
   return (fs::is_directory(run) ? run / file : run.parent_path() / file).string();
 }
 
+ssl::ImageSourcePtr varied(const ssl::ImageSourcePtr& source, int64_t count) {
+  const std::vector<int64_t> labels = ssl::labels_of(*source);
+  const auto classes = static_cast<int64_t>(source->class_names().size());
+  std::vector<int64_t> chosen;
+  std::vector<bool> taken(labels.size(), false);
+  for (int64_t i = 0; i < std::min(count, source->size()); ++i) {
+    const int64_t wanted = classes > 0 ? i % classes : -1;
+    size_t at = 0;
+    while (at < labels.size() && (taken[at] || (classes > 0 && labels[at] != wanted))) ++at;
+    if (at == labels.size()) continue;  // this class has no more
+    taken[at] = true;
+    chosen.push_back(static_cast<int64_t>(at));
+  }
+  return ssl::subset(source, chosen);
+}
+
 void check_flag(const char* flag, double value, double low, double high) {
   if (value >= low && value <= high) return;
   std::ostringstream text;

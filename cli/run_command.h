@@ -69,6 +69,10 @@ class RunCommand : public Command {
   const Settings* settings_ = nullptr;  // main.cpp's, which outlives the command's run
 };
 
+/// `count` images of a split, or all if there are fewer, that differ in class where there are classes: the first of
+/// each class, then the second, …
+ssl::ImageSourcePtr varied(const ssl::ImageSourcePtr&, int64_t count);
+
 /// Throws UsageError unless low <= value <= high.
 void check_flag(const char* flag, double value, double low, double high);
 

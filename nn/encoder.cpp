@@ -41,7 +41,8 @@ Encoder make_nin(const EncoderOptions& o) {
 
 Pool pool_of(const EncoderOptions& o) {
   if (o.pool == "cls") return Pool::Cls;
-  TACIT_CHECK(o.pool == "mean", "[encoder] unknown pool '", o.pool, "'; known: cls, mean");
+  TACIT_CHECK(o.pool == "mean" || o.pool == "mean-after-norm", "[encoder] unknown pool '", o.pool,
+              "'; known: cls, mean, mean-after-norm");
   return Pool::Mean;
 }
 
@@ -65,6 +66,7 @@ Encoder make_vit(const EncoderOptions& o) {
                       .image_w = o.image_size,
                       .channels = o.channels,
                       .pool = pool_of(o),
+                      .fc_norm = o.pool == "mean",
                       .position = position_of(o),
                       .drop_path = o.drop_path,
                       .seed = o.seed}));

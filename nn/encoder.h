@@ -20,7 +20,8 @@ struct EncoderOptions {
   int64_t channels = 3;
   int64_t bn_splits = 0;     ///< > 1: SplitBatchNorm everywhere, at most so many groups (BatchNormOptions::splits)
   int64_t patch_size = 0;    ///< ViTs; 0: default_patch_size(image_size)
-  std::string pool = "cls";  ///< ViTs: cls, or mean (of the patch tokens, then fc_norm)
+  std::string pool = "cls";  ///< ViTs: cls, mean (of the patch tokens, then fc_norm), or mean-after-norm (of the
+                             ///< normalised patch tokens)
   std::string position = "sincos";  ///< ViTs: sincos (fixed), or learned
   double drop_path = 0;             ///< ViTs, of the last block; see set_dropout_step in nn/dropout.h
   uint64_t seed = 0;                ///< of the initial weights

@@ -10,8 +10,8 @@ namespace fs = std::filesystem;
 TEST_CASE("help: every command has one, with an example") {
   const Outcome all = run_tacit({"--help"});
   check_ok(all);
-  for (const char* command :
-       {"pretrain", "knn", "linear", "finetune", "evaluate", "embed", "neighbours", "augment", "export", "info"}) {
+  for (const char* command : {"pretrain", "knn", "linear", "finetune", "evaluate", "embed", "neighbours", "reconstruct",
+                              "augment", "export", "info"}) {
     CAPTURE(command);
     CHECK(contains(all.out, command));
     const Outcome one = run_tacit({command, "--help"});
@@ -43,7 +43,7 @@ TEST_CASE("exit 2: what flags alone can decide, before any work") {
   check_error(run_tacit({"pretrain", "simclr", "--data", "synthetic"}), 2, "--out");
   check_error(run_tacit({"pretrain", "simclr", "--resume"}), 2, "--out");
   check_error(run_tacit({"pretrain", "simsiam", "--data", "synthetic", "--out", out}), 2, "unknown method");
-  for (const char* later : {"reconstruct", "report", "bench", "duplicates"})
+  for (const char* later : {"report", "bench", "duplicates"})
     check_error(run_tacit({later, "run"}), 2, "not in this version");
   check_error(run_tacit({"knn", "run"}), 2, "--data");
   check_error(run_tacit({"export", "run", "--out", dir / "x", "--format", "onnx"}), 2, "torchvision");

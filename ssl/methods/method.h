@@ -23,6 +23,12 @@ struct Chance {
   double top1 = 0;  ///< of the pretext task, a fraction; 0 where it is no classification
 };
 
+/// What a method makes of images, for people: images (N, H, W, C) in the scale of its views.
+struct PictureColumn {
+  std::string name;
+  Tensor images;
+};
+
 class Method : public nn::Module {
  public:
   /// The loss of one batch; views[v] is (B, H, W, C). Records a graph; call backward() on the result.
@@ -37,6 +43,14 @@ class Method : public nn::Module {
   virtual void encoder_replaced() {}
   /// What the method's head makes of features (N, D). Throws Error where the head needs more than features.
   virtual Variable project(const Variable& features) = 0;
+  /// A number whose graph holds as much memory for each view as loss() does: what a run will need is estimated by it.
+  virtual Variable memory_probe(const Tensor& views);
+  /// For a method that predicts pixels: the images (N, H, W, C), what it was shown of them and what it made of that, in
+  /// the order to look at them. Whatever is drawn is a function of `seed`. Empty for other methods.
+  virtual std::vector<PictureColumn> reconstruct(const Tensor& images, uint64_t seed) {
+    (void)images, (void)seed;
+    return {};
+  }
   /// For a batch of this size.
   virtual Chance chance(int64_t batch_size) const = 0;
   /// Numbers of the last loss() worth logging besides the loss ("feature_std", "pretext_top1", …), as tensors of one

@@ -34,6 +34,16 @@ void check_optimisation(const TrainConfig& c) {
 
 }  // namespace
 
+int64_t patch_size_of(const TrainConfig& c) {
+  return c.patch_size > 0 ? c.patch_size : nn::default_patch_size(c.image_size);
+}
+
+std::vector<ViewPolicy> views_of(const TrainConfig& c) {
+  std::vector<ViewPolicy> views = augmentation(c.augmentation, c.image_size, c.channels);
+  if (c.augmentation == "none") views.resize(static_cast<size_t>(method_entry(c.method).views), views[0]);
+  return views;
+}
+
 int64_t TrainConfig::warmup_steps(int64_t steps) const {
   const double all = static_cast<double>(steps);
   if (warmup_epochs) return std::llround(all * *warmup_epochs / static_cast<double>(std::max<int64_t>(epochs, 1)));
@@ -83,7 +93,9 @@ Settings settings_of(TrainConfig& c) {
       .add("encoder-width", &c.encoder_width, "channels of the first stage (0: as published)", trajectory)
       .add("stem", &c.stem, "of a ResNet: cifar, imagenet or auto (cifar up to 64 pixels)", trajectory)
       .add("patch-size", &c.patch_size, "of a ViT (0: by the image's size, 4 for 32 pixels)", trajectory)
-      .add("pool", &c.pool, "a ViT's features: cls (class token) or mean (of the patch tokens)", trajectory)
+      .add("pool", &c.pool,
+           "a ViT's features: cls (class token), mean (of the patch tokens, then normalised) or mean-after-norm",
+           trajectory)
       .add("init", &c.init, "initial encoder weights, FILE.safetensors", place);
   s.group("Optimisation")
       .add("epochs", &c.epochs, "length of the schedule", trajectory)
@@ -140,12 +152,14 @@ void validate(const TrainConfig& c) {
   check(c.stem == "auto" || c.encoder.rfind("resnet", 0) == 0,
         "--stem " + c.stem + " is of a ResNet; --encoder " + c.encoder + " has no such choice");
   const bool vit = c.encoder.rfind("vit", 0) == 0;
-  check_choice("pool", c.pool, {"cls", "mean"});
+  check_choice("pool", c.pool, {"cls", "mean", "mean-after-norm"});
   check_range<int64_t>("patch-size", c.patch_size, 0, 1024);
   check(c.patch_size == 0 || vit, "--patch-size is of a ViT; --encoder " + c.encoder + " has no patches");
-  check(
-      c.patch_size == 0 || c.image_size % c.patch_size == 0,
-      "--patch-size " + std::to_string(c.patch_size) + " does not divide --image-size " + std::to_string(c.image_size));
+  if (vit && c.image_size > 0) {
+    const int64_t patch = patch_size_of(c);
+    check(c.image_size % patch == 0, "--patch-size " + std::to_string(patch) + " does not divide --image-size " +
+                                         std::to_string(c.image_size) + "; choose a divisor, or another size");
+  }
   check_choice("augmentation", c.augmentation, augmentation_names());
   check_range("max-damaged", c.max_damaged, 0., 1.);
   check_range<int64_t>("encoder-width", c.encoder_width, 0, 4096);
@@ -166,8 +180,9 @@ void validate(const TrainConfig& c) {
   check_range<int64_t>("threads", c.threads, 0, 4096);
   check_optimisation(c);
   const auto views = static_cast<int64_t>(augmentation(c.augmentation, 32, 3).size());
-  check(views == method.views, "--augmentation " + c.augmentation + " makes " + std::to_string(views) +
-                                   " views of an image, " + c.method + " needs " + std::to_string(method.views));
+  check(views == method.views || c.augmentation == "none", "--augmentation " + c.augmentation + " makes " +
+                                                               std::to_string(views) + " views of an image, " +
+                                                               c.method + " needs " + std::to_string(method.views));
   if (method.check) method.check(c);
 }
 

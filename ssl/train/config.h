@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "nn/encoder.h"
-#include "ssl/data/image_source.h"
+#include "ssl/data/augment.h"
 #include "ssl/train/settings.h"
 
 namespace tacit::ssl {
@@ -42,6 +42,9 @@ struct TrainConfig {
   std::vector<int64_t> predictor = {4096, 256};
   std::vector<int64_t> projector = {0, 128};
   bool projector_batch_norm = true;
+  double mask_ratio = 0.75;  ///< of MAE, as what follows
+  int64_t decoder_dim = 512, decoder_depth = 8, decoder_heads = 16;
+  bool norm_pixels = true;
 
   // ---- optimisation
   int64_t epochs = 100, batch_size = 256;
@@ -82,6 +85,12 @@ struct TrainConfig {
 
 /// The settings over a config's members, in the order of --help and config.toml.
 Settings settings_of(TrainConfig&);
+
+/// How the method's views of an image are made; "none" is as many plain ones as it takes. image_size and channels must
+/// be resolved.
+std::vector<ViewPolicy> views_of(const TrainConfig&);
+/// Of a ViT: --patch-size, or the default for --image-size, which must be known.
+int64_t patch_size_of(const TrainConfig&);
 
 /// Refuses unknown names, values out of range and contradictions. Throws UsageError naming the flag.
 void validate(const TrainConfig&);

@@ -8,7 +8,6 @@
 #include <fstream>
 #include <sstream>
 
-#include "autograd/ops.h"
 #include "ssl/train/build.h"
 
 namespace tacit::ssl {
@@ -75,9 +74,7 @@ int64_t measured_peak(const TrainConfig& config, int64_t views) {
   default_device().allocator().reset_peak();
   {
     const std::unique_ptr<Method> method = make_method(config);
-    const Variable features =
-        method->encoder()(Tensor::zeros({views, config.image_size, config.image_size, config.channels}));
-    sum(method->project(features)).backward();
+    method->memory_probe(Tensor::zeros({views, config.image_size, config.image_size, config.channels})).backward();
   }
   return allocator.statistics().peak_bytes - before;
 }

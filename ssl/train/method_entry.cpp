@@ -11,7 +11,7 @@ namespace {
 
 // The only list of methods.
 const std::vector<MethodEntry>& entries() {
-  static const std::vector<MethodEntry> all = {simclr_entry(), moco_entry(), byol_entry()};
+  static const std::vector<MethodEntry> all = {simclr_entry(), moco_entry(), byol_entry(), mae_entry()};
   return all;
 }
 

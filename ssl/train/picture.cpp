@@ -36,6 +36,15 @@ void put_plain(ContactSheet& sheet, int64_t row, int64_t column, const Image& im
   sheet.put(row, column, pixels.data(), channels);
 }
 
+/// Views (N, S, S, C) of that policy, one a row.
+void put_column(ContactSheet& sheet, int64_t column, const Tensor& views, const ViewPolicy& policy) {
+  const int64_t size = views.size(1), channels = views.size(3);
+  const std::vector<float> view = views.to_vector<float>();
+  for (int64_t i = 0; i < views.size(0); ++i)
+    sheet.put(i, column, unnormalised(view.data() + i * size * size * channels, size, channels, policy).data(),
+              channels);
+}
+
 void append_bytes(void* context, void* data, int size) {
   static_cast<std::string*>(context)->append(static_cast<const char*>(data), static_cast<size_t>(size));
 }
@@ -85,13 +94,8 @@ ContactSheet views_sheet(ImageSourcePtr source, LoaderOptions options, int64_t i
   ContactSheet sheet(images, views + 1, size);
   for (int64_t i = 0; i < images; ++i)
     put_plain(sheet, i, 0, source->image(batch.indices[static_cast<size_t>(i)]), size, channels);
-  for (size_t v = 0; v < batch.views.size(); ++v) {
-    const std::vector<float> view = batch.views[v].to_vector<float>();
-    for (int64_t i = 0; i < images; ++i)
-      sheet.put(i, static_cast<int64_t>(v) + 1,
-                unnormalised(view.data() + i * size * size * channels, size, channels, options.views[v]).data(),
-                channels);
-  }
+  for (size_t v = 0; v < batch.views.size(); ++v)
+    put_column(sheet, static_cast<int64_t>(v) + 1, batch.views[v], options.views[v]);
   return sheet;
 }
 
@@ -105,6 +109,13 @@ void write_neighbours_png(const std::string& path, const ImageSource& queries, c
     for (size_t k = 0; k < neighbours[q].size(); ++k)
       put_plain(sheet, static_cast<int64_t>(q), static_cast<int64_t>(k) + 1, bank.image(neighbours[q][k]), size, 3);
   }
+  sheet.write_png(path);
+}
+
+void write_columns_png(const std::string& path, const std::vector<PictureColumn>& columns, const ViewPolicy& policy) {
+  TACIT_CHECK(!columns.empty(), "[picture] there are no columns");
+  ContactSheet sheet(columns[0].images.size(0), static_cast<int64_t>(columns.size()), columns[0].images.size(1));
+  for (size_t c = 0; c < columns.size(); ++c) put_column(sheet, static_cast<int64_t>(c), columns[c].images, policy);
   sheet.write_png(path);
 }
 

@@ -1,10 +1,11 @@
-// Pictures for people: contact sheets of views and of nearest neighbours, written as PNG.
+// Pictures for people: contact sheets of views, of nearest neighbours and of what a method predicts, written as PNG.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "ssl/data/loader.h"
+#include "ssl/methods/method.h"
 
 namespace tacit::ssl {
 
@@ -32,5 +33,8 @@ ContactSheet views_sheet(ImageSourcePtr, LoaderOptions, int64_t images = 10, int
 /// A row a query: the query, then the images of `bank` at its `neighbours` (nearest first), all at `size` pixels.
 void write_neighbours_png(const std::string& path, const ImageSource& queries, const std::vector<int64_t>& rows,
                           const ImageSource& bank, const std::vector<std::vector<int64_t>>& neighbours, int64_t size);
+
+/// A row an image, a column each of `columns`, whose pixels are put back to [0, 1] by the policy's mean and std.
+void write_columns_png(const std::string& path, const std::vector<PictureColumn>& columns, const ViewPolicy&);
 
 }  // namespace tacit::ssl

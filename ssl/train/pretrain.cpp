@@ -57,7 +57,7 @@ class Pretraining {
       : config_(config), source_(std::move(source)), observer_(observer) {
     validate(config_);
     RunDirectory::check(config_.out, config_.resume);
-    policies_ = augmentation(config_.augmentation, config_.image_size, config_.channels);
+    policies_ = views_of(config_);
     plan_schedule();
     check_training_memory(config_, static_cast<int64_t>(policies_.size()));
     if (config_.eval_every > 0) prepare_evaluation();

@@ -84,8 +84,15 @@ int64_t natural_size(const ImageSource& source) {
 void take_size_from(TrainConfig& config, const ImageSource& source) {
   constexpr int64_t kLargestDefault = 64;
   const int64_t natural = natural_size(source);
+  const bool complete = config.image_size > 0 && config.channels > 0;
   if (config.image_size == 0) config.image_size = natural > 0 ? std::min(natural, kLargestDefault) : kLargestDefault;
   if (config.channels == 0) config.channels = source.channels();
+  if (complete) return;
+  try {
+    validate(config);
+  } catch (const UsageError& e) {  // the flags alone were in order
+    throw Error(e.what() + std::string(" (size and channels are the data's)"));
+  }
 }
 
 }  // namespace tacit::ssl

@@ -35,7 +35,8 @@ ImageSourcePtr open_training_data(const TrainConfig&, std::vector<std::string>* 
 ImageSourcePtr with_cache(const TrainConfig&, ImageSourcePtr, std::vector<std::string>* notes);
 /// The side that a source's images have, the shorter one; 0 when sizes vary.
 int64_t natural_size(const ImageSource&);
-/// Fills in image_size and channels where the configuration leaves them to the data.
+/// Fills in image_size and channels where the configuration leaves them to the data. Throws Error where the settings
+/// contradict what was filled in.
 void take_size_from(TrainConfig&, const ImageSource&);
 
 }  // namespace tacit::ssl

@@ -1,0 +1,60 @@
+// tacit reconstruct RUN: what a method that predicts pixels makes of images, as a picture.
+#include <nlohmann/json.hpp>
+
+#include "cli/run_command.h"
+#include "ssl/data/loader.h"
+#include "ssl/train/picture.h"
+
+namespace tacit::cli {
+
+namespace {
+
+class Reconstruct final : public RunCommand {
+ public:
+  const char* name() const override { return "reconstruct"; }
+  const char* summary() const override { return "what the network makes of hidden patches or colours, as a picture"; }
+  const char* example() const override {
+    return "  tacit reconstruct run --data fashion-mnist --images 8 --out reconstruction.png";
+  }
+  void own_settings(Settings& settings) override {
+    settings.group("Reconstruction")
+        .add("images", &count_, "test images to show, of different classes where there are labels")
+        .add("out", &out_, "the PNG to write: a row an image", ssl::Effect::Session);
+  }
+  void check() const override {
+    if (out_.empty()) throw UsageError("--out is required: the PNG to write");
+    check_flag("images", static_cast<double>(count_), 1, 100);
+  }
+  int run_on(ssl::Pretrained& run) override {
+    check_writable("out", out_);
+    const ssl::ImageSourcePtr source = varied(data_.open(ssl::Split::Test, common_), count_);
+    const ssl::EvalMode mode(*run.method);
+    std::vector<ssl::PictureColumn> columns;
+    ssl::for_each_plain_batch(*source, run.views.normalisation, run.views.image_size, run.views.channels,
+                              source->size(), [&](const Tensor& images, int64_t) {
+                                columns = run.method->reconstruct(images, static_cast<uint64_t>(common_.seed));
+                              });
+    TACIT_CHECK(!columns.empty(), run_path_, " was trained by ", run.info.config.method,
+                ", which predicts no pixels; reconstruct is for mae and colorization");
+    ssl::write_columns_png(out_, columns, run.views.normalisation);
+    std::string names;
+    nlohmann::json listed = nlohmann::json::array();
+    for (const ssl::PictureColumn& column : columns) {
+      names += (names.empty() ? "" : ", ") + column.name;
+      listed.push_back(column.name);
+    }
+    print_result(common_, out_ + ": " + std::to_string(source->size()) + " rows of " + names);
+    write_json(common_, {{"images", source->size()}, {"columns", listed}});
+    return 0;
+  }
+
+ private:
+  int64_t count_ = 8;
+  std::string out_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_reconstruct() { return std::make_unique<Reconstruct>(); }
+
+}  // namespace tacit::cli

@@ -3,7 +3,7 @@
 
 #include "cli/command.h"
 #include "cli/method_list.h"
-#include "ssl/data/augment.h"
+#include "ssl/train/build.h"
 #include "ssl/train/picture.h"
 
 namespace tacit::cli {
@@ -38,7 +38,7 @@ class Augment final : public Command {
     check_writable("out", config_.out);
     const ssl::ImageSourcePtr source = open();
     ssl::LoaderOptions options;
-    options.views = ssl::augmentation(config_.augmentation, config_.image_size, config_.channels);
+    options.views = ssl::view_policies(config_);
     options.image_size = config_.image_size;
     options.channels = config_.channels;
     options.seed = static_cast<uint64_t>(config_.seed);

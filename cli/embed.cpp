@@ -2,7 +2,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "cli/run_command.h"
+#include "cli/feature.h"
 #include "tensor/atomic_file.h"
 #include "tensor/npy.h"
 
@@ -19,19 +19,21 @@ class Embed final : public RunCommand {
     settings.group("Embedding")
         .add("split", &split_, "train, test, unlabeled or all")
         .add("out", &out_, "directory for features.npy, labels.npy and files.txt", ssl::Effect::Session);
+    feature_.add(settings);
   }
   void check() const override {
     if (out_.empty()) throw UsageError("--out is required: the directory for the features");
     ssl::parse_split(split_);
   }
   int run_on(ssl::Pretrained& run) override {
+    const std::string feature = feature_.chosen(run)[0];
     const ssl::ImageSourcePtr source = data_.open(ssl::parse_split(split_), common_);
     check_memory(source->size() * run.method->encoder().features());
     std::error_code error;
     std::filesystem::create_directories(out_, error);
     TACIT_CHECK(!error && std::filesystem::is_directory(out_), "cannot make the directory ", out_, ": ",
                 error ? error.message() : "a file is in its place");
-    const ssl::FeatureSet set = ssl::encoder_features(run.method->encoder(), *source, run.views);
+    const ssl::FeatureSet set = features(run, feature, *source);
     write_npy(out_ + "/features.npy", set.features);
     write_npy(out_ + "/labels.npy", Tensor::from(set.labels, {set.size()}));
     std::string files;
@@ -48,6 +50,7 @@ class Embed final : public RunCommand {
   }
 
  private:
+  FeatureFlag feature_{false};
   std::string split_ = "all", out_;
 };
 

@@ -9,6 +9,13 @@
 
 namespace tacit::ssl {
 
+std::vector<ViewPolicy> view_policies(const TrainConfig& config) {
+  std::vector<ViewPolicy> policies = augmentation(config.augmentation, config.image_size, config.channels);
+  if (config.augmentation == "none")
+    policies.resize(static_cast<size_t>(method_entry(config.method).views), policies[0]);
+  return policies;
+}
+
 std::unique_ptr<Method> make_method(const TrainConfig& config) {
   TACIT_CHECK(config.image_size > 0 && config.channels > 0, "[method] the image size and channels are not resolved");
   return method_entry(config.method).make(config);

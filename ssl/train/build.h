@@ -11,6 +11,8 @@
 
 namespace tacit::ssl {
 
+/// The policies of config.augmentation, as many as the method takes views: `none` gives the plain image each time.
+std::vector<ViewPolicy> view_policies(const TrainConfig&);
 /// A fresh method with its encoder; config.image_size and config.channels must be resolved. Throws UsageError for a
 /// method that this version lacks.
 std::unique_ptr<Method> make_method(const TrainConfig&);

@@ -162,8 +162,9 @@ void validate(const TrainConfig& c) {
   check_range<int64_t>("threads", c.threads, 0, 4096);
   check_optimisation(c);
   const auto views = static_cast<int64_t>(augmentation(c.augmentation, 32, 3).size());
-  check(views == method.views, "--augmentation " + c.augmentation + " makes " + std::to_string(views) +
-                                   " views of an image, " + c.method + " needs " + std::to_string(method.views));
+  check(views == method.views || c.augmentation == "none", "--augmentation " + c.augmentation + " makes " +
+                                                               std::to_string(views) + " views of an image, " +
+                                                               c.method + " needs " + std::to_string(method.views));
   if (method.check) method.check(c);
 }
 

@@ -39,6 +39,9 @@ struct TrainConfig {
   bool symmetric = false, no_predictor = false, no_stop_gradient = false;
   std::vector<int64_t> predictor = {4096, 256};
   std::vector<int64_t> projector = {0, 128};
+  int64_t grid = 3, permutations = 0, patch_features = 1000;
+  std::optional<int64_t> gap;
+  bool patch_normalization = true;
   bool projector_batch_norm = true;
 
   // ---- optimisation

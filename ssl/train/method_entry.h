@@ -52,5 +52,7 @@ std::string default_recipe(int64_t image_size);
 MethodEntry simclr_entry();
 MethodEntry moco_entry();
 MethodEntry byol_entry();
+MethodEntry rotation_entry();
+MethodEntry jigsaw_entry();
 
 }  // namespace tacit::ssl

@@ -2,8 +2,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "cli/feature_choice.h"
-#include "cli/run_command.h"
+#include "cli/feature.h"
 #include "tensor/atomic_file.h"
 #include "tensor/npy.h"
 
@@ -27,14 +26,14 @@ class Embed final : public RunCommand {
     ssl::parse_split(split_);
   }
   int run_on(ssl::Pretrained& run) override {
-    feature_.check(run.method->encoder());
+    const std::string feature = feature_.chosen(run)[0];
     const ssl::ImageSourcePtr source = data_.open(ssl::parse_split(split_), common_);
     check_memory(source->size() * run.method->encoder().features());
     std::error_code error;
     std::filesystem::create_directories(out_, error);
     TACIT_CHECK(!error && std::filesystem::is_directory(out_), "cannot make the directory ", out_, ": ",
                 error ? error.message() : "a file is in its place");
-    const ssl::FeatureSet set = feature_.of(run, *source);
+    const ssl::FeatureSet set = features(run, feature, *source);
     write_npy(out_ + "/features.npy", set.features);
     write_npy(out_ + "/labels.npy", Tensor::from(set.labels, {set.size()}));
     std::string files;
@@ -51,7 +50,7 @@ class Embed final : public RunCommand {
   }
 
  private:
-  FeatureChoice feature_;
+  FeatureFlag feature_{false};
   std::string split_ = "all", out_;
 };
 

@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "cli/feature_choice.h"
+#include "cli/feature.h"
 #include "cli/progress.h"
 #include "cli/run_command.h"
 #include "ssl/train/check.h"
@@ -51,8 +51,8 @@ class Evaluate final : public RunCommand {
     if (options_.labels.labels_per_class.empty()) throw UsageError("--labels-per-class needs at least one number");
   }
   int run_on(ssl::Pretrained& run) override {
-    feature_.check(run.method->encoder(), false);
-    options_.stage = feature_.stage();
+    const std::string feature = feature_.chosen(run)[0];
+    if (feature != "encoder") options_.stage = feature;
     const ssl::ImageSourcePtr train = data_.open_labelled(ssl::Split::Train, common_),
                               test = data_.open_labelled(ssl::Split::Test, common_);
     const int64_t pixels = run.views.image_size * run.views.image_size * run.views.channels;
@@ -126,7 +126,7 @@ class Evaluate final : public RunCommand {
 
   ssl::EvaluateOptions options_;
   ssl::FinetuneOptions training_;
-  FeatureChoice feature_;
+  FeatureFlag feature_{false, false};
   std::string recipe_ = "default";
   bool supervised_ = true, with_finetuning_ = false;
 };

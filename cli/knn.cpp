@@ -1,8 +1,7 @@
 // tacit knn RUN: weighted nearest neighbours on frozen features.
 #include <nlohmann/json.hpp>
 
-#include "cli/feature_choice.h"
-#include "cli/run_command.h"
+#include "cli/feature.h"
 #include "ssl/evaluate/evaluate.h"
 
 namespace tacit::cli {
@@ -25,13 +24,13 @@ class Knn final : public RunCommand {
     check_flag("temperature", options_.temperature, 1e-4, 1e4);
   }
   int run_on(ssl::Pretrained& run) override {
-    feature_.check(run.method->encoder());
+    const std::string feature = feature_.chosen(run)[0];
     const ssl::ImageSourcePtr train = data_.open_labelled(ssl::Split::Train, common_),
                               test = data_.open_labelled(ssl::Split::Test, common_);
     check_memory((train->size() + test->size()) * run.method->encoder().features());
     options_.k = possible_k(options_.k, train->size());
-    const ssl::FeatureSet bank = feature_.of(run, *train);
-    const ssl::KnnResult result = ssl::knn(bank, feature_.of(run, *test), options_);
+    const ssl::FeatureSet bank = features(run, feature, *train);
+    const ssl::KnnResult result = ssl::knn(bank, features(run, feature, *test), options_);
     print_result(common_, "kNN(" + std::to_string(result.options.k) + "): " + percent(result.top1) + " of " +
                               std::to_string(result.test_images) + " test images, by " +
                               std::to_string(result.train_images) + " training images");
@@ -41,7 +40,7 @@ class Knn final : public RunCommand {
 
  private:
   ssl::KnnOptions options_;
-  FeatureChoice feature_;
+  FeatureFlag feature_{false};
 };
 
 }  // namespace

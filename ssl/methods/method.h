@@ -53,6 +53,8 @@ class Method : public nn::Module {
   }
   /// For a batch of this size.
   virtual Chance chance(int64_t batch_size) const = 0;
+  /// How many images of a view's size the encoder sees of each image and view, for the estimate of memory.
+  virtual int64_t images_per_view() const { return 1; }
   /// Numbers of the last loss() worth logging besides the loss ("feature_std", "pretext_top1", …), as tensors of one
   /// element that are read a step late.
   virtual std::map<std::string, Tensor> metrics() const = 0;

@@ -41,6 +41,9 @@ struct TrainConfig {
   bool symmetric = false, no_predictor = false, no_stop_gradient = false;
   std::vector<int64_t> predictor = {4096, 256};
   std::vector<int64_t> projector = {0, 128};
+  int64_t grid = 3, permutations = 0, patch_features = 1000;
+  std::optional<int64_t> gap;
+  bool patch_normalization = true;
   bool projector_batch_norm = true;
   double mask_ratio = 0.75;  ///< of MAE, as what follows
   int64_t decoder_dim = 512, decoder_depth = 8, decoder_heads = 16;

@@ -118,11 +118,13 @@ int64_t estimate_training_memory(const TrainConfig& config, int64_t views) {
   const int64_t few = measured_peak(config, kFew), more = measured_peak(config, kMore);
   const int64_t per_view = std::max<int64_t>(1, (more - few) / (kMore - kFew));
   const int64_t rows = views * config.batch_size;
-  const int64_t moments = 2 * make_method(config)->parameter_count() * 4;
+  const std::unique_ptr<Method> method = make_method(config);
+  const int64_t moments = 2 * method->parameter_count() * 4;
   const int64_t pixels = config.image_size * config.image_size * config.channels * 4;
   constexpr int64_t kBatchesAhead = 3;      // the loader's two and the one in use
   constexpr int64_t kSimilarityCopies = 4;  // similarities, their softmax and the gradients of both
-  return few + rows * (per_view + kBatchesAhead * pixels) + moments + kSimilarityCopies * rows * rows * 4;
+  return few + rows * (method->images_per_view() * per_view + kBatchesAhead * pixels) + moments +
+         kSimilarityCopies * rows * rows * 4;
 }
 
 void check_training_memory(const TrainConfig& config, int64_t views) {

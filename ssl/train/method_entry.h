@@ -53,5 +53,7 @@ MethodEntry simclr_entry();
 MethodEntry moco_entry();
 MethodEntry byol_entry();
 MethodEntry mae_entry();
+MethodEntry rotation_entry();
+MethodEntry jigsaw_entry();
 
 }  // namespace tacit::ssl

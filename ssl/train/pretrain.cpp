@@ -144,7 +144,8 @@ class Pretraining {
          << "recipe      " << config_.recipe << "; " << plan_.epochs << " epochs of " << plan_.steps_per_epoch
          << " steps, batches of " << config_.batch_size << " x " << policies_.size() << " views\n"
          << "optimiser   " << config_.optimizer << ", lr " << shortest(config_.effective_lr()) << " (warm-up "
-         << config_.warmup_steps(plan_.steps) << " steps, then cosine to 0)\n";
+         << config_.warmup_steps(plan_.steps) << " steps, then "
+         << (config_.schedule == "cosine" ? "cosine to 0" : "by steps") << ")\n";
     std::istringstream groups(optimizer_->describe());
     for (std::string line; std::getline(groups, line);) text << "            " << line << "\n";
     text << "chance      a network that knows nothing has loss " << shortest(std::round(plan_.chance.loss * 100) / 100);

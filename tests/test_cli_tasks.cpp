@@ -1,0 +1,121 @@
+// The older pretext tasks on the command line: short runs, resumed to the same bits, probed at every block; mistakes.
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "cli.h"
+
+using namespace tacit::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// 64 pictures of 16 x 16 pixels with noise, lit from above and in the middle: they have an up and a left and right
+/// half.
+std::string lit_pictures() {
+  static const TemporaryDirectory dir;
+  static const bool written = [] {
+    uint32_t noise = 1;
+    for (int i = 0; i < 64; ++i) {
+      std::string pixels;
+      for (int p = 0; p < 16 * 16; ++p)
+        for (int c = 0; c < 3; ++c) {
+          noise = noise * 1664525 + 1013904223;
+          const int y = p / 16, x = p % 16;
+          pixels.push_back(static_cast<char>(180 - 6 * y - (x - 7) * (x - 7) + static_cast<int>(noise >> 26)));
+        }
+      write_file(dir / (std::to_string(i) + ".ppm"), "P6\n16 16\n255\n" + pixels);
+    }
+    return true;
+  }();
+  (void)written;
+  return "folder:" + (dir / ".");
+}
+
+Arguments task(const std::string& method, const std::string& out, const Arguments& more = {}) {
+  return with({"pretrain", method, "--data", lit_pictures(), "--image-size", "16", "--encoder-width", "8",
+               "--batch-size", "16", "--epochs", "20", "--out", out, "--quiet"},
+              more);
+}
+std::string checkpoint(const std::string& run) { return read_file(run + "/checkpoints/last.safetensors"); }
+
+/// The last line of metrics.jsonl.
+nlohmann::json last_figures(const std::string& run) {
+  const std::string text = read_file(run + "/metrics.jsonl");
+  return nlohmann::json::parse(text.substr(text.rfind('\n', text.size() - 2) + 1));
+}
+
+}  // namespace
+
+TEST_CASE("rotation and jigsaw: learn within seconds, log chance, resume to the same bits on another thread count") {
+  for (const std::string method : {"rotation", "jigsaw"}) {
+    CAPTURE(method);
+    const TemporaryDirectory dir;
+    check_ok(run_tacit(task(method, dir / "whole", {"--threads", "1"})));
+    const nlohmann::json figures = last_figures(dir / "whole");
+    CHECK(static_cast<double>(figures["chance_top1"]) == doctest::Approx(method == "rotation" ? 1 / 4.0 : 1 / 24.0));
+    CHECK(static_cast<double>(figures["loss"]) < 0.8 * static_cast<double>(figures["chance_loss"]));
+    CHECK(static_cast<double>(figures["pretext_top1"]) > 2 * static_cast<double>(figures["chance_top1"]));
+    CHECK(static_cast<double>(figures["feature_std"]) > 0.1);
+    check_ok(run_tacit(task(method, dir / "parts", {"--threads", "2", "--steps", "17"})));
+    CHECK(checkpoint(dir / "parts") != checkpoint(dir / "whole"));
+    check_ok(run_tacit({"pretrain", method, "--out", dir / "parts", "--resume", "--quiet", "--steps", "1000"}));
+    CHECK(checkpoint(dir / "parts") == checkpoint(dir / "whole"));
+    check_ok(run_tacit({"knn", dir / "parts", "--data", "synthetic:100", "--k", "5", "--feature", "projection"}));
+  }
+}
+
+TEST_CASE("one view a method: other policies are refused, `none` always fits") {
+  const TemporaryDirectory dir;
+  check_error(run_tacit(task("rotation", dir / "run", {"--augmentation", "simclr"})), 2, "--augmentation simclr");
+  CHECK_FALSE(fs::exists(dir / "run"));
+  check_ok(run_tacit(task("rotation", dir / "run", {"--augmentation", "none", "--steps", "2"})));
+}
+
+TEST_CASE("linear probes of a block and of all blocks") {
+  const auto probe = [](const Arguments& more) {
+    const Outcome outcome = run_tacit(on_run("linear", with({"--epochs", "3", "--json", "-"}, more)));
+    check_ok(outcome);
+    return nlohmann::json::parse(outcome.out);
+  };
+  const nlohmann::json all = probe({"--feature", "all"}), encoder = probe({}), second = probe({"--feature", "block2"});
+  REQUIRE(all["features"].size() == 4);
+  CHECK(all["features"]["block2"] == second);
+  CHECK(all["features"]["block4"] == encoder);
+  CHECK(all["top1"] == encoder["top1"]);
+  CHECK(second["sweep"] != encoder["sweep"]);
+  const Outcome lines = run_tacit(on_run("linear", {"--epochs", "1", "--feature", "all"}));
+  check_ok(lines);
+  for (const char* part : {"block1: ", "block2: ", "block3: ", "block4: "}) CHECK(contains(lines.out, part));
+  check_error(run_tacit(on_run("linear", {"--feature", "block9"})), 2, "block4");
+  check_error(run_tacit(on_run("knn", {"--feature", "all"})), 2, "block4");
+  const TemporaryDirectory dir;
+  check_ok(run_tacit(on_run("embed", {"--out", dir / "all"})));
+  check_ok(run_tacit(on_run("embed", {"--out", dir / "second", "--feature", "block2"})));
+  // 16 channels of block 2 against 64 features.
+  CHECK(read_file(dir / "second/features.npy").size() < read_file(dir / "all/features.npy").size() / 3);
+}
+
+TEST_CASE("jigsaw: puzzles that cannot be laid are refused before any work, by flag and value") {
+  const TemporaryDirectory dir;
+  const std::string out = dir / "run";
+  const auto refused = [&](const Arguments& more, const char* part) {
+    check_error(run_tacit(task("jigsaw", out, more)), 2, part);
+  };
+  refused({"--grid", "3"}, "--image-size 16");
+  refused({"--grid", "3"}, "patches of 4");
+  refused({"--grid", "4"}, "--grid");
+  refused({"--gap", "7"}, "--gap 7");
+  refused({"--gap", "-1"}, "--gap");
+  refused({"--permutations", "25"}, "--permutations 25 of --grid 2");
+  refused({"--permutations", "1"}, "--permutations 1");
+  refused({"--image-size", "32", "--grid", "3", "--permutations", "20000"}, "10000");
+  refused({"--patch-features", "0"}, "--patch-features");
+  refused({"--encoder", "vit_tiny", "--encoder-width", "0"}, "vit_tiny");
+  check_error(run_tacit(task("rotation", out, {"--grid", "2"})), 2, "--grid");
+  CHECK_FALSE(fs::exists(out));
+  // The data's own 32 pixels, where none are said.
+  check_error(run_tacit({"pretrain", "jigsaw", "--data", "synthetic:50", "--grid", "3", "--gap", "5", "--batch-size",
+                         "8", "--out", out}),
+              2, "--image-size 32");
+  CHECK_FALSE(fs::exists(out));
+}

@@ -108,9 +108,9 @@ TEST_CASE("jigsaw: puzzles that cannot be laid are refused before any work, by f
   refused({"--gap", "-1"}, "--gap");
   refused({"--permutations", "25"}, "--permutations 25 of --grid 2");
   refused({"--permutations", "1"}, "--permutations 1");
-  refused({"--image-size", "32", "--grid", "3", "--permutations", "20000"}, "10000");
+  refused({"--grid", "3", "--gap", "0", "--permutations", "20000"}, "10000");
   refused({"--patch-features", "0"}, "--patch-features");
-  refused({"--encoder", "vit_tiny", "--encoder-width", "0"}, "vit_tiny");
+  refused({"--encoder", "vit_tiny"}, "vit_tiny");
   check_error(run_tacit(task("rotation", out, {"--grid", "2"})), 2, "--grid");
   CHECK_FALSE(fs::exists(out));
   // The data's own 32 pixels, where none are said.

@@ -14,7 +14,7 @@ MLP::MLP(int64_t in, const std::vector<int64_t>& sizes, MLPOptions options) {
     const bool last = i + 1 == sizes.size(), norm = last ? options.last_batch_norm : options.batch_norm;
     const int64_t out = sizes[i] > 0 ? sizes[i] : features;
     layers_.add(Linear(in, out, {.bias = !norm && (!last || options.last_bias)}));
-    if (norm) layers_.add(BatchNorm1d(out, {.affine = !last}));
+    if (norm) layers_.add(BatchNorm1d(out, {.affine = !last, .splits = options.splits}));
     if (!last) layers_.add(ReLU());
     in = out;
   }

@@ -10,8 +10,9 @@ struct MLPOptions {
   bool batch_norm = true;        ///< after every hidden layer
   bool last_batch_norm = false;  ///< after the last layer too, without weight and bias; that layer then has no bias
   bool last_bias = true;         ///< where no norm follows the last layer
+  int64_t splits = 0;            ///< of the batch norms: BatchNormOptions::splits
   uint64_t seed = 0;             ///< of the initial weights (torch's defaults)
-  std::string path;              ///< where the head sits in its model; its initial weights are keyed by it
+  std::string path = {};         ///< where the head sits in its model; its initial weights are keyed by it
 };
 
 /// x (N, in) -> (N, sizes.back()); a size of 0 means `in`. Named like torch's Sequential(Linear, BatchNorm1d, ReLU, …):

@@ -1,11 +1,20 @@
 #include "nn/norm.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "autograd/ops.h"
 #include "nn/init.h"
 
 namespace tacit::nn {
+
+namespace {
+thread_local bool keep_running_statistics = false;
+}
+
+KeepRunningStatistics::KeepRunningStatistics() : before_(std::exchange(keep_running_statistics, true)) {}
+KeepRunningStatistics::~KeepRunningStatistics() { keep_running_statistics = before_; }
+bool KeepRunningStatistics::active() { return keep_running_statistics; }
 
 int64_t split_groups(int64_t batch, int64_t splits) {
   TACIT_CHECK(splits >= 0, "[split_groups] the number of splits must not be negative, got ", splits);
@@ -32,8 +41,14 @@ BatchNorm::BatchNorm(int64_t channels, BatchNormOptions options) : options_(opti
 
 bool BatchNorm::use_batch_statistics() {
   if (!options_.track) return true;
-  if (training()) num_batches_tracked.value().add_(Tensor::ones({}, i64, num_batches_tracked.value().device()));
+  if (training() && !KeepRunningStatistics::active())
+    num_batches_tracked.value().add_(Tensor::ones({}, i64, num_batches_tracked.value().device()));
   return training();
+}
+
+RunningStats BatchNorm::running(bool batch) const {
+  if (batch && KeepRunningStatistics::active()) return {};
+  return {running_mean, running_var, options_.momentum};
 }
 
 BatchSplit BatchNorm::split(const Variable& x) const {
@@ -42,13 +57,12 @@ BatchSplit BatchNorm::split(const Variable& x) const {
 
 Variable BatchNorm::operator()(const Variable& x) {
   const bool batch = use_batch_statistics();
-  return batch_norm(x, weight, bias, {running_mean, running_var, options_.momentum}, batch, options_.eps, split(x));
+  return batch_norm(x, weight, bias, running(batch), batch, options_.eps, split(x));
 }
 
 Variable BatchNorm::relu(const Variable& x, const Variable& residual) {
   const bool batch = use_batch_statistics();
-  return batch_norm_relu(x, weight, bias, residual, {running_mean, running_var, options_.momentum}, batch, options_.eps,
-                         split(x));
+  return batch_norm_relu(x, weight, bias, residual, running(batch), batch, options_.eps, split(x));
 }
 
 void BatchNorm::visit(Visitor& v) {

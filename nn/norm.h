@@ -6,8 +6,9 @@
 #include "nn/module.h"
 
 namespace tacit {
-struct BatchSplit;  // autograd/ops.h
-}
+struct BatchSplit;    // autograd/ops.h
+struct RunningStats;  // autograd/ops.h
+}  // namespace tacit
 
 namespace tacit::nn {
 
@@ -20,6 +21,20 @@ struct BatchNormOptions {
   /// statistics, as if it sat on a device of its own; the running statistics receive the mean over the groups.
   int64_t splits = 0;
   bool strided = false;  ///< sample i belongs to group i mod groups, as in MoCo's CIFAR demo; else groups are stretches
+};
+
+/// While one lives on this thread, batch norms in training mode leave their running statistics and counts as they are:
+/// for a forward pass that will be made again (cached gradients, recomputation), so that each batch counts once.
+class KeepRunningStatistics {
+ public:
+  KeepRunningStatistics();
+  ~KeepRunningStatistics();
+  KeepRunningStatistics(const KeepRunningStatistics&) = delete;
+  KeepRunningStatistics& operator=(const KeepRunningStatistics&) = delete;
+  static bool active();
+
+ private:
+  bool before_;
 };
 
 /// How many groups SplitBatchNorm makes of a batch: its largest divisor <= splits; 1 when splits is 0 or 1.
@@ -41,6 +56,8 @@ class BatchNorm : public Module {
  private:
   /// True when the batch's own statistics are used; counts the batch when they are kept.
   bool use_batch_statistics();
+  /// What batch_norm() may update.
+  RunningStats running(bool batch) const;
   BatchSplit split(const Variable& x) const;
 
   BatchNormOptions options_;

@@ -1,12 +1,15 @@
 // The same bits: at any number of threads, and across kill and resume at any point.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <thread>
 
 #include "process.h"
+#include "ssl/train/method_entry.h"
 
 namespace {
 
@@ -28,7 +31,9 @@ std::string deterministic_metrics(const std::string& run) {
 }
 std::string checkpoint_bytes(const std::string& run) { return read_file(run + "/checkpoints/last.safetensors"); }
 
-Arguments resume(const std::string& run) { return {"pretrain", "simclr", "--out", run, "--resume", "--quiet"}; }
+Arguments resume(const std::string& run, const std::string& method = "simclr") {
+  return {"pretrain", method, "--out", run, "--resume", "--quiet"};
+}
 
 void check_ok(const Outcome& outcome) {
   CAPTURE(outcome.err);
@@ -234,4 +239,72 @@ TEST_CASE("no space while saving: exit 1, and the checkpoint before stays") {
   more.back() = "100";
   check_ok(run_tacit(more));
   CHECK(checkpoint_bytes(run) == reference().checkpoint);
+}
+
+namespace {
+
+/// A method, or a variant with state of its own, and the flags that make it small. A new method is a line here.
+struct Row {
+  std::string method, flags;
+};
+const std::vector<Row> kMethods = {
+    {"simclr", "--projector 16,8"},
+    {"simclr", "--projector 16,8 --chunk-size 8"},
+    {"moco", "--projector 16,8 --queue-size 64 --bn-splits 4"},
+    {"moco", "--projector 16,8 --queue-size 96 --symmetric"},
+    {"moco", "--projector 16,8 --predictor 16,8 --variant v3 --bn-splits 0"},
+    {"byol", "--projector 16,8 --predictor 16,8"},
+    {"byol", "--projector 16,8 --predictor 16,8 --target-momentum 0 --optimizer lars"},
+};
+
+/// 100 made-up images of 16 pixels: three epochs of 6 steps, a checkpoint every 4.
+Arguments method_run(const Row& row, const std::string& out, const Arguments& more) {
+  std::istringstream words("pretrain " + row.method +
+                           " --data synthetic:100 --split all --image-size 16 --encoder small_cnn --encoder-width 8 "
+                           "--batch-size 16 --epochs 3 --save-every-steps 4 --quiet " +
+                           row.flags);
+  Arguments arguments{std::istream_iterator<std::string>(words), {}};
+  arguments.insert(arguments.end(), {"--out", out});
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return arguments;
+}
+
+}  // namespace
+
+TEST_CASE("every method: same bits after a kill and a resume at another number of threads") {
+  for (const Row& row : kMethods) {
+    CAPTURE(row.method);
+    CAPTURE(row.flags);
+    const TemporaryDirectory dir;
+    check_ok(run_tacit(method_run(row, dir / "whole", {"--threads", "1"})));
+    const std::string metrics = deterministic_metrics(dir / "whole"), checkpoint = checkpoint_bytes(dir / "whole");
+    CHECK(lines_of(metrics) == 18);
+    // Killed while a checkpoint is written: the one before it counts, steps behind metrics.jsonl.
+    const std::string run = dir / "killed";
+    RunOptions options;
+    options.environment = {{"TACIT_CRASH_AT", "fsync:6"}};
+    CHECK(run_tacit(method_run(row, run, {"--threads", "2"}), options).signal == SIGKILL);
+    const int64_t lines = lines_of(read_file(run + "/metrics.jsonl"));
+    CHECK(lines > 4);
+    CHECK(lines < 18);
+    Arguments again = resume(run, row.method);
+    again.insert(again.end(), {"--threads", "4"});
+    check_ok(run_tacit(again));
+    CHECK(deterministic_metrics(run) == metrics);
+    CHECK(checkpoint_bytes(run) == checkpoint);
+    // Stopped after 7 steps, and gone on with.
+    const std::string stopped = dir / "stopped";
+    check_ok(run_tacit(method_run(row, stopped, {"--threads", "2", "--steps", "7"})));
+    again = resume(stopped, row.method);
+    again.insert(again.end(), {"--steps", "100"});
+    check_ok(run_tacit(again));
+    CHECK(checkpoint_bytes(stopped) == checkpoint);
+  }
+}
+
+TEST_CASE("every method has a row in the table of resumes") {
+  for (const std::string& method : tacit::ssl::method_names()) {
+    CAPTURE(method);
+    CHECK(std::any_of(kMethods.begin(), kMethods.end(), [&](const Row& row) { return row.method == method; }));
+  }
 }

@@ -158,6 +158,8 @@ TEST_CASE("validate: values that flags alone show to be wrong") {
   CHECK(contains(message({{"log-every", {"0"}}}), "--log-every"));
   CHECK(contains(message({{"seed", {"-1"}}}), "--seed"));
   CHECK(contains(message({{"image-size", {"3"}}}), "--image-size"));
+  CHECK(contains(message({{"chunk-size", {"100"}}}), "--chunk-size 100 does not divide --batch-size 256"));
+  CHECK(contains(message({{"method", {"moco"}}, {"batch-size", {"8"}}, {"bn-splits", {"8"}}}), "groups of one image"));
 }
 
 TEST_CASE("every recipe is valid and documented") {
@@ -262,6 +264,11 @@ TEST_CASE("memory: sizes as people write them, and a limit that is refused with 
   const std::string message = error_of([&] { check_training_memory(c, 2); });
   CHECK(contains(message, "--memory-limit"));
   CHECK(contains(message, "--batch-size"));
+  c.chunk_size = 64;
+  CHECK(estimate_training_memory(c, 2) < large / 3);
+  CHECK_NOTHROW(check_training_memory(c, 2));
+  c.chunk_size = 2048;
+  CHECK(contains(error_of([&] { check_training_memory(c, 2); }), "--chunk-size"));
 }
 
 TEST_CASE("checkpoint: reads back; newer, foreign and broken files are clear errors") {

@@ -40,7 +40,9 @@ Variable BYOL::loss(const std::vector<Tensor>& views, const Progress&) {
   const Variable target2 = options_.stop_gradient ? Variable(target_(views[1])) : z2;
   const auto predict = [&](const Variable& z) { return predictor_ ? (*predictor_)(z) : z; };
   metrics_ = {{"feature_std", feature_spread(h.value())}, {"projection_std", feature_spread(z1.value())}};
-  return regression(predict(z1), target2) + regression(predict(z2), target1);
+  // One after the other: the predictor's running statistics depend on the order, and an expression has none.
+  const Variable p1 = predict(z1), p2 = predict(z2);
+  return regression(p1, target2) + regression(p2, target1);
 }
 
 void BYOL::after_step(const Progress& progress) {

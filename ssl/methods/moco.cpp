@@ -1,10 +1,12 @@
 #include "ssl/methods/moco.h"
 
 #include <cmath>
+#include <numeric>
 
 #include "autograd/ops.h"
 #include "optim/ema.h"
 #include "ssl/methods/batch_metrics.h"
+#include "ssl/methods/row_cross_entropy.h"
 #include "tensor/random.h"
 
 namespace tacit::ssl {
@@ -12,17 +14,27 @@ namespace tacit::ssl {
 MoCo::MoCo(nn::Encoder encoder, MoCoOptions options)
     : options_(std::move(options)),
       online_(std::move(encoder), options_.projector,
-              {.batch_norm = options_.projector_batch_norm,
+              {.batch_norm = options_.projector_batch_norm || options_.variant == "v3",
                .last_batch_norm = options_.variant == "v3",
+               .splits = options_.bn_splits,
                .seed = options_.seed,
                .path = "projector"}),
       key_(online_) {
+  TACIT_CHECK(options_.variant == "v1" || options_.variant == "v2" || v3(), "[MoCo] unknown variant '",
+              options_.variant, "'; known: v1, v2, v3");
   TACIT_CHECK(options_.temperature > 0, "[MoCo] the temperature must be above 0, got ", options_.temperature);
   TACIT_CHECK(options_.momentum >= 0 && options_.momentum <= 1, "[MoCo] the momentum must lie in [0, 1], got ",
               options_.momentum);
   const int64_t d = options_.projector.back() > 0 ? options_.projector.back() : online_.encoder.features();
   if (v3()) {
-    predictor_.emplace(d, options_.predictor, nn::MLPOptions{.seed = options_.seed, .path = "predictor"});
+    predictor_.emplace(d, options_.predictor,
+                       nn::MLPOptions{.last_batch_norm = options_.predictor_last_batch_norm,
+                                      .last_bias = false,
+                                      .splits = options_.bn_splits,
+                                      .seed = options_.seed,
+                                      .path = "predictor"});
+    const int64_t out = options_.predictor.back();  // 0: the input's, d
+    TACIT_CHECK(out == 0 || out == d, "[MoCo] the predictor's output size ", out, " must be the projector's, ", d);
     return;
   }
   TACIT_CHECK(options_.queue_size > 0, "[MoCo] the queue must hold at least one key, got ", options_.queue_size);
@@ -34,39 +46,50 @@ MoCo::MoCo(nn::Encoder encoder, MoCoOptions options)
 Variable MoCo::loss(const std::vector<Tensor>& views, const Progress& progress) {
   TACIT_CHECK(views.size() == 2 && views[0].shape() == views[1].shape(),
               "[MoCo] needs two views of one shape (B, H, W, C), got ", views.size());
-  const auto query = [&](const Tensor& view, Variable* h) {
-    *h = online_.encoder(view);
-    const Variable z = online_.projector(*h);
-    return l2_normalize(predictor_ ? (*predictor_)(z) : z);
+  const Tensor &view1 = views[0], &view2 = views[1];
+  const auto update_keys = [&] {
+    optim::ema_update_(
+        key_, online_,
+        v3() ? optim::cosine_momentum(progress.step, progress.steps, options_.momentum) : options_.momentum);
   };
-  Variable h, h2;
-  const Variable q1 = query(views[0], &h);
-  const double momentum =
-      v3() ? optim::cosine_momentum(progress.step, progress.steps, options_.momentum) : options_.momentum;
-  optim::ema_update_(key_, online_, momentum);
-  const Tensor k2 = keys(views[1], progress, 1);
+  Tensor h, top1, other;
+  const Variable q1 = query(view1, &h);
+  metrics_["feature_std"] = feature_spread(h);
   if (v3()) {
-    const Variable loss = against_batch(q1, k2);
-    metrics_["feature_std"] = feature_spread(h.value());
-    return loss + against_batch(query(views[1], &h2), keys(views[0], progress, 0));
-  }
-  Variable loss = against_queue(q1, k2);
-  metrics_["feature_std"] = feature_spread(h.value());
-  if (!options_.symmetric) {
-    enqueue(k2);
+    const Variable q2 = query(view2, &h);
+    update_keys();
+    const Tensor k1 = keys(view1, progress, 0), k2 = keys(view2, progress, 1);
+    const Variable loss = contrast(q1, k2, &top1) + contrast(q2, k1, &other);
+    metrics_["pretext_top1"] = (top1 + other) / 2;
     return loss;
   }
-  const Tensor k1 = keys(views[0], progress, 0);
-  loss = loss + against_queue(query(views[1], &h2), k1);
-  enqueue(concatenate(std::vector<Tensor>{k1, k2}, 0));
+  update_keys();
+  const Tensor k2 = keys(view2, progress, 1);
+  Variable loss = contrast(q1, k2, &top1);
+  if (options_.symmetric) {
+    const Variable q2 = query(view2, &h);
+    const Tensor k1 = keys(view1, progress, 0);
+    loss = loss + contrast(q2, k1, &other);
+    top1 = (top1 + other) / 2;
+    enqueue(concatenate(std::vector<Tensor>{k1, k2}, 0));
+  } else {
+    enqueue(k2);
+  }
+  metrics_["pretext_top1"] = top1;
   return loss;
+}
+
+Variable MoCo::query(const Tensor& view, Tensor* h) {
+  const Variable features = online_.encoder(view), z = online_.projector(features);
+  *h = features.value();
+  return l2_normalize(predictor_ ? (*predictor_)(z) : z);
 }
 
 Tensor MoCo::keys(const Tensor& view, const Progress& progress, uint64_t which) {
   if (v3()) return l2_normalize(key_(view));
   const int64_t n = view.size(0);
   std::vector<int64_t> order(static_cast<size_t>(n)), back(order.size());
-  for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int64_t>(i);
+  std::iota(order.begin(), order.end(), 0);
   Random random(options_.seed, random_stream("MoCo shuffle", static_cast<uint64_t>(progress.step), which));
   shuffle(order, random);
   for (size_t i = 0; i < order.size(); ++i) back[static_cast<size_t>(order[i])] = static_cast<int64_t>(i);
@@ -74,22 +97,12 @@ Tensor MoCo::keys(const Tensor& view, const Progress& progress, uint64_t which) 
   return index_select(l2_normalize(key_(shuffled)), 0, Tensor::from(back, {n}, view.device()));
 }
 
-Variable MoCo::against_queue(const Variable& q, const Tensor& k) {
-  // The clone keeps the negatives of this step for its gradient: enqueue() writes into the queue before backward.
-  const Tensor negatives = queue_.value().clone();
-  const Variable positive = sum(q * k, {1}, true);
-  const Variable logits =
-      concatenate(std::vector<Variable>{positive, matmul(q, negatives.t())}, 1) / options_.temperature;
-  const Tensor labels = Tensor::zeros({q.size(0)}, i64, q.value().device());
-  metrics_["pretext_top1"] = top1_of(logits.value(), labels);
-  return cross_entropy(logits, labels);
-}
-
-Variable MoCo::against_batch(const Variable& q, const Tensor& k) {
-  const Variable logits = matmul(q, k.t()) / options_.temperature;
-  const Tensor labels = Tensor::arange(q.size(0), i64, q.value().device());
-  metrics_["pretext_top1"] = top1_of(logits.value(), labels);
-  return cross_entropy(logits, labels) * (2 * options_.temperature);
+// info_nce() has made q's gradient when it returns, so that the queue may be written before backward().
+Variable MoCo::contrast(const Variable& q, const Tensor& k, Tensor* top1) const {
+  std::vector<int64_t> labels(static_cast<size_t>(q.size(0)), 0);
+  if (!v3()) return info_nce(q, queue_.value(), k, labels, options_.temperature, top1);
+  std::iota(labels.begin(), labels.end(), 0);
+  return info_nce(q, k, {}, labels, options_.temperature, top1) * (2 * options_.temperature);
 }
 
 void MoCo::enqueue(const Tensor& k) {

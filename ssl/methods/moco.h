@@ -6,9 +6,11 @@
 //   the keys replace the oldest in the queue
 // v3 has no queue: loss = 2 T (CE(q1 k2ᵀ / T) + CE(q2 k1ᵀ / T)), q through a predictor, labels the diagonal.
 // Variants chosen here: v1 and v2 differ by head, temperature and augmentation (recipes); the keys' batch is shuffled,
-// so that with split batch norm (EncoderOptions::bn_splits) no statistics tell which key belongs to a query; the
-// average runs over parameters, the key encoder keeps its own batch norm statistics; `symmetric` adds the loss with the
-// views exchanged and puts both views' keys into the queue, after both losses.
+// so that with split batch norm (EncoderOptions::bn_splits, and bn_splits here for the heads) no statistics tell which
+// key belongs to a query; the average runs over parameters, with those of before this step's update, and the key
+// encoder keeps its own batch norm statistics; `symmetric` adds the loss with the views exchanged and puts both views'
+// keys into the queue, after both losses. v3's heads have no bias and end in a batch norm without weight and bias, but
+// for the predictor of ResNets, which ends in its linear layer (the official code).
 #pragma once
 
 #include <optional>
@@ -25,8 +27,10 @@ struct MoCoOptions {
   double momentum = 0.999;     ///< of the key encoder; v3: rises to 1 by a cosine
   bool symmetric = false;
   std::vector<int64_t> projector = {0, 128};
-  bool projector_batch_norm = false;
+  bool projector_batch_norm = false;             ///< after the head's hidden layers; v3 always has it
   std::vector<int64_t> predictor = {4096, 256};  ///< v3
+  bool predictor_last_batch_norm = false;        ///< v3: true for ViTs
+  int64_t bn_splits = 0;                         ///< of the heads' batch norms: BatchNormOptions::splits
   uint64_t seed = 0;
 };
 
@@ -46,15 +50,13 @@ class MoCo : public Method {
 
  private:
   bool v3() const { return options_.variant == "v3"; }
-  /// Unit keys of a view; their batch is in random order on its way through the key encoder.
+  /// A view's features h and unit queries.
+  Variable query(const Tensor& view, Tensor* h);
+  /// Unit keys of a view; their batch is in random order on its way through the key encoder (v3: in its own).
   Tensor keys(const Tensor& view, const Progress&, uint64_t which);
-  /// -log softmax([q . k, q . queue] / T)[0], mean over the batch.
-  Variable against_queue(const Variable& q, const Tensor& k);
-  /// v3's: 2 T CE(q kᵀ / T) with the diagonal as labels.
-  Variable against_batch(const Variable& q, const Tensor& k);
+  /// -log softmax([q . k, q . queue] / T)[0], mean over the batch; v3: 2 T CE(q kᵀ / T) with the diagonal as labels.
+  Variable contrast(const Variable& q, const Tensor& k, Tensor* top1) const;
   void enqueue(const Tensor& k);
-  /// What loss() measures of the first view's features and logits.
-  void measure(const Variable& h, const Tensor& logits, const Tensor& labels);
 
   MoCoOptions options_;
   Branch online_;

@@ -4,28 +4,41 @@
 #include <limits>
 
 #include "autograd/ops.h"
+#include "nn/norm.h"
 #include "ssl/methods/batch_metrics.h"
+#include "ssl/methods/row_cross_entropy.h"
 
 namespace tacit::ssl {
 
-// loss = mean over i of lse_j≠i(s[i][j]) - s[i][partner(i)],  s = z zᵀ / temperature
+// loss = mean over i of lse_j≠i(s[i][j]) - s[i][partner(i)],  s = z zᵀ / temperature.
+// With d = d loss / d s, d loss / d z = (d + dᵀ) z / temperature: a block of rows of d gives its rows of the first
+// product and its share of the second.
 Variable nt_xent(const Variable& z, double temperature, Tensor* top1) {
   TACIT_CHECK(temperature > 0, "[nt_xent] the temperature must be above 0, got ", temperature);
   TACIT_CHECK(z.rank() == 2 && z.size(0) % 2 == 0 && z.size(0) >= 4, "[nt_xent] needs the views of at least 2 images, ",
               "(2N, D) with N >= 2, got ", z.shape(), "; with one image there is no negative to tell it from");
   const int64_t rows = z.size(0);
-  const Device device = z.value().device();
-  const Tensor index = Tensor::arange(rows, i64, device);
-  const Tensor self = equal(index.unsqueeze(1), index.unsqueeze(0));
-  const Tensor never = Tensor::scalar(-std::numeric_limits<double>::infinity(), z.dtype(), device);
   std::vector<int64_t> partner(static_cast<size_t>(rows));
   for (int64_t i = 0; i < rows; ++i) partner[static_cast<size_t>(i)] = (i + rows / 2) % rows;
+  const Tensor all = z.value().contiguous_copy_if_needed(), scaled = all / temperature;
 
-  const Variable similarity = matmul(z, transpose(z, 0, 1)) / temperature;
-  const Variable logits = where(self, never, similarity);
-  const Tensor labels = Tensor::from(partner, {rows}, device);
-  if (top1) *top1 = top1_of(logits.value(), labels);
-  return cross_entropy(logits, labels);
+  const auto similarities = [&](int64_t lo, int64_t hi) {
+    const Tensor s = matmul(scaled.slice(0, lo, hi), all.t());
+    // Row i's similarity with itself is element i rows + i of them all: one in rows + 1.
+    Tensor self = s.reshape({-1}).slice(0, lo, (hi - lo - 1) * (rows + 1) + lo + 1, rows + 1);
+    self.fill_(-std::numeric_limits<double>::infinity());
+    return s;
+  };
+  const bool wanted = grad_enabled() && z.requires_grad();
+  const Tensor dz = wanted ? Tensor::zeros(all.shape(), all.dtype(), all.device()) : Tensor();
+  const auto gradient = [&](int64_t lo, int64_t hi, const Tensor& d) {
+    dz.slice(0, lo, hi).add_(matmul(d, scaled));
+    Tensor(dz).add_(matmul(d.t(), scaled.slice(0, lo, hi)));
+  };
+  const RowCrossEntropy result = row_cross_entropy(
+      partner, rows, similarities, wanted ? gradient : std::function<void(int64_t, int64_t, const Tensor&)>());
+  if (top1) *top1 = result.top1;
+  return record("nt_xent", result.loss, {{z, [dz](const Tensor& dy) { return dz * dy; }}});
 }
 
 SimCLR::SimCLR(nn::Encoder encoder, SimCLROptions options)
@@ -34,14 +47,61 @@ SimCLR::SimCLR(nn::Encoder encoder, SimCLROptions options)
       projector_(encoder_.features(), options_.projector,
                  {.batch_norm = options_.projector_batch_norm, .seed = options_.seed, .path = "projector"}) {
   TACIT_CHECK(options_.temperature > 0, "[SimCLR] the temperature must be above 0, got ", options_.temperature);
+  TACIT_CHECK(options_.chunk_size >= 0, "[SimCLR] the chunk size must not be negative, got ", options_.chunk_size);
 }
 
 Variable SimCLR::loss(const std::vector<Tensor>& views, const Progress&) {
   TACIT_CHECK(views.size() == 2 && views[0].shape() == views[1].shape(),
               "[SimCLR] needs two views of one shape (B, H, W, C), got ", views.size());
+  if (options_.chunk_size > 0) return chunked_loss(views);
   const Variable h = encoder_(concatenate(views, 0));
   feature_std_ = feature_spread(h.value());
   return nt_xent(l2_normalize(projector_(h)), options_.temperature, &top1_);
+}
+
+Variable SimCLR::chunked_loss(const std::vector<Tensor>& views) {
+  const int64_t images = views[0].size(0), size = options_.chunk_size, chunks = images / size;
+  TACIT_CHECK(images % size == 0, "[SimCLR] chunks of ", size, " images do not divide a batch of ", images);
+  // Both views of the chunk's images; `rows` picks a chunk's rows, of both views, from those of the batch.
+  const auto chunk = [=](int64_t i) {
+    return concatenate(
+        std::vector<Tensor>{views[0].slice(0, i * size, (i + 1) * size), views[1].slice(0, i * size, (i + 1) * size)},
+        0);
+  };
+  const auto rows = [=](const Tensor& all, int64_t i, int64_t view) {
+    return all.slice(0, view * images + i * size, view * images + (i + 1) * size);
+  };
+  Tensor z, h;
+  {
+    const NoGrad no_graph;
+    const nn::KeepRunningStatistics first_of_two_passes;
+    for (int64_t i = 0; i < chunks; ++i) {
+      const Tensor features = encoder_(chunk(i)).value(), unit = l2_normalize(projector_(features).value());
+      if (i == 0) {
+        h = Tensor::empty({2 * images, features.size(1)}, features.dtype(), features.device());
+        z = Tensor::empty({2 * images, unit.size(1)}, unit.dtype(), unit.device());
+      }
+      for (int64_t view = 0; view < 2; ++view) {
+        rows(h, i, view).copy_(features.slice(0, view * size, (view + 1) * size));
+        rows(z, i, view).copy_(unit.slice(0, view * size, (view + 1) * size));
+      }
+    }
+  }
+  feature_std_ = feature_spread(h);
+  if (!grad_enabled()) return nt_xent(z, options_.temperature, &top1_);
+  const Variable embeddings = Variable::leaf(z);
+  const Variable loss = nt_xent(embeddings, options_.temperature, &top1_);
+  loss.backward();
+  // The second pass is the formula of a leaf that nobody reads: it gives the parameters their gradients on the way.
+  const Variable way_in = Variable::leaf(Tensor::zeros({}, z.dtype(), z.device()));
+  return record("cached gradients", loss.value(),
+                {{way_in, [=, this, dz = embeddings.grad()](const Tensor& dy) {
+                    for (int64_t i = 0; i < chunks; ++i) {
+                      const Tensor part = concatenate(std::vector<Tensor>{rows(dz, i, 0), rows(dz, i, 1)}, 0);
+                      l2_normalize(projector_(encoder_(chunk(i)))).backward(part * dy);
+                    }
+                    return Tensor::zeros({}, dy.dtype(), dy.device());
+                  }}});
 }
 
 Variable SimCLR::project(const Variable& features) { return projector_(features); }

@@ -5,6 +5,10 @@
 //   loss = mean over i of -log softmax(s[i])[the other view of i's image]          (NT-Xent, eq. 1)
 // Variants chosen here: the loss is the mean over 2N rows (the official code sums the two directions: twice this);
 // negatives come from this process's batch; batch norm statistics are those of both views together.
+// Large batches: with chunk_size the encoder sees that many images at a time, and the loss all of them (Gao, Zhang, Han
+// & Callan, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup", 2021). A first pass makes z
+// without a graph, the loss gives dz, a second pass sends each chunk's dz back: the gradient of the whole batch's loss,
+// exactly, for one more forward pass. Batch norm statistics are those of a chunk.
 #pragma once
 
 #include "nn/mlp.h"
@@ -16,16 +20,19 @@ struct SimCLROptions {
   double temperature = 0.5;
   std::vector<int64_t> projector = {0, 128};  ///< hidden and output sizes; 0: the encoder's features
   bool projector_batch_norm = true;           ///< after every hidden layer (then that layer has no bias)
+  int64_t chunk_size = 0;                     ///< images the encoder sees at a time, a divisor of the batch; 0: all
   uint64_t seed = 0;
 };
 
 /// NT-Xent over unit rows z (2N, D): row i and row i + N are views of one image. By log-sum-exp; self-similarity
-/// masked. `top1`, if given, receives the fraction of rows whose most similar other row is their partner.
+/// masked. Memory is linear in N beyond 16 MB or so. `top1`, if given, receives the fraction of rows whose most similar
+/// other row is their partner.
 Variable nt_xent(const Variable& z, double temperature, Tensor* top1 = nullptr);
 
 class SimCLR : public Method {
  public:
   SimCLR(nn::Encoder encoder, SimCLROptions options);
+  /// With chunks, backward() makes the second pass, so that it needs this method and its parameters as they are now.
   Variable loss(const std::vector<Tensor>& views, const Progress&) override;
   nn::Encoder& encoder() override { return encoder_; }
   Variable project(const Variable& features) override;
@@ -35,6 +42,8 @@ class SimCLR : public Method {
   void visit(nn::Visitor& v) override;
 
  private:
+  Variable chunked_loss(const std::vector<Tensor>& views);
+
   SimCLROptions options_;
   nn::Encoder encoder_;
   nn::MLP projector_;

@@ -37,7 +37,7 @@ struct TrainConfig {
   // ---- of some methods (their entries say which)
   std::string variant = "v2";  ///< of MoCo
   double temperature = 0.5, momentum = 0.999, target_momentum = 0.99;
-  int64_t queue_size = 65536, bn_splits = 0;
+  int64_t queue_size = 65536, bn_splits = 0, chunk_size = 0;
   bool symmetric = false, no_predictor = false, no_stop_gradient = false;
   std::vector<int64_t> predictor = {4096, 256};
   std::vector<int64_t> projector = {0, 128};

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "ssl/methods/row_cross_entropy.h"
 #include "ssl/train/build.h"
 
 namespace tacit::ssl {
@@ -121,10 +122,11 @@ int64_t estimate_training_memory(const TrainConfig& config, int64_t views) {
   const std::unique_ptr<Method> method = make_method(config);
   const int64_t moments = 2 * method->parameter_count() * 4;
   const int64_t pixels = config.image_size * config.image_size * config.channels * 4;
-  constexpr int64_t kBatchesAhead = 3;      // the loader's two and the one in use
+  constexpr int64_t kBatchesAhead = 3;  // the loader's two and the one in use
+  const int64_t together = views * (config.chunk_size > 0 ? config.chunk_size : config.batch_size);
   constexpr int64_t kSimilarityCopies = 4;  // similarities, their softmax and the gradients of both
-  return few + rows * (method->images_per_view() * per_view + kBatchesAhead * pixels) + moments +
-         kSimilarityCopies * rows * rows * 4;
+  const int64_t similarities = kSimilarityCopies * std::min(rows * rows, kLogitsAtATime) * 4;
+  return few + together * method->images_per_view() * per_view + rows * kBatchesAhead * pixels + moments + similarities;
 }
 
 void check_training_memory(const TrainConfig& config, int64_t views) {
@@ -132,10 +134,15 @@ void check_training_memory(const TrainConfig& config, int64_t views) {
   const int64_t need = estimate_training_memory(config, views);
   if (need <= limit.bytes) return;
   TrainConfig smaller = config;
-  while (smaller.batch_size > 2 && estimate_training_memory(smaller, views) > limit.bytes) smaller.batch_size /= 2;
+  const bool chunks = config.chunk_size > 0;
+  int64_t& size = chunks ? smaller.chunk_size : smaller.batch_size;
+  while (size > 2 && estimate_training_memory(smaller, views) > limit.bytes) {
+    size /= 2;
+    while (chunks && config.batch_size % size != 0) --size;
+  }
   std::ostringstream remedy;
   if (estimate_training_memory(smaller, views) <= limit.bytes)
-    remedy << "--batch-size " << smaller.batch_size << " would fit";
+    remedy << (chunks ? "--chunk-size " : "--batch-size ") << size << " would fit";
   else
     remedy << "use a smaller --image-size or --encoder-width";
   TACIT_CHECK(false, "this run needs about ", readable_bytes(need), " of memory, the limit is ",

@@ -20,10 +20,11 @@ MemoryLimit memory_limit(const std::string& flag);
 std::string readable_bytes(int64_t bytes);
 
 /// Bytes that pre-training with these settings takes beyond the data: measured on a throw-away model with two small
-/// batches and extrapolated to the batch size; the similarities' share, quadratic in it, is added by formula.
+/// batches and extrapolated to what the encoder sees at a time (--batch-size, or --chunk-size); the views themselves
+/// and a contrastive loss' similarities are added by formula.
 /// image_size and channels must be resolved.
 int64_t estimate_training_memory(const TrainConfig&, int64_t views);
-/// Throws Error, with the largest batch that would fit, where the estimate exceeds the limit.
+/// Throws Error, with a batch, or chunk, that would fit, where the estimate exceeds the limit.
 void check_training_memory(const TrainConfig&, int64_t views);
 
 }  // namespace tacit::ssl

@@ -44,6 +44,8 @@ void cifar10(TrainConfig& c) {
 
 void add_settings(Settings& s, TrainConfig& c) {
   s.add_for("simclr", "temperature", &c.temperature, "of the contrastive loss");
+  s.add_for("simclr", "chunk-size", &c.chunk_size,
+            "images the encoder sees at a time, the loss seeing all: large batches in little memory (0: all at once)");
   add_projector_settings(s, c, "simclr");
 }
 
@@ -51,6 +53,10 @@ void check_settings(const TrainConfig& c) {
   check_range("temperature", c.temperature, 1e-4, 1e4);
   check_projector(c);
   check_batch_of_two(c, "leaves a contrastive loss without negatives");
+  check_range<int64_t>("chunk-size", c.chunk_size, 0, 1 << 20);
+  check(
+      c.chunk_size == 0 || c.batch_size % c.chunk_size == 0,
+      "--chunk-size " + std::to_string(c.chunk_size) + " does not divide --batch-size " + std::to_string(c.batch_size));
 }
 
 std::unique_ptr<Method> make(const TrainConfig& c) {
@@ -58,6 +64,7 @@ std::unique_ptr<Method> make(const TrainConfig& c) {
                                   SimCLROptions{.temperature = c.temperature,
                                                 .projector = c.projector,
                                                 .projector_batch_norm = c.projector_batch_norm,
+                                                .chunk_size = c.chunk_size,
                                                 .seed = static_cast<uint64_t>(c.seed)});
 }
 

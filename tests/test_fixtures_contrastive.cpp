@@ -1,0 +1,94 @@
+// tacit against PyTorch: five whole steps of MoCo and BYOL, in f64 and f32. What PyTorch computed is in
+// fixtures/results_contrastive.json; fixtures/contrastive.py has the same names in the same order.
+#include <doctest/doctest.h>
+
+#include "autograd/ops.h"
+#include "optim/lars.h"
+#include "optim/sgd.h"
+#include "ssl/methods/byol.h"
+#include "ssl/methods/moco.h"
+#include "tests/fixtures.h"
+
+using namespace tacit;
+using namespace tacit::testing;
+
+namespace {
+
+using MakeOptimizer = std::unique_ptr<optim::Optimizer> (*)(nn::Module&);
+
+std::unique_ptr<optim::Optimizer> sgd(nn::Module& m) {
+  return std::make_unique<optim::SGD>(m, optim::SGDOptions{.momentum = 0.9, .weight_decay = 1e-4});
+}
+std::unique_ptr<optim::Optimizer> lars(nn::Module& m) {
+  return std::make_unique<optim::LARS>(m, optim::LARSOptions{.weight_decay = 1e-2, .eta = 0.1});
+}
+
+nn::Encoder cnn(int64_t splits) { return nn::make_encoder({.name = "small_cnn", .width = 8, .bn_splits = splits}); }
+
+/// The queue is compared by itself: its rows are replaced, and would drown the weights' movement.
+void five_steps(const std::string& name, ssl::Method& method, DType t, MakeOptimizer make, double lr_scale) {
+  draw_weights(method, t);
+  Tensor queue;
+  for (const auto& named : method.named_buffers())
+    if (named.first == "queue") queue = named.second->value();
+  if (queue.defined()) queue.copy_(l2_normalize(draw(name + " queue", queue.shape(), t)));
+  const nn::StateDict before = nn::state_dict(method);
+  const auto optimizer = make(method);
+  std::vector<double> losses;
+  for (int step = 0; step < 5; ++step) {
+    const std::string views = name + " " + std::to_string(step) + " view ";
+    const Shape shape{16, 16, 16, 3};
+    const ssl::Progress progress{step, 5};
+    optimizer->set_lr(lr_scale * lr_at(step));
+    const Variable loss = method.loss({draw(views + "0", shape, t), draw(views + "1", shape, t)}, progress);
+    optimizer->zero_grad();
+    loss.backward();
+    optimizer->step();
+    method.after_step(progress);
+    losses.push_back(loss.item());
+  }
+  check_fixture(name + " losses", Tensor::from(losses, {5}), t == f64 ? 1e-10 : 1e-4);
+  nn::StateDict after = nn::state_dict(method);
+  if (queue.defined()) check_fixture(name + " queue", queue, t == f64 ? 1e-9 : 1e-3);
+  after.erase("queue");
+  const double error = relative_to_movement(name, after, before);
+  INFO(name, ": error / movement = ", error);
+  CHECK(error <= (t == f64 ? 1e-6 : 1e-2));
+}
+
+}  // namespace
+
+TEST_CASE("PyTorch: five whole steps of MoCo v2, with and without split batch norm, and of its symmetric loss") {
+  for (const DType t : {f64, f32})
+    for (const std::string name : {"moco v2", "moco v2 split", "moco v2 symmetric"}) {
+      const int64_t splits = name == "moco v2" ? 0 : 4;
+      ssl::MoCo model(cnn(splits), {.queue_size = 64,
+                                    .momentum = 0.9,
+                                    .symmetric = name == "moco v2 symmetric",
+                                    .projector = {32, 16},
+                                    .projector_batch_norm = splits > 0,
+                                    .bn_splits = splits});
+      five_steps(name, model, t, sgd, 0.2);
+    }
+}
+
+TEST_CASE("PyTorch: five whole steps of MoCo v3, with the heads of ResNets and of ViTs") {
+  for (const DType t : {f64, f32})
+    for (const bool vit : {false, true}) {
+      ssl::MoCo model(cnn(0), {.variant = "v3",
+                               .temperature = 1,
+                               .momentum = 0.9,
+                               .projector = {32, 16},
+                               .predictor = {32, 16},
+                               .predictor_last_batch_norm = vit});
+      five_steps(vit ? "moco v3 vit" : "moco v3", model, t, lars, 0.5);
+    }
+}
+
+TEST_CASE("PyTorch: five whole steps of BYOL under SGD and LARS") {
+  for (const DType t : {f64, f32})
+    for (const bool adaptive : {false, true}) {
+      ssl::BYOL model(cnn(0), {.target_momentum = 0.9, .projector = {32, 16}, .predictor = {32, 16}});
+      five_steps(adaptive ? "byol lars" : "byol sgd", model, t, adaptive ? lars : sgd, adaptive ? 0.5 : 0.2);
+    }
+}

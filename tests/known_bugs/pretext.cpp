@@ -65,7 +65,7 @@ TEST_CASE("bug 34: a turned image is the normalised image turned, not normalised
     CHECK(max_abs_difference(moments(half).second, moments(images).second) < 1e-4);
   }
   CHECK(turned.slice(0, 0, 8, 4).clone().to_vector<float>() == before);
-  // The policy normalises by constants: every view of a black and of a white image has the same two values.
+  // The policy normalises by constants of the data, before the turns.
   const ViewPolicy policy = augmentation("rotation", 32, 3)[0];
   CHECK(policy.mean.size() == 3);
   CHECK(policy.jitter == 0);

@@ -255,6 +255,9 @@ const std::vector<Row> kMethods = {
     {"moco", "--projector 16,8 --predictor 16,8 --variant v3 --bn-splits 0"},
     {"byol", "--projector 16,8 --predictor 16,8"},
     {"byol", "--projector 16,8 --predictor 16,8 --target-momentum 0 --optimizer lars"},
+    {"rotation", "--schedule steps --lr-drop-epochs 2"},
+    {"jigsaw", "--patch-features 16"},
+    {"jigsaw", "--gap 0 --permutations 10 --patch-features 16 --patch-normalization=false"},
 };
 
 /// 100 made-up images of 16 pixels: three epochs of 6 steps, a checkpoint every 4.

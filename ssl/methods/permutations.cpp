@@ -38,22 +38,29 @@ Tensor jigsaw_permutations(int64_t grid, int64_t count) {
   std::vector<int32_t> total(candidates, 0);    // of distances to the chosen: their average
   std::vector<uint8_t> least(candidates, static_cast<uint8_t>(cells)), distance(candidates);
   std::vector<int64_t> chosen;
+  // Plain pointers: through a vector of bytes, which may alias anything, the compiler vectorises nothing.
+  uint8_t* const d = distance.data();
+  uint8_t* const nearest = least.data();
+  int32_t* const sum = total.data();
   size_t next = 0;
   while (static_cast<int64_t>(chosen.size()) < count * cells) {
     std::fill(distance.begin(), distance.end(), uint8_t{0});
     for (const std::vector<uint8_t>& plane : planes) {
+      const uint8_t* const cells_here = plane.data();
       const uint8_t cell = plane[next];
       chosen.push_back(cell);
-      for (size_t c = 0; c < candidates; ++c) distance[c] = static_cast<uint8_t>(distance[c] + (plane[c] != cell));
+      for (size_t c = 0; c < candidates; ++c) d[c] = static_cast<uint8_t>(d[c] + (cells_here[c] != cell));
     }
-    total[next] = kTaken;
-    for (size_t c = 0; c < candidates; ++c) {
-      total[c] += distance[c];
-      least[c] = std::min(least[c], distance[c]);
-    }
-    next = 0;
-    for (size_t c = 1; c < candidates; ++c)
-      if (total[c] > total[next] || (total[c] == total[next] && least[c] > least[next])) next = c;
+    sum[next] = kTaken;
+    for (size_t c = 0; c < candidates; ++c) sum[c] += d[c];
+    for (size_t c = 0; c < candidates; ++c) nearest[c] = std::min(nearest[c], d[c]);
+    const int32_t farthest = *std::max_element(total.begin(), total.end());
+    int best = -1;
+    for (size_t c = 0; c < candidates; ++c)
+      if (sum[c] == farthest && nearest[c] > best) {
+        best = nearest[c];
+        next = c;
+      }
   }
   return Tensor::from(chosen, {count, cells});
 }

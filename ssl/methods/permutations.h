@@ -13,7 +13,7 @@ int64_t permutation_limit(int64_t grid);
 /// `count` different permutations of 0 … grid² - 1, (count, grid²) i64 on the default device, chosen greedily (Noroozi
 /// & Favaro 2016, algorithm 1): each is the one with the largest average Hamming distance to those before it. The paper
 /// starts anywhere; here the identity comes first, and of equal ones the one with the largest smallest distance is
-/// taken (then the first in lexicographic order). All candidates are looked at, 362,880 for 3 x 3, in a fraction of a
+/// taken (then the first in lexicographic order). All candidates are looked at, 362,880 for 3 x 3, in about a
 /// millisecond a pick. grid 2 or 3; 2 <= count <= permutation_limit(grid).
 Tensor jigsaw_permutations(int64_t grid, int64_t count);
 

@@ -34,7 +34,9 @@ TrainConfig resolve(const ConfigLayers& layers, int64_t data_image_size) {
   apply_recipe(config, said.recipe.empty() ? default_recipe(size) : said.recipe);
   apply_layers(config, layers);
   if (config.recipe.empty()) config.recipe = default_recipe(size);
-  validate(config);
+  TrainConfig certain = config;
+  if (said.recipe.empty() && size == 0) certain.image_size = 0;  // the recipe, and with it the size, is only a guess
+  validate(certain);
   // On the command line only: a file from --print-config names every setting.
   for (const auto& flag : layers.flags)
     if (flag.first == "sgd-momentum" && config.optimizer == "adamw")
@@ -84,14 +86,12 @@ int64_t natural_size(const ImageSource& source) {
 void take_size_from(TrainConfig& config, const ImageSource& source) {
   constexpr int64_t kLargestDefault = 64;
   const int64_t natural = natural_size(source);
-  const bool complete = config.image_size > 0 && config.channels > 0;
   if (config.image_size == 0) config.image_size = natural > 0 ? std::min(natural, kLargestDefault) : kLargestDefault;
   if (config.channels == 0) config.channels = source.channels();
-  if (complete) return;
   try {
     validate(config);
   } catch (const UsageError& e) {  // the flags alone were in order
-    throw Error(e.what() + std::string(" (size and channels are the data's)"));
+    throw Error(e.what() + std::string("; the data's images decided what the flags did not"));
   }
 }
 

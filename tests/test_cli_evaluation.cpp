@@ -148,7 +148,7 @@ TEST_CASE("finetune: flags out of range and what is of ViTs only; recipes resolv
 
   const Outcome printed = run_tacit({"finetune", "run", "--recipe", "mae", "--mixup", "0.5", "--print-config"});
   check_ok(printed);
-  for (const char* line : {"layer-decay = 0.65", "mixup = 0.5", "cutmix = 1", "base-lr = 0.0005", "pool = 'mean'"})
+  for (const char* line : {"layer-decay = 0.65", "mixup = 0.5", "cutmix = 1", "base-lr = 5e-04", "pool = 'mean'"})
     CHECK(contains(printed.out, line));
   CHECK_FALSE(contains(printed.out, "\nlr ="));
   write_file(dir / "config.toml", printed.out);
@@ -174,10 +174,10 @@ TEST_CASE("bug 12: the exported teacher has its own batch norm statistics and we
   for (const char* method : {"byol", "moco"}) {
     CAPTURE(method);
     const std::string run = dir / method;
-    check_ok(run_tacit(tiny(
-        method, run,
-        with({"--encoder", "small_cnn", "--encoder-width", "8", "--projector", "16,8"},
-             std::string(method) == "moco" ? Arguments{"--queue-size", "16"} : Arguments{"--predictor", "16,8"}))));
+    check_ok(run_tacit(tiny(method, run,
+                            with({"--encoder", "small_cnn", "--encoder-width", "8", "--projector", "16,8"},
+                                 std::string(method) == "moco" ? Arguments{"--queue-size", "16", "--bn-splits", "0"}
+                                                               : Arguments{"--predictor", "16,8"}))));
     check_ok(run_tacit({"export", run, "--out", dir / "online.safetensors", "--quiet"}));
     check_ok(run_tacit({"export", run, "--out", dir / "teacher.safetensors", "--teacher", "--quiet"}));
     const auto online = read_safetensors(dir / "online.safetensors").tensors,

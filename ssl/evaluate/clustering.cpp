@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 
 #include "tensor/ops.h"
 #include "tensor/random.h"
@@ -21,14 +22,17 @@ class Lloyd {
   Lloyd(const Tensor& points, const std::vector<double>& lengths, int64_t k)
       : points_(points), lengths_(lengths), n_(points.size(0)), k_(k) {}
 
-  KMeansResult run(const std::vector<int64_t>& first, int max_iterations) {
+  KMeansResult run(const std::vector<int64_t>& first, int max_iterations, double tolerance) {
     result_.centres = index_select(points_, 0, Tensor::from(first, {k_}, points_.device()));
-    for (;;) {
-      const bool changed = assign();
-      if (!changed || result_.iterations == max_iterations) return result_;
+    assign();
+    while (result_.iterations < max_iterations) {
+      const double before = result_.inertia;
       ++result_.iterations;
       move_centres();
+      const bool changed = assign();
+      if (!changed || before - result_.inertia < tolerance * before) break;
     }
+    return result_;
   }
 
  private:
@@ -68,12 +72,12 @@ class Lloyd {
     }
     Tensor sums = Tensor::zeros({k_, points_.size(1)}, f64, points_.device());
     for (int64_t lo = 0; lo < n_; lo += kRowsAtOnce) {
-      const int64_t hi = std::min(n_, lo + kRowsAtOnce);
-      const Tensor block = points_.slice(0, lo, hi).to(f64);
-      const Tensor index =
-          Tensor::from(std::span<const int64_t>(result_.cluster).subspan(lo, hi - lo), {hi - lo, 1}, points_.device());
-      const Tensor member = scatter_add({hi - lo, k_}, 1, index, Tensor::ones({hi - lo, 1}, f64, points_.device()));
-      sums.add_(matmul(member.t(), block));
+      const int64_t rows = std::min(n_, lo + kRowsAtOnce) - lo;
+      const auto part =
+          std::span<const int64_t>(result_.cluster).subspan(static_cast<size_t>(lo), static_cast<size_t>(rows));
+      const Tensor index = Tensor::from(part, {rows, 1}, points_.device());
+      const Tensor member = scatter_add({rows, k_}, 1, index, Tensor::ones({rows, 1}, f32, points_.device()));
+      sums.add_(matmul(member.t(), points_.slice(0, lo, lo + rows)).to(f64));
     }
     std::vector<double> divisor(count.begin(), count.end());
     for (double& d : divisor) d = std::max(d, 1.0);
@@ -153,7 +157,7 @@ KMeansResult k_means(const Tensor& points, const KMeansOptions& options) {
   for (int restart = 0; restart < options.restarts; ++restart) {
     Random random(options.seed, random_stream("k-means", static_cast<uint64_t>(restart)));
     const std::vector<int64_t> first = seeding(points, lengths, options.k, random);
-    KMeansResult result = Lloyd(points, lengths, options.k).run(first, options.max_iterations);
+    KMeansResult result = Lloyd(points, lengths, options.k).run(first, options.max_iterations, options.tolerance);
     if (restart == 0 || result.inertia < best.inertia) best = std::move(result);
   }
   return best;

@@ -11,8 +11,9 @@ namespace tacit::ssl {
 
 struct KMeansOptions {
   int64_t k = 10;
-  int restarts = 5;  ///< seedings; the one with the least inertia wins, the first of equals
+  int restarts = 3;  ///< seedings; the one with the least inertia wins, the first of equals
   int max_iterations = 100;
+  double tolerance = 1e-4;  ///< stop when an iteration takes less than this part off the inertia
   uint64_t seed = 0;
 };
 struct KMeansResult {

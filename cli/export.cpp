@@ -44,9 +44,10 @@ class Export final : public RunCommand {
                      {"names", format},
                      {"teacher", teacher_ ? "true" : "false"},
                      {"image_size", std::to_string(run.info.config.image_size)},
-                     {"channels", std::to_string(run.info.config.channels)},
+                     {"channels", std::to_string(run.views.channels)},
                      {"mean", mean.dump()},
                      {"std", std.dump()}};
+    if (run.views.normalisation.lightness) file.metadata["input"] = "(L - 50) / 50 of CIE Lab";
     write_safetensors(out_, file);
     print_result(common_, out_ + ": " + encoder + (teacher_ ? " (teacher)" : "") + ", " +
                               std::to_string(file.tensors.size()) + " tensors, " + format + "'s names");

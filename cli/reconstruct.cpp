@@ -29,14 +29,15 @@ class Reconstruct final : public RunCommand {
     check_writable("out", out_);
     const ssl::ImageSourcePtr source = varied(data_.open(ssl::Split::Test, common_), count_);
     const ssl::EvalMode mode(*run.method);
+    const ssl::PlainViews& views = run.method_views;
     std::vector<ssl::PictureColumn> columns;
-    ssl::for_each_plain_batch(*source, run.views.normalisation, run.views.image_size, run.views.channels,
-                              source->size(), [&](const Tensor& images, int64_t) {
+    ssl::for_each_plain_batch(*source, views.normalisation, views.image_size, views.channels, source->size(),
+                              [&](const Tensor& images, int64_t) {
                                 columns = run.method->reconstruct(images, static_cast<uint64_t>(common_.seed));
                               });
     TACIT_CHECK(!columns.empty(), run_path_, " was trained by ", run.info.config.method,
                 ", which predicts no pixels; reconstruct is for mae and colorization");
-    ssl::write_columns_png(out_, columns, run.views.normalisation);
+    ssl::write_columns_png(out_, columns, views.normalisation);
     std::string names;
     nlohmann::json listed = nlohmann::json::array();
     for (const ssl::PictureColumn& column : columns) {

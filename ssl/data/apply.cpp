@@ -1,4 +1,5 @@
-// Applying drawn parameters: crop and resize, shift, flip, then colours, blur, solarization, normalisation, erasing.
+// Applying drawn parameters: crop and resize, shift, flip, then colours, blur, solarization, normalisation or
+// lightness, erasing.
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -58,10 +59,9 @@ void erase(const ViewParameters& view, bool noise, float* x, int64_t size, int64
       x[y * size * channels + i] = noise ? static_cast<float>(random.normal()) : 0.0f;
 }
 
-}  // namespace
-
-void apply_view(const Image& source, const ViewParameters& view, const ViewPolicy& policy, int64_t size,
-                int64_t channels, float* out) {
+/// The view before its normalisation.
+void make_view(const Image& source, const ViewParameters& view, const ViewPolicy& policy, int64_t size,
+               int64_t channels, float* out) {
   TACIT_CHECK(source.height > 0 && source.width > 0 && size > 0, "[augment] an image of ", source.height, " x ",
               source.width, " pixels cannot become a view of size ", size);
   const Box box{view.top, view.left, view.height, view.width};
@@ -77,7 +77,21 @@ void apply_view(const Image& source, const ViewParameters& view, const ViewPolic
   if (view.gray && !policy.gray_first) to_gray(out, pixels, channels);
   if (view.sigma > 0) gaussian_blur(out, size, channels, view.sigma);
   if (view.solarize) solarize(out, pixels * channels);
-  normalise(policy, out, pixels, channels);
+}
+
+}  // namespace
+
+void apply_view(const Image& source, const ViewParameters& view, const ViewPolicy& policy, int64_t size,
+                int64_t channels, float* out) {
+  if (!policy.lightness) {
+    make_view(source, view, policy, size, channels, out);
+    normalise(policy, out, size * size, channels);
+  } else {
+    TACIT_CHECK(channels == 1, "[augment] a view of lightness has one channel, ", channels, " are asked for");
+    std::vector<float> rgb(static_cast<size_t>(size * size * 3));
+    make_view(source, view, policy, size, 3, rgb.data());
+    to_lightness(rgb.data(), size * size, out);
+  }
   if (view.erase_height > 0) erase(view, policy.erase_noise, out, size, channels);
 }
 
@@ -85,6 +99,7 @@ void plain_view(const Image& image, const ViewPolicy& policy, int64_t size, int6
   ViewPolicy plain;
   plain.mean = policy.mean;
   plain.std = policy.std;
+  plain.lightness = policy.lightness;
   Random unused(0, 0);
   apply_view(image, draw_view(plain, image.height, image.width, unused), plain, size, channels, out);
 }

@@ -37,6 +37,8 @@ struct ViewPolicy {
   double erase = 0, erase_min_area = 0.02, erase_max_area = 1.0 / 3, erase_min_ratio = 0.3, erase_max_ratio = 1 / 0.3;
   bool erase_noise = true;
   std::vector<float> mean, std;  ///< per channel, applied last; empty: pixels stay in [0, 1]
+  /// The view is made in RGB and becomes one channel, (L - 50) / 50 of CIE Lab, instead of being normalised.
+  bool lightness = false;
 };
 
 /// A named list of views ("simclr", "moco-v2", "byol", "none", "supervised", …; policies.cpp has them all, each with
@@ -63,7 +65,8 @@ struct ViewParameters {
 };
 ViewParameters draw_view(const ViewPolicy&, int64_t height, int64_t width, Random&);
 
-/// The view as (size, size, channels) f32, normalised by the policy's mean and std. `channels` 1 or 3.
+/// The view as (size, size, channels) f32, normalised by the policy's mean and std. `channels` 1 or 3;
+/// 1 where the policy makes lightness.
 void apply_view(const Image&, const ViewParameters&, const ViewPolicy&, int64_t size, int64_t channels, float* out);
 
 /// The plain view for evaluation: resized (shorter side to `size`, centre crop; identity when it fits), normalised.

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <vector>
 
+#include "ssl/srgb.h"
+
 namespace tacit::ssl {
 
 namespace {
@@ -22,6 +24,12 @@ void turn_hue(float* p, float turn) {
     const float k = std::fmod(h + static_cast<float>(c == 0 ? 5 : c == 1 ? 3 : 1), 6.0f);
     p[c] = high - range * std::clamp(std::min(k, 4 - k), 0.0f, 1.0f);
   }
+}
+
+float linear_of(float c) {
+  constexpr auto kKnee = static_cast<float>(kSrgbKnee), kOffset = static_cast<float>(kSrgbOffset);
+  if (c <= kKnee) return c / static_cast<float>(kSrgbSlope);
+  return std::pow((c + kOffset) / (1 + kOffset), static_cast<float>(kSrgbGamma));
 }
 
 }  // namespace
@@ -96,6 +104,17 @@ void gaussian_blur(float* x, int64_t size, int64_t channels, double sigma) {
 
 void solarize(float* x, int64_t n) {
   for (int64_t i = 0; i < n; ++i) x[i] = x[i] >= 0.5f ? 1 - x[i] : x[i];
+}
+
+void to_lightness(const float* rgb, int64_t pixels, float* lightness) {
+  constexpr float kRed = static_cast<float>(kXyzOfRgb[1][0]), kGreen = static_cast<float>(kXyzOfRgb[1][1]),
+                  kBlue = static_cast<float>(kXyzOfRgb[1][2]);
+  for (int64_t i = 0; i < pixels; ++i) {
+    const float* const p = rgb + 3 * i;
+    const float y = kRed * linear_of(p[0]) + kGreen * linear_of(p[1]) + kBlue * linear_of(p[2]);
+    const float f = y <= static_cast<float>(kLabKnee) ? (static_cast<float>(kLabSlope) * y + 16) / 116 : std::cbrt(y);
+    lightness[i] = (116 * f - 16 - static_cast<float>(kLightnessMean)) / static_cast<float>(kLightnessScale);
+  }
 }
 
 }  // namespace tacit::ssl

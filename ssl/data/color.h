@@ -21,5 +21,7 @@ void to_gray(float* x, int64_t pixels, int64_t channels);
 void gaussian_blur(float* x, int64_t size, int64_t channels, double sigma);
 /// 1 - x where x is at least 0.5.
 void solarize(float* x, int64_t n);
+/// (L - 50) / 50 of CIE Lab of RGB pixels (n, 3) -> n.
+void to_lightness(const float* rgb, int64_t pixels, float* lightness);
 
 }  // namespace tacit::ssl

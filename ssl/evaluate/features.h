@@ -25,7 +25,7 @@ struct FeatureSet {
 
 /// How images become the network's input, without augmentation.
 struct PlainViews {
-  ViewPolicy normalisation;  ///< its mean and std are used; empty ones leave pixels in [0, 1]
+  ViewPolicy normalisation;  ///< its mean, std and lightness are used; empty ones leave pixels in [0, 1]
   int64_t image_size = 32, channels = 3;
   int64_t batch_size = 256;
 };

@@ -4,6 +4,7 @@
 // checkpoint has it.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -31,6 +32,11 @@ struct PictureColumn {
 
 class Method : public nn::Module {
  public:
+  /// Called once, before step 0 of a new run: what the method wants to know of the training data goes into its buffers.
+  /// Each call of next_views() gives the views of the next batch, in the order of training; there are `images` images.
+  virtual void prepare(const std::function<std::vector<Tensor>()>& next_views, int64_t images) {
+    (void)next_views, (void)images;
+  }
   /// The loss of one batch; views[v] is (B, H, W, C). Records a graph; call backward() on the result.
   virtual Variable loss(const std::vector<Tensor>& views, const Progress&) = 0;
   /// Called after the optimiser's step, with the same progress as its loss().

@@ -9,6 +9,16 @@
 
 namespace tacit::ssl {
 
+PlainViews plain_views(const TrainConfig& config, const std::vector<float>& mean, const std::vector<float>& std) {
+  PlainViews views;
+  views.normalisation.mean = mean;
+  views.normalisation.std = std;
+  views.normalisation.lightness = method_entry(config.method).lightness;
+  views.image_size = config.image_size;
+  views.channels = config.encoder_options().channels;
+  return views;
+}
+
 std::unique_ptr<Method> make_method(const TrainConfig& config) {
   TACIT_CHECK(config.image_size > 0 && config.channels > 0, "[method] the image size and channels are not resolved");
   return method_entry(config.method).make(config);
@@ -72,10 +82,9 @@ Pretrained load_pretrained(const std::string& run) {
     throw Error(path + ": its weights are not those of " + checkpoint.info.config.method + " with " +
                 checkpoint.info.config.encoder + ", which it says to be: " + e.what());
   }
-  loaded.views.normalisation.mean = checkpoint.info.mean;
-  loaded.views.normalisation.std = checkpoint.info.std;
-  loaded.views.image_size = checkpoint.info.config.image_size;
-  loaded.views.channels = checkpoint.info.config.channels;
+  loaded.views = loaded.method_views = plain_views(loaded.info.config, loaded.info.mean, loaded.info.std);
+  loaded.method_views.normalisation.lightness = false;
+  loaded.method_views.channels = loaded.info.config.channels;
   return loaded;
 }
 

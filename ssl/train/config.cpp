@@ -41,6 +41,11 @@ int64_t patch_size_of(const TrainConfig& c) {
 std::vector<ViewPolicy> views_of(const TrainConfig& c) {
   std::vector<ViewPolicy> views = augmentation(c.augmentation, c.image_size, c.channels);
   if (c.augmentation == "none") views.resize(static_cast<size_t>(method_entry(c.method).views), views[0]);
+  for (ViewPolicy& view : views)
+    if (method_entry(c.method).lightness) {  // its views are colours, not what a network is fed
+      view.mean.clear();
+      view.std.clear();
+    }
   return views;
 }
 
@@ -55,7 +60,7 @@ nn::EncoderOptions TrainConfig::encoder_options() const {
           .width = encoder_width,
           .stem = stem,
           .image_size = image_size,
-          .channels = channels,
+          .channels = method_entry(method).lightness ? 1 : channels,
           .bn_splits = bn_splits,
           .patch_size = patch_size,
           .pool = pool,

@@ -48,6 +48,9 @@ struct TrainConfig {
   double mask_ratio = 0.75;  ///< of MAE, as what follows
   int64_t decoder_dim = 512, decoder_depth = 8, decoder_heads = 16;
   bool norm_pixels = true;
+  std::string color_loss = "classification";  ///< of colorization, as what follows
+  int64_t color_stride = 4, color_width = 64, color_neighbours = 5;
+  double color_uniform = 0.5;
 
   // ---- optimisation
   int64_t epochs = 100, batch_size = 256;
@@ -81,7 +84,7 @@ struct TrainConfig {
   double effective_lr() const { return lr ? *lr : base_lr.value_or(0.) * static_cast<double>(batch_size) / 256; }
   /// Warm-up in steps of a schedule of `steps` steps.
   int64_t warmup_steps(int64_t steps) const;
-  /// image_size and channels must be resolved.
+  /// image_size and channels must be resolved. One channel for a method whose encoder sees lightness.
   nn::EncoderOptions encoder_options() const;
   DataOptions data_options() const;
 };

@@ -69,6 +69,7 @@ LoaderOptions loader_options(const FinetuneOptions& options, const PlainViews& v
   loading.views = {augmentation(options.augmentation, views.image_size, views.channels)[0]};
   loading.views[0].mean = views.normalisation.mean;
   loading.views[0].std = views.normalisation.std;
+  loading.views[0].lightness = views.normalisation.lightness;
   loading.views[0].erase = options.random_erasing;
   loading.views[0].erase_noise = options.erase_with == "noise";
   loading.seed = options.seed;

@@ -11,8 +11,8 @@ namespace {
 
 // The only list of methods.
 const std::vector<MethodEntry>& entries() {
-  static const std::vector<MethodEntry> all = {simclr_entry(), moco_entry(),     byol_entry(),
-                                               mae_entry(),    rotation_entry(), jigsaw_entry()};
+  static const std::vector<MethodEntry> all = {simclr_entry(),   moco_entry(),   byol_entry(),        mae_entry(),
+                                               rotation_entry(), jigsaw_entry(), colorization_entry()};
   return all;
 }
 

@@ -30,6 +30,8 @@ struct MethodEntry {
   /// image_size and channels are resolved.
   std::unique_ptr<Method> (*make)(const TrainConfig&);
   std::vector<Recipe> recipes;
+  /// Its views are RGB in [0, 1], of which the encoder sees one channel, the lightness: (L - 50) / 50.
+  bool lightness = false;
 };
 
 /// Throws UsageError listing the known ones.
@@ -55,5 +57,6 @@ MethodEntry byol_entry();
 MethodEntry mae_entry();
 MethodEntry rotation_entry();
 MethodEntry jigsaw_entry();
+MethodEntry colorization_entry();
 
 }  // namespace tacit::ssl

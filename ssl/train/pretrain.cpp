@@ -63,14 +63,20 @@ class Pretraining {
     if (config_.eval_every > 0) prepare_evaluation();
     method_ = make_method(config_);
     optimizer_ = make_optimizer(config_, *method_);
-    describe();
     const bool fresh = !(config_.resume && RunDirectory::has_checkpoint(config_.out));
+    if (fresh) {
+      prepare_method();
+      describe();
+    }
     ContactSheet views = fresh ? first_look() : ContactSheet(0, 0, 1);
     directory_ = std::make_unique<RunDirectory>(config_.out, settings_of(config_).toml());
-    if (fresh)
+    if (fresh) {
       begin(views);
-    else
+    } else {
       load();
+      describe();
+      observer_.say("resume      at step " + std::to_string(plan_.done) + " of " + std::to_string(plan_.steps));
+    }
     plan_.last = std::max(plan_.last, plan_.done);
   }
 
@@ -113,7 +119,16 @@ class Pretraining {
     options.seed = static_cast<uint64_t>(config_.seed);
     return options;
   }
-  PlainViews plain_views() const { return {policies_[0], config_.image_size, config_.channels}; }
+
+  /// Shows the method its first batches; the loader is made only for one that looks.
+  void prepare_method() {
+    std::unique_ptr<Loader> loader;
+    const auto next_views = [&] {
+      if (!loader) loader = std::make_unique<Loader>(source_, loader_options());
+      return loader->next().views;
+    };
+    method_->prepare(next_views, source_->size());
+  }
 
   void plan_schedule() {
     TACIT_CHECK(source_->size() >= config_.batch_size, "--batch-size ", config_.batch_size, " is more than the data's ",
@@ -127,7 +142,7 @@ class Pretraining {
   }
 
   void prepare_evaluation() {
-    knn_ = std::make_unique<OnlineKnn>(config_, source_, plain_views());
+    knn_ = std::make_unique<OnlineKnn>(config_, source_, plain_views(config_, policies_[0].mean, policies_[0].std));
     if (knn_->possible()) return;
     knn_.reset();
     observer_.say("the data has no labels: --eval-every is ignored");
@@ -192,7 +207,6 @@ class Pretraining {
     optimizer_->load_state(checkpoint.optimizer);
     plan_.done = saved_ = checkpoint.info.step;
     directory_->cut_to(plan_.done);
-    observer_.say("resume      at step " + std::to_string(plan_.done) + " of " + std::to_string(plan_.steps));
   }
 
   void on_step(StepRecord& record) {

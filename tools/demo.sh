@@ -14,7 +14,7 @@ fi
 tacit=build/bin/tacit
 
 step "Debian packages" install_packages $TACIT_PACKAGES dataset-fashion-mnist
-step "build (build/)" build release -DTACIT_TESTS=OFF -DTACIT_BENCHMARKS=OFF -DTACIT_EXAMPLES=OFF -- tacit_cli
+step "build (build/)" build release -- tacit_cli
 step "pre-train SimCLR on 60,000 images without labels" \
   $tacit pretrain simclr --data fashion-mnist --recipe fashion-mnist-demo --out "$run"
 step "the views it learned from" \

@@ -8,5 +8,6 @@ cd "$(dirname "$0")/.." || exit 1
 werror=OFF
 [ "${CI:-}" = true ] && werror=ON
 step "Debian packages" install_packages $TACIT_PACKAGES
-step "build (build/)" build release -DTACIT_WERROR=$werror
+# ON by name: a build directory keeps what it was once told.
+step "build (build/)" build release -DTACIT_WERROR=$werror -DTACIT_TESTS=ON -DTACIT_EXAMPLES=ON -DTACIT_BENCHMARKS=ON
 step "tests" run_tests build -LE slow -j "$(nproc)"

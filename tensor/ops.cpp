@@ -74,7 +74,12 @@ Tensor operator/(double a, const Tensor& b) { return div(like(b, a), b); }
 
 void Tensor::add_(const Tensor& other) {
   check_same_kind("add_", *this, other);
-  if (numel() > 0) backend().binary(BinaryOp::Add, view(), view(), other.broadcast_to(shape_).view());
+  if (numel() == 0) return;
+  const Tensor operand = other.broadcast_to(shape_);
+  // Kernels may read an element in the place where they write it, and nowhere else of the same block.
+  const bool in_place = operand.view().data == view().data && operand.strides() == strides();
+  const Tensor safe = shares_memory_with(operand) && !in_place ? operand.clone() : operand;
+  backend().binary(BinaryOp::Add, view(), view(), safe.view());
 }
 
 void Tensor::mul_(double factor) {

@@ -23,8 +23,8 @@ Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
   int64_t numel = 1;
   for (const int64_t size : shape) {
     TACIT_CHECK(size >= 0, "[tensor] negative size in shape ", shape);
-    TACIT_CHECK(!__builtin_mul_overflow(numel, size, &numel) && numel < (int64_t{1} << 60),
-                "[tensor] shape ", shape, " has too many elements");
+    TACIT_CHECK(!__builtin_mul_overflow(numel, size, &numel) && numel < (int64_t{1} << 60), "[tensor] shape ", shape,
+                " has too many elements");
   }
   Tensor t;
   t.storage_ = std::make_shared<Storage>(device, static_cast<size_t>(numel) * size_of(dtype));
@@ -184,21 +184,28 @@ namespace {
 // Replaces a -1 by what makes the number of elements fit.
 Shape infer_size(Shape shape, const Shape& from) {
   int unknown = -1;
+  bool empty = false, too_many = false;
   int64_t known = 1;
   for (int i = 0; i < shape.rank(); ++i) {
     if (shape[i] == -1) {
       TACIT_CHECK(unknown < 0, "[reshape] more than one -1 in ", shape);
       unknown = i;
-    } else {
-      known *= shape[i];
+      continue;
     }
+    TACIT_CHECK(shape[i] >= 0, "[reshape] ", shape, " has the negative size ", shape[i],
+                "; only a single -1 may stand for a size");
+    empty = empty || shape[i] == 0;
+    too_many = __builtin_mul_overflow(known, shape[i], &known) || too_many;
   }
+  if (empty) known = 0;
+  TACIT_CHECK(empty || !too_many, "[reshape] ", from, " cannot become ", shape, ": its elements cannot be counted");
   if (unknown >= 0) {
     TACIT_CHECK(known > 0 && from.numel() % known == 0, "[reshape] ", from, " cannot become ", shape);
     shape[unknown] = from.numel() / known;
+    return shape;
   }
-  TACIT_CHECK(shape.numel() == from.numel(), "[reshape] ", from, " cannot become ", shape, ": ", from.numel(), " and ",
-              shape.numel(), " elements");
+  TACIT_CHECK(known == from.numel(), "[reshape] ", from, " cannot become ", shape, ": ", from.numel(), " and ", known,
+              " elements");
   return shape;
 }
 
@@ -350,14 +357,14 @@ template <class T>
 void Tensor::upload_(std::span<const T> values) {
   TACIT_CHECK(dtype_of<T> == dtype_, "[upload_] the tensor is ", name_of(dtype_), ", not ", name_of(dtype_of<T>));
   TACIT_CHECK(contiguous(), "[upload_] the tensor is not dense");
-  TACIT_CHECK(static_cast<int64_t>(values.size()) == numel(), "[upload_] ", values.size(),
-              " values do not fill shape ", shape_);
+  TACIT_CHECK(static_cast<int64_t>(values.size()) == numel(), "[upload_] ", values.size(), " values do not fill shape ",
+              shape_);
   if (!values.empty()) backend().upload(view().data, values.data(), values.size_bytes());
 }
 
-#define TACIT_INSTANTIATE(T)                                                          \
-  template Tensor Tensor::from<T>(std::span<const T>, const Shape&, Device);          \
-  template std::vector<T> Tensor::to_vector<T>() const;                               \
+#define TACIT_INSTANTIATE(T)                                                 \
+  template Tensor Tensor::from<T>(std::span<const T>, const Shape&, Device); \
+  template std::vector<T> Tensor::to_vector<T>() const;                      \
   template void Tensor::upload_<T>(std::span<const T>);
 TACIT_INSTANTIATE(float)
 TACIT_INSTANTIATE(double)

@@ -241,3 +241,31 @@ TEST_CASE("integer arithmetic wraps around") {
   CHECK(mul(big, two).to_vector<int64_t>()[0] == -2);
   CHECK(sub(Tensor::from(std::vector<int64_t>{-2}, {1}), big).to_vector<int64_t>()[0] == most);
 }
+
+TEST_CASE("add_ with an operand that overlaps in another order reads the values from before") {
+  for (const int64_t n : {3, 65}) {  // small, and past a kernel's vectors and tiles
+    const Tensor before = counting({n, n}), x = before.clone();
+    Tensor(x).add_(x.t());
+    CHECK(x.to_vector<float>() == add(before, before.t()).to_vector<float>());
+    const Tensor row = before.clone();
+    Tensor(row).add_(row.slice(0, 0, 1));  // the first row changes before it is added to the second
+    CHECK(row.to_vector<float>() == add(before, before.slice(0, 0, 1)).to_vector<float>());
+    const Tensor line = counting({n + 1});
+    line.slice(0, 1, n + 1).add_(line.slice(0, 0, n));
+    CHECK(line.to_vector<float>()[2] == 3);
+  }
+  Tensor twice = counting({4});
+  twice.add_(twice);
+  check_values(twice, {0, 2, 4, 6});
+}
+
+TEST_CASE("reshape refuses negative sizes and sizes whose product overflows") {
+  const Tensor six = counting({6});
+  CHECK_THROWS_WITH_AS(six.reshape({-2, -3}), doctest::Contains("negative size -2"), Error);
+  CHECK_THROWS_AS(six.reshape({-6, -1}), Error);
+  CHECK_THROWS_AS(six.reshape({-1, -1}), Error);
+  const int64_t large = int64_t{1} << 32;
+  CHECK_THROWS_AS(Tensor::zeros({0}).reshape({large, large}), Error);  // 2^64 elements, not 0
+  CHECK_THROWS_AS(six.reshape({large, large, -1}), Error);
+  CHECK(Tensor::zeros({0}).reshape({large, large, 0}).numel() == 0);
+}

@@ -43,7 +43,8 @@ void sync_folder(const std::string& path) {
 
 AtomicFile::AtomicFile(const std::string& path) : path_(path), target_(path) {
   struct stat target;
-  if (::stat(path.c_str(), &target) == 0) {
+  const bool replaces = ::stat(path.c_str(), &target) == 0;
+  if (replaces) {
     if (S_ISDIR(target.st_mode)) fail("it cannot be written", EISDIR);
     if (!S_ISREG(target.st_mode) || path.rfind("/dev/", 0) == 0 || path.rfind("/proc/", 0) == 0) {
       descriptor_ = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
@@ -54,7 +55,7 @@ AtomicFile::AtomicFile(const std::string& path) : path_(path), target_(path) {
     const std::filesystem::path linked = std::filesystem::canonical(path, error);
     if (!error) target_ = linked.string();
   }
-  temporary_ = target_ + ".tmp";
+  temporary_ = target_ + kTemporarySuffix;
   const int descriptor = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
   if (descriptor < 0) fail("it cannot be written", errno);
 
@@ -67,6 +68,8 @@ AtomicFile::AtomicFile(const std::string& path) : path_(path), target_(path) {
     detail::fail("[save] ", path_, ": another process is writing it");
   }
   descriptor_ = descriptor;
+  // Who may read the old file may read the new one; a file system without permissions may refuse.
+  if (replaces) (void)!::fchmod(descriptor_, target.st_mode & 07777);
   if (::ftruncate(descriptor_, 0) != 0) {
     const int error = errno;
     ::close(descriptor_);

@@ -8,13 +8,17 @@
 
 namespace tacit {
 
-/// Collects the new content of `path` in "<path>.tmp" until commit(); destroyed without it, the temporary file goes.
-/// A device, a pipe and anything below /dev and /proc (/dev/stdout, /dev/null) is written to directly, never replaced;
-/// a link to a file stays a link. Every function throws Error naming the file and the reason: no space, no such folder,
-/// a directory in the way, another process that is writing the same file. Running into a file size limit (RLIMIT_FSIZE)
-/// is an Error only where SIGXFSZ is ignored; by default that signal ends the process.
+/// Collects the new content of `path` in "<path>.tacit-partial" until commit(); destroyed without it, that file goes.
+/// The new file has the old one's permissions. A device, a pipe and anything below /dev and /proc (/dev/stdout,
+/// /dev/null) is written to directly, never replaced; a link to a file stays a link. Every function throws Error naming
+/// the file and the reason: no space, no such folder, a directory in the way, another process that is writing the same
+/// file. Running into a file size limit (RLIMIT_FSIZE) is an Error only where SIGXFSZ is ignored; by default that
+/// signal ends the process.
 class AtomicFile {
  public:
+  /// A name that is nobody else's: a file of this name is taken over, as left by a killed process.
+  static constexpr const char* kTemporarySuffix = ".tacit-partial";
+
   explicit AtomicFile(const std::string& path);
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;

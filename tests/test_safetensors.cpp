@@ -244,7 +244,7 @@ TEST_CASE("contents that cannot be written are refused before anything is touche
     content.metadata["k"] = metadata;
     const std::string message = error_of([&] { write_safetensors(path, content); });
     CHECK_FALSE(std::filesystem::exists(path));
-    CHECK_FALSE(std::filesystem::exists(path + ".tmp"));
+    CHECK_FALSE(std::filesystem::exists(path + AtomicFile::kTemporarySuffix));
     return message;
   };
   CHECK(mentions(refuse("__metadata__", Tensor::ones({1}), ""), "no tensor may be called __metadata__"));
@@ -259,22 +259,36 @@ TEST_CASE("atomic files: replaced whole, or not at all") {
   write_file_atomically(path, "old");
   write_file_atomically(path, "new");
   CHECK(read_file(path) == "new");
-  write_file(path + ".tmp", "left by a killed process, and longer");
+  write_file(path + AtomicFile::kTemporarySuffix, "left by a killed process, and longer");
   write_file_atomically(path, "newer");
   CHECK(read_file(path) == "newer");
   { AtomicFile(path).write(std::string("never committed")); }
   CHECK(read_file(path) == "newer");
-  CHECK_FALSE(std::filesystem::exists(path + ".tmp"));
+  CHECK_FALSE(std::filesystem::exists(path + AtomicFile::kTemporarySuffix));
 
   const AtomicFile held(path);
   CHECK(mentions(error_of([&] { write_file_atomically(path, "x"); }), path + ": another process is writing it"));
-  CHECK(std::filesystem::exists(path + ".tmp"));
+  CHECK(std::filesystem::exists(path + AtomicFile::kTemporarySuffix));
+}
+
+TEST_CASE("atomic files: a file of the user's beside it and the old file's permissions stay") {
+  namespace fs = std::filesystem;
+  const TemporaryDirectory folder;
+  const std::string path = folder / "out.png";
+  write_file(folder / "out.png.tmp", "the user's own");
+  write_file_atomically(path, "old");
+  CHECK(read_file(folder / "out.png.tmp") == "the user's own");
+  for (const unsigned mode : {0600u, 0664u, 0444u}) {
+    fs::permissions(path, static_cast<fs::perms>(mode));
+    write_file_atomically(path, "new");
+    CHECK(static_cast<unsigned>(fs::status(path).permissions()) == mode);
+  }
 }
 
 TEST_CASE("atomic files: a directory in the way, a missing folder, a file as folder") {
   const TemporaryDirectory folder;
   std::filesystem::create_directory(folder / "taken");
-  std::filesystem::create_directory(folder / "other.tmp");
+  std::filesystem::create_directory(folder / "other.tacit-partial");
   write_file(folder / "file", "x");
   CHECK(mentions(error_of([&] { write_file_atomically(folder / "taken", "x"); }), "Is a directory"));
   CHECK(mentions(error_of([&] { write_file_atomically(folder / "other", "x"); }), "Is a directory"));
@@ -299,7 +313,7 @@ TEST_CASE("atomic files: no space is an Error, the old file stays, the temporary
   std::signal(SIGXFSZ, handler);
   CHECK(mentions(message, path + ": no space left"));
   CHECK(read_file(path) == "old");
-  CHECK_FALSE(std::filesystem::exists(path + ".tmp"));
+  CHECK_FALSE(std::filesystem::exists(path + AtomicFile::kTemporarySuffix));
 }
 
 TEST_CASE("atomic files: killed at any point, there is the old file or the new one") {

@@ -40,7 +40,8 @@ endfunction()
 # Links a test or tool with the objects of a layer and of every layer below it (and the backends, always).
 function(tacit_link_layer target name)
   get_property(layers GLOBAL PROPERTY TACIT_BELOW_${name})
-  list(APPEND layers ${name} tensor backends cpu_kernels_v2 cpu_kernels_v3 cpu_kernels_v4)
+  get_property(kernels GLOBAL PROPERTY TACIT_KERNEL_LAYERS)  # which they are depends on the processor
+  list(APPEND layers ${name} tensor backends ${kernels})
   list(REMOVE_DUPLICATES layers)
   foreach(layer IN LISTS layers)
     if(TARGET tacit_${layer})

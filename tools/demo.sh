@@ -17,19 +17,17 @@ step "Debian packages" install_packages $TACIT_PACKAGES dataset-fashion-mnist
 step "build (build/)" build release -- tacit_cli
 step "pre-train SimCLR on 60,000 images without labels" \
   $tacit pretrain simclr --data fashion-mnist --recipe fashion-mnist-demo --out "$run"
-step "the views it learned from" \
-  $tacit augment simclr --data fashion-mnist --recipe fashion-mnist-demo --out "$run/images/views.png"
 step "nearest neighbours of ten test images" \
   $tacit neighbours "$run" --data fashion-mnist --queries 10 --out "$run/images/neighbours.png"
 step "what was learned, beside raw pixels, random weights and supervised training" \
-  $tacit evaluate "$run" --data fashion-mnist --json "$run/evaluate.json"
+  $tacit evaluate "$run" --data fashion-mnist
 
 cat <<END
 
 == done: $run
   $run/images/views.png         the views that the two branches saw
   $run/images/neighbours.png    ten test images, each with the training images most like it
-  $run/evaluate.json            the table above, for programs
+  $run/evaluation.json          the table above, for programs
   $run/metrics.jsonl            loss, learning rate, speed of every step
   $run/checkpoints/last.safetensors
 

@@ -26,8 +26,7 @@ int main(int argc, char** argv) try {
     optimizer.zero_grad();
     loss.backward();
     optimizer.step();
-    if (step % 5 == 0)
-      std::cout << "step " << step << "  loss " << loss.item() << "  (chance " << model.chance(128).loss << ")\n";
+    std::cout << "step " << step << "  loss " << loss.item() << "  (chance " << model.chance(128).loss << ")\n";
   }
   write_safetensors("encoder.safetensors", {nn::state_dict(model.encoder()), {}});
 } catch (const Error& e) {

@@ -1,8 +1,27 @@
 #include "tensor/caching_allocator.h"
 
+#include <atomic>
 #include <bit>
 
+#include "tensor/memory_limit.h"
+
 namespace tacit {
+
+namespace {
+
+std::atomic<int64_t> memory_limit{INT64_MAX}, reserved{0};  // of all allocators
+
+std::string megabytes(int64_t bytes) { return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MB"; }
+
+}  // namespace
+
+void set_memory_limit(int64_t bytes) { memory_limit = bytes; }
+int64_t reserved_memory() { return reserved; }
+
+MemoryLimitScope::MemoryLimitScope(int64_t more) : before_(memory_limit) {
+  const int64_t held = reserved;
+  if (more < before_ - held) set_memory_limit(held + more);
+}
 
 size_t CachingAllocator::size_class(size_t bytes) {
   if (bytes <= 512) return bytes <= 64 ? 64 : (bytes + 63) / 64 * 64;
@@ -20,6 +39,12 @@ void* CachingAllocator::allocate(size_t bytes) {
     pointer = found->second.back();
     found->second.pop_back();
   } else {
+    const auto count = static_cast<int64_t>(size);
+    if (count > memory_limit - reserved) free_all_unused();
+    if (count > memory_limit - reserved)
+      throw MemoryLimitError(
+          "[memory] a tensor of " + megabytes(count) + " would pass the limit of " + megabytes(memory_limit) +
+          " for all tensors (--memory-limit); use a smaller --batch-size, " + "--image-size or --limit");
     try {
       pointer = backend_.allocate(size);
     } catch (const Error&) {
@@ -27,7 +52,8 @@ void* CachingAllocator::allocate(size_t bytes) {
       pointer = backend_.allocate(size);
     }
     ++statistics_.system_allocations;
-    statistics_.reserved_bytes += static_cast<int64_t>(size);
+    statistics_.reserved_bytes += count;
+    reserved += count;
   }
   ++statistics_.allocations;
   statistics_.live_bytes += static_cast<int64_t>(size);
@@ -44,6 +70,7 @@ void CachingAllocator::deallocate(void* pointer, size_t bytes) noexcept {
   } catch (...) {  // no memory for the list's own node: give the block back instead
     backend_.deallocate(pointer, size);
     statistics_.reserved_bytes -= static_cast<int64_t>(size);
+    reserved -= static_cast<int64_t>(size);
   }
 }
 
@@ -57,6 +84,7 @@ void CachingAllocator::free_all_unused() {
   for (auto& [size, blocks] : free_) {
     for (void* block : blocks) backend_.deallocate(block, size);
     statistics_.reserved_bytes -= static_cast<int64_t>(size * blocks.size());
+    reserved -= static_cast<int64_t>(size * blocks.size());
     blocks.clear();
   }
 }

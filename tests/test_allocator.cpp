@@ -3,6 +3,7 @@
 
 #include <map>
 
+#include "tensor/memory_limit.h"
 #include "tensor/ops.h"
 #include "tests/values.h"
 
@@ -129,4 +130,32 @@ TEST_CASE("more memory than there is: an Error that names the size") {
     const std::string message = error_of([&] { Tensor::empty({int64_t{1} << 55}, f64, Device(name)); });  // 2^58 bytes
     CHECK(mentions(message, std::to_string(int64_t{1} << 58)));
   }
+}
+
+TEST_CASE("memory limit: blocks kept for reuse are given back first, then what passes it is an Error") {
+  CountingBackend backend;
+  CachingAllocator allocator(backend);
+  const int64_t before = reserved_memory();
+  void* const kept = allocator.allocate(1 << 20);
+  allocator.deallocate(kept, 1 << 20);  // held for reuse
+  CHECK(reserved_memory() == before + (1 << 20));
+  {
+    const MemoryLimitScope scope(1 << 20);
+    void* const larger = allocator.allocate(2 << 20);  // fits once the first is given back
+    CHECK(backend.held == size_t{2} << 20);
+    CHECK_THROWS_AS(allocator.allocate(1 << 10), MemoryLimitError);
+    {
+      const MemoryLimitScope wider(1 << 30);  // a scope inside never allows more
+      CHECK_THROWS_AS(allocator.allocate(1 << 10), MemoryLimitError);
+    }
+    allocator.deallocate(larger, 2 << 20);
+    CHECK(allocator.allocate(2 << 20) == larger);  // reuse takes nothing new
+    allocator.deallocate(larger, 2 << 20);
+  }
+  void* const after = allocator.allocate(4 << 20);
+  CHECK(after != nullptr);
+  allocator.deallocate(after, 4 << 20);
+  allocator.trim();
+  CHECK(reserved_memory() == before);
+  CHECK(allocator.statistics().live_bytes == 0);
 }

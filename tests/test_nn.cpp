@@ -7,6 +7,7 @@
 #include "autograd/ops.h"
 #include "nn/dropout.h"
 #include "nn/encoder.h"
+#include "nn/eval_mode.h"
 #include "nn/mlp.h"
 #include "nn/nin.h"
 #include "nn/resnet.h"
@@ -189,4 +190,26 @@ TEST_CASE("an MLP head is torch's Sequential; modes reach every part") {
   CHECK(flat(head(x).value()) == once);
   head.train();
   CHECK(flat(head(x).value()) != once);
+}
+
+TEST_CASE("EvalMode gives every part its own mode back") {
+  struct Inner : Module {
+    void visit(Visitor&) override {}
+  };
+  struct Outer : Module {
+    Inner frozen, live;
+    void visit(Visitor& v) override {
+      v("frozen", frozen);
+      v("live", live);
+    }
+  } outer;
+  outer.frozen.eval();
+  {
+    EvalMode mode(outer);
+    CHECK_FALSE(outer.training());
+    CHECK_FALSE(outer.live.training());
+  }
+  CHECK(outer.training());
+  CHECK(outer.live.training());
+  CHECK_FALSE(outer.frozen.training());
 }

@@ -5,20 +5,13 @@
 #include <numeric>
 
 #include "autograd/ops.h"
+#include "nn/eval_mode.h"
 #include "ssl/data/loader.h"
 #include "tensor/ops.h"
 #include "tensor/random.h"
 
 namespace tacit::ssl {
 namespace {
-
-class ModeReader : public nn::Visitor {
- public:
-  std::vector<std::pair<nn::Module*, bool>> modes;
-
- protected:
-  void module(const std::string&, nn::Module& m) override { modes.emplace_back(&m, m.training()); }
-};
 
 constexpr int64_t kStatisticsBatches = 50;  // (1 - 0.1)^50: half a percent of the initial 0 and 1 is left
 constexpr int64_t kRowsAtOnce = 8192;
@@ -27,15 +20,10 @@ bool all_finite(const Tensor& x) { return sum(x * 0.0).item_is_finite(); }  // 0
 
 }  // namespace
 
-EvalMode::EvalMode(nn::Module& module) {
-  ModeReader reader;
-  reader("", module);
-  before_ = std::move(reader.modes);
-  module.eval();
-}
-
-EvalMode::~EvalMode() {
-  for (auto& [module, training] : before_) module->train(training);  // parents come first, so parts have the last word
+int64_t PlainViews::images_at_once() const {
+  if (batch_size > 0) return batch_size;
+  constexpr int64_t kMost = 256, kLeast = 4, kPixels = kMost * 64 * 64;
+  return std::clamp(kPixels / std::max<int64_t>(1, image_size * image_size), kLeast, kMost);
 }
 
 FeatureSet extract_features(const std::function<Tensor(const Tensor&)>& features, const ImageSource& source,
@@ -44,7 +32,7 @@ FeatureSet extract_features(const std::function<Tensor(const Tensor&)>& features
   NoGrad guard;
   FeatureSet set;
   set.labels = labels_of(source);
-  for_each_plain_batch(source, views.normalisation, views.image_size, views.channels, views.batch_size,
+  for_each_plain_batch(source, views.normalisation, views.image_size, views.channels, views.images_at_once(),
                        [&](const Tensor& images, int64_t first) {
                          const Tensor y = features(images).reshape({images.size(0), -1});
                          TACIT_CHECK(all_finite(y),
@@ -57,18 +45,18 @@ FeatureSet extract_features(const std::function<Tensor(const Tensor&)>& features
 }
 
 FeatureSet encoder_features(nn::Encoder& encoder, const ImageSource& source, const PlainViews& views) {
-  EvalMode mode(encoder);
+  nn::EvalMode mode(encoder);
   return extract_features([&](const Tensor& images) { return encoder(images).value(); }, source, views);
 }
 
 FeatureSet stage_features(nn::Encoder& encoder, const std::string& stage, const ImageSource& source,
                           const PlainViews& views) {
-  EvalMode mode(encoder);
+  nn::EvalMode mode(encoder);
   return extract_features([&](const Tensor& images) { return encoder.stage(stage, images).value(); }, source, views);
 }
 
 FeatureSet projected_features(Method& method, const ImageSource& source, const PlainViews& views) {
-  EvalMode mode(method);
+  nn::EvalMode mode(method);
   return extract_features([&](const Tensor& images) { return method.project(method.encoder()(images)).value(); },
                           source, views);
 }
@@ -83,7 +71,7 @@ nn::Encoder random_encoder(const nn::EncoderOptions& options, ImageSourcePtr tra
   if (!encoder.named_buffers().empty()) {
     // Images are drawn with replacement: files are often sorted by class, and small sets must fill the batches too.
     const auto count = static_cast<uint64_t>(train->size());
-    std::vector<int64_t> chosen(static_cast<size_t>(kStatisticsBatches * views.batch_size));
+    std::vector<int64_t> chosen(static_cast<size_t>(kStatisticsBatches * views.images_at_once()));
     Random random(options.seed, random_stream("batch norm statistics"));
     for (int64_t& i : chosen) i = static_cast<int64_t>(random.below(count));
     encoder.train();

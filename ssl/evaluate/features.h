@@ -27,19 +27,9 @@ struct FeatureSet {
 struct PlainViews {
   ViewPolicy normalisation;  ///< its mean, std and lightness are used; empty ones leave pixels in [0, 1]
   int64_t image_size = 32, channels = 3;
-  int64_t batch_size = 256;
-};
-
-/// Puts a module into evaluation mode and, when it goes, every part of it back into the mode that it was in.
-class EvalMode {
- public:
-  explicit EvalMode(nn::Module& module);
-  ~EvalMode();
-  EvalMode(const EvalMode&) = delete;
-  EvalMode& operator=(const EvalMode&) = delete;
-
- private:
-  std::vector<std::pair<nn::Module*, bool>> before_;
+  int64_t batch_size = 0;  ///< images at a time; 0: by their size
+  /// batch_size, or as many as are 256 images of 64 x 64 pixels, from 4 to 256: 20 of 224 x 224.
+  int64_t images_at_once() const;
 };
 
 /// features(images (B, S, S, C)) -> (B, …), flattened to (B, D), over all images. Throws Error for an empty source.

@@ -5,6 +5,7 @@
 #include "autograd/ops.h"
 #include "nn/dropout.h"
 #include "nn/encoder_layers.h"
+#include "nn/eval_mode.h"
 #include "nn/init.h"
 #include "nn/linear.h"
 #include "optim/adamw.h"
@@ -77,10 +78,10 @@ LoaderOptions loader_options(const FinetuneOptions& options, const PlainViews& v
 }
 
 std::vector<int64_t> predict(Classifier& model, const ImageSource& test, const PlainViews& views) {
-  const EvalMode eval(model);
+  const nn::EvalMode eval(model);
   const NoGrad no_grad;
   std::vector<int64_t> predictions;
-  for_each_plain_batch(test, views.normalisation, views.image_size, views.channels, views.batch_size,
+  for_each_plain_batch(test, views.normalisation, views.image_size, views.channels, views.images_at_once(),
                        [&](const Tensor& images, int64_t) {
                          const std::vector<int64_t> best = argmax(model(images).value()).to_vector<int64_t>();
                          predictions.insert(predictions.end(), best.begin(), best.end());

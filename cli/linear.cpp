@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/feature.h"
+#include "cli/figures.h"
 #include "ssl/evaluate/evaluate.h"
 
 namespace tacit::cli {
@@ -39,7 +40,7 @@ class Linear final : public RunCommand {
       print_result(common_, (chosen.size() == 1 ? "linear: " : feature + ": ") + percent(result.top1) + " of " +
                                 std::to_string(test->size()) + " test images (lr " + ssl::shortest(result.best_lr) +
                                 ")");
-      figures = ssl::to_json(result);
+      figures = to_json(result);
       by_feature[feature] = figures;
     }
     // The encoder's own figures are the last stage's; those of all stages stand below them.

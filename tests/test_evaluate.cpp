@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "cli/figures.h"
 #include "ssl/evaluate/evaluate.h"
 #include "ssl/evaluate/metrics.h"
 #include "tensor/ops.h"
@@ -15,6 +16,7 @@
 
 using namespace tacit;
 using namespace tacit::ssl;
+using cli::to_json;
 
 namespace {
 
@@ -178,26 +180,18 @@ TEST_CASE("encoder features: extraction changes neither the encoder's numbers no
   CHECK(max_abs_difference(encoder_features(encoder, Stripes(40), single).features, set.features) < 1e-5);
 }
 
-TEST_CASE("EvalMode gives every part its own mode back") {
-  struct Inner : nn::Module {
-    void visit(nn::Visitor&) override {}
-  };
-  struct Outer : nn::Module {
-    Inner frozen, live;
-    void visit(nn::Visitor& v) override {
-      v("frozen", frozen);
-      v("live", live);
-    }
-  } outer;
-  outer.frozen.eval();
-  {
-    EvalMode mode(outer);
-    CHECK_FALSE(outer.training());
-    CHECK_FALSE(outer.live.training());
+TEST_CASE("plain views: fewer images at a time where images are large; the features do not change") {
+  PlainViews views = stripes_views();
+  views.batch_size = 0;
+  for (const auto& [size, images] : std::map<int64_t, int64_t>{{8, 256}, {64, 256}, {224, 20}, {512, 4}, {1024, 4}}) {
+    views.image_size = size;
+    CHECK(views.images_at_once() == images);
   }
-  CHECK(outer.training());
-  CHECK(outer.live.training());
-  CHECK_FALSE(outer.frozen.training());
+  nn::Encoder encoder = nn::make_encoder(kSmall);
+  views.image_size = 8;
+  const FeatureSet together = encoder_features(encoder, Stripes(40), views);
+  views.batch_size = 3;
+  CHECK(max_abs_difference(encoder_features(encoder, Stripes(40), views).features, together.features) < 1e-6);
 }
 
 TEST_CASE("the untrained encoder has batch norm statistics of the data, the same every time") {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <nlohmann/json.hpp>
 
 #include "ssl/evaluate/clustering.h"
 #include "ssl/evaluate/metrics.h"
@@ -43,8 +42,6 @@ class Rows {
   EvaluationTable& table_;
   const EvaluateOptions& options_;
 };
-
-nlohmann::json to_json(const ThreeWay& x) { return {{"pixels", x.pixels}, {"random", x.random}, {"run", x.run}}; }
 
 std::string format(const char* pattern, auto... values) {
   char text[160];
@@ -113,44 +110,6 @@ std::string render(const EvaluationTable& table) {
   text += format("Features of the run: std %.2f (1 healthy, 0 collapsed), effective rank %.1f\n", table.feature_std,
                  table.rank_me);
   return text;
-}
-
-nlohmann::json to_json(const EvaluationTable& table) {
-  nlohmann::json rows = nlohmann::json::array();
-  for (const LabelEfficiencyRow& r : table.label_efficiency)
-    rows.push_back({{"labels_per_class", r.labels_per_class},
-                    {"method", r.method},
-                    {"mean", r.mean},
-                    {"std", r.std},
-                    {"draws", r.draws}});
-  return {{"knn", to_json(table.knn)},
-          {"linear", to_json(table.linear)},
-          {"label_efficiency", rows},
-          {"clustering",
-           {{"k", table.clusters}, {"nmi", to_json(table.nmi)}, {"accuracy", to_json(table.cluster_accuracy)}}},
-          {"feature_std", table.feature_std},
-          {"rank_me", table.rank_me}};
-}
-
-nlohmann::json to_json(const KnnResult& r) {
-  return {{"top1", r.top1},
-          {"k", r.options.k},
-          {"temperature", r.options.temperature},
-          {"train_images", r.train_images},
-          {"test_images", r.test_images}};
-}
-
-nlohmann::json to_json(const LinearProbeResult& r) {
-  nlohmann::json sweep = nlohmann::json::array();
-  for (const SweepPoint& p : r.sweep) sweep.push_back({{"lr", p.lr}, {"validation_top1", p.validation_top1}});
-  return {{"top1", r.top1}, {"best_lr", r.best_lr}, {"sweep", sweep}};
-}
-
-nlohmann::json to_json(const std::vector<LabelDraw>& draws) {
-  nlohmann::json list = nlohmann::json::array();
-  for (const LabelDraw& d : draws)
-    list.push_back({{"labels_per_class", d.labels_per_class}, {"draw", d.draw}, {"indices", d.indices}});
-  return list;
 }
 
 }  // namespace tacit::ssl

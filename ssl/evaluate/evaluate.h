@@ -3,7 +3,6 @@
 #pragma once
 
 #include <functional>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -40,7 +39,7 @@ struct EvaluateOptions {
   LabelEfficiencyOptions labels;
   std::vector<TrainedMethod> trained;
   std::string stage;  ///< features of this stage, of the run and the untrained encoder; "": the encoder's output
-  /// Called before each part with what comes now ("random initialisation: features").
+  /// Called before each part with what comes now ("random: features").
   std::function<void(const std::string&)> progress;
 };
 /// Fills the table. `random` says how the untrained encoder is made: as the run's, with its own seed. Needs labels.
@@ -49,15 +48,5 @@ EvaluationTable evaluate(nn::Encoder& run, const nn::EncoderOptions& random, Ima
 
 /// As text, in percent, a line for each method.
 std::string render(const EvaluationTable&);
-/// {"knn": {"pixels", "random", "run"}, "linear": {the same}, "label_efficiency": [{"labels_per_class", "method",
-/// "mean", "std", "draws"}]}, and "clustering": {"k", "nmi", "accuracy": {"pixels", "random", "run"}}, "feature_std",
-/// "rank_me"; fractions.
-nlohmann::json to_json(const EvaluationTable&);
-/// {"top1", "k", "temperature", "train_images", "test_images"}.
-nlohmann::json to_json(const KnnResult&);
-/// {"top1", "best_lr", "sweep": [{"lr", "validation_top1"}]}.
-nlohmann::json to_json(const LinearProbeResult&);
-/// The index lists: [{"labels_per_class", "draw", "indices": […]}].
-nlohmann::json to_json(const std::vector<LabelDraw>&);
 
 }  // namespace tacit::ssl

@@ -1,7 +1,9 @@
 // The loader: what a batch holds depends on (seed, epoch, position) alone.
 #include <doctest/doctest.h>
 
+#include <mutex>
 #include <set>
+#include <thread>
 
 #include "backends/cpu/backend.h"
 #include "ssl/data/loader.h"
@@ -37,6 +39,34 @@ class Damaged final : public ImageSource {
  private:
   ImageSourcePtr whole_;
   std::set<int64_t> bad_;
+};
+
+/// Threads of our own in place of oneTBB's, into which the thread sanitizer cannot see.
+class OwnThreads final : public Workers {
+ public:
+  ~OwnThreads() override { wait(); }
+  void start(std::function<void()> work) override {
+    const std::lock_guard lock(mutex_);
+    threads_.emplace_back(std::move(work));
+  }
+  void for_each(int64_t n, const std::function<void(int64_t)>& f) override {
+    constexpr int64_t kParts = 3;
+    std::vector<std::thread> parts;
+    for (int64_t p = 0; p < kParts; ++p)
+      parts.emplace_back([&f, n, p] {
+        for (int64_t i = n * p / kParts; i < n * (p + 1) / kParts; ++i) f(i);
+      });
+    for (std::thread& part : parts) part.join();
+  }
+  void wait() override {
+    const std::lock_guard lock(mutex_);
+    for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::thread> threads_;
 };
 
 void check_equal(const Batch& a, const Batch& b) {
@@ -140,4 +170,52 @@ TEST_CASE("a loader may go away at any time") {
                                 return o;
                               }()),
                        doctest::Contains("batches of 300"), Error);
+}
+
+TEST_CASE("the slots' protocol on threads of our own: the same batches, damage counted, going away at any time") {
+  const ImageSourcePtr whole = open_data({"synthetic:400"}, Split::All);
+  std::set<int64_t> many;  // so many that several threads meet one in the same batch
+  for (int64_t i = 0; i < 400; i += 3) many.insert(i);
+  const auto source = std::make_shared<Damaged>(whole, many);
+  LoaderOptions options = options_for(4);
+  options.max_damaged = 1;
+  Loader reference(source, options);
+  options.workers = std::make_shared<OwnThreads>();
+  {
+    Loader loader(source, options);
+    for (int i = 0; i < 27; ++i) check_equal(loader.next(), reference.next());
+    CHECK(loader.damaged() == reference.damaged());
+    CHECK(loader.damaged().size() == many.size());
+  }
+  for (int taken = 0; taken < 4; ++taken) {
+    Loader loader(source, options);
+    for (int i = 0; i < taken; ++i) loader.next();
+  }
+}
+
+TEST_CASE("damage met before a resume counts: the run stops at the batch where it would have stopped without") {
+  const ImageSourcePtr whole = open_data({"synthetic:400"}, Split::All);
+  std::set<int64_t> many;
+  for (int64_t i = 0; i < 400; i += 40) many.insert(i);  // 10; more than 1 % are 5
+  const auto source = std::make_shared<Damaged>(whole, many);
+  const auto stops_at = [&](Loader& loader, int64_t batch, int64_t last) {
+    try {
+      for (; batch < last; ++batch) loader.next();
+    } catch (const Error&) {
+    }
+    return batch;
+  };
+  Loader uninterrupted(source, options_for());
+  const int64_t end = stops_at(uninterrupted, 0, 100), middle = end / 2;
+  REQUIRE(end < uninterrupted.batches_per_epoch());
+
+  Loader first(source, options_for());
+  REQUIRE(stops_at(first, 0, middle) == middle);
+  LoaderOptions options = options_for();
+  options.known_damaged = first.damaged_indices();
+  REQUIRE_FALSE(options.known_damaged.empty());
+  Loader resumed(source, options, 0, middle);
+  CHECK(stops_at(resumed, middle, 100) == end);
+  Loader forgetful(source, options_for(), 0, middle);
+  CHECK(stops_at(forgetful, middle, 100) > end);
 }

@@ -32,6 +32,17 @@ struct Slot {
 };
 using SlotPtr = std::shared_ptr<Slot>;
 
+class TbbWorkers final : public Workers {
+ public:
+  ~TbbWorkers() noexcept override {}  // task_group's may throw, where wait() was not called; Loader calls it
+  void start(std::function<void()> work) override { tasks_.run(std::move(work)); }
+  void for_each(int64_t n, const std::function<void(int64_t)>& f) override { tbb::parallel_for(int64_t{0}, n, f); }
+  void wait() override { tasks_.wait(); }
+
+ private:
+  tbb::task_group tasks_;
+};
+
 }  // namespace
 
 struct Loader::State {
@@ -43,12 +54,13 @@ struct Loader::State {
   std::deque<SlotPtr> queue;
   double waited = 0;
 
-  std::map<int64_t, std::string> damaged;  // of the batches handed out: what is prepared ahead must not count
+  // Of the batches handed out: what is prepared ahead must not count. "" for those known from before.
+  std::map<int64_t, std::string> damaged;
 
   std::mutex mutex;  // guards every slot's `damaged` and the waiting for a slot
   std::condition_variable done;
   std::atomic<bool> stop{false};
-  tbb::task_group tasks;
+  std::shared_ptr<Workers> workers;
 
   void draw_order() {
     if (options.shuffle) {
@@ -72,7 +84,7 @@ struct Loader::State {
       ++epoch;
       order.reset();
     }
-    tasks.run([this, slot] {
+    workers->start([this, slot] {
       if (!stop) claim(*slot);
     });
   }
@@ -127,7 +139,7 @@ struct Loader::State {
     }
     batch.indices.assign(slot.order->begin() + first, slot.order->begin() + first + count);
     std::vector<int64_t> labels(static_cast<size_t>(count));
-    tbb::parallel_for(int64_t{0}, count, [&](int64_t b) {
+    workers->for_each(count, [&](int64_t b) {
       int64_t& index = batch.indices[static_cast<size_t>(b)];
       const auto drawn = static_cast<uint64_t>(index);
       const Image image = readable(index, slot);
@@ -156,13 +168,15 @@ Loader::Loader(ImageSourcePtr source, LoaderOptions options, int64_t epoch, int6
               " batches");
   s.source = std::move(source);
   s.options = std::move(options);
+  s.workers = s.options.workers ? s.options.workers : std::make_shared<TbbWorkers>();
+  for (const int64_t i : s.options.known_damaged) s.damaged.emplace(i, "");
   s.epoch = epoch;
   s.position = position;
 }
 
 Loader::~Loader() {
   state_->stop = true;
-  state_->tasks.wait();
+  state_->workers->wait();
 }
 
 Batch Loader::next() {
@@ -178,7 +192,7 @@ Batch Loader::next() {
   s.waited += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (slot->error) std::rethrow_exception(slot->error);
   for (const auto& [i, why] : slot->damaged) {
-    s.damaged.emplace(i, why);
+    s.damaged.insert_or_assign(i, why);
     check_damaged(s.damaged.size(), s.source->size(), s.options.max_damaged, why);
   }
   Batch batch = std::move(slot->batch);
@@ -193,8 +207,15 @@ double Loader::waited_seconds() const { return state_->waited; }
 
 std::vector<std::string> Loader::damaged() const {
   std::vector<std::string> reasons;
-  for (const auto& entry : state_->damaged) reasons.push_back(entry.second);
+  for (const auto& entry : state_->damaged)
+    if (!entry.second.empty()) reasons.push_back(entry.second);
   return reasons;
+}
+
+std::vector<int64_t> Loader::damaged_indices() const {
+  std::vector<int64_t> indices;
+  for (const auto& entry : state_->damaged) indices.push_back(entry.first);
+  return indices;
 }
 
 void for_each_plain_batch(const ImageSource& source, const ViewPolicy& normalisation, int64_t image_size,

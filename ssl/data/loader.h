@@ -19,15 +19,29 @@ struct Batch {
   int64_t epoch = 0, position = 0;  ///< position: batches of this epoch before this one
 };
 
+/// What the loader's work runs on. The default is oneTBB; with threads that the thread sanitizer can see into, it can
+/// judge the loader.
+class Workers {
+ public:
+  virtual ~Workers() = default;
+  virtual void start(std::function<void()> work) = 0;
+  /// f(0) … f(n-1) in any order, perhaps at once; done when it returns.
+  virtual void for_each(int64_t n, const std::function<void(int64_t)>& f) = 0;
+  /// Until all that was started has ended.
+  virtual void wait() = 0;
+};
+
 struct LoaderOptions {
   int64_t batch_size = 256;
   int64_t image_size = 32, channels = 3;
   std::vector<ViewPolicy> views;  ///< one per view
   uint64_t seed = 0;
-  bool drop_last = true;             ///< else the last batch of an epoch may be smaller
-  bool shuffle = true;               ///< in the source's order(seed, epoch)
-  int64_t prefetch = 2;              ///< batches prepared ahead
-  double max_damaged = kMaxDamaged;  ///< fraction of the source that may be unreadable before the run stops
+  bool drop_last = true;               ///< else the last batch of an epoch may be smaller
+  bool shuffle = true;                 ///< in the source's order(seed, epoch)
+  int64_t prefetch = 2;                ///< batches prepared ahead
+  double max_damaged = kMaxDamaged;    ///< fraction of the source that may be unreadable before the run stops
+  std::vector<int64_t> known_damaged;  ///< met by an earlier process of this run: they count
+  std::shared_ptr<Workers> workers;    ///< none: oneTBB
 };
 
 /// Images may be decoded at a scale whose shorter side is at least this many times the view's: crops down to a quarter
@@ -50,6 +64,8 @@ class Loader {
   /// Distinct files of the batches handed out so far that could not be read, with the reason; each was replaced by the
   /// next readable index.
   std::vector<std::string> damaged() const;
+  /// Their indices and the known ones', ascending.
+  std::vector<int64_t> damaged_indices() const;
 
  private:
   struct State;

@@ -7,6 +7,7 @@
 #include "nn/resnet.h"
 #include "nn/small_cnn.h"
 #include "nn/vit.h"
+#include "tensor/join.h"
 
 namespace tacit::nn {
 
@@ -101,11 +102,8 @@ std::vector<std::string> Encoder::stages() {
 Variable Encoder::stage(const std::string& name, const Variable& images) {
   const std::vector<std::string> names = stages();
   const auto found = std::find(names.begin(), names.end(), name);
-  if (found == names.end()) {
-    std::string known;
-    for (const std::string& n : names) known += (known.empty() ? "" : ", ") + n;
-    throw Error("[encoder] this encoder has no stage '" + name + "'; its stages: " + known);
-  }
+  if (found == names.end())
+    throw Error("[encoder] this encoder has no stage '" + name + "'; its stages: " + join(names));
   return as<Staged>()->after_stages(images, static_cast<int>(found - names.begin()) + 1);
 }
 
@@ -130,12 +128,9 @@ std::vector<std::string> encoder_names() {
 }
 
 Encoder make_encoder(const EncoderOptions& o) {
-  std::string known;
-  for (const Row& row : kEncoders) {
+  for (const Row& row : kEncoders)
     if (o.name == row.name) return row.make(o);
-    known += (known.empty() ? "" : ", ") + std::string(row.name);
-  }
-  throw Error("[encoder] unknown encoder '" + o.name + "'; known: " + known);
+  throw Error("[encoder] unknown encoder '" + o.name + "'; known: " + join(encoder_names()));
 }
 
 }  // namespace tacit::nn

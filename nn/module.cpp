@@ -1,4 +1,5 @@
 #include "nn/module.h"
+#include "tensor/join.h"
 
 #include <atomic>
 #include <set>
@@ -40,11 +41,7 @@ void for_each(Module& m, OnParameter on_parameter, OnBuffer on_buffer = kIgnore)
   visitor("", m);
 }
 
-std::string join(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
-  return text.empty() ? "none" : text;
-}
+std::string listed(const std::vector<std::string>& names) { return names.empty() ? "none" : join(names); }
 
 }  // namespace
 
@@ -245,8 +242,8 @@ LoadReport load_state(Module& module, const StateDict& state, bool strict) {
     if (!known.count(entry.first)) report.unexpected.push_back(entry.first);
 
   TACIT_CHECK(!strict || (report.missing.empty() && report.unexpected.empty()),
-              "[load_state] the names do not fit: ", report.matched.size(), " match; missing: ", join(report.missing),
-              "; unexpected: ", join(report.unexpected));
+              "[load_state] the names do not fit: ", report.matched.size(), " match; missing: ", listed(report.missing),
+              "; unexpected: ", listed(report.unexpected));
   TACIT_CHECK(!report.matched.empty() || known.empty(), "[load_state] none of the ", state.size(),
               " names fits; the module has, for example, ", known.empty() ? "none" : *known.begin());
   for (auto& copy : copies) copy.first.copy_(copy.second);

@@ -4,6 +4,8 @@
 #include <map>
 #include <mutex>
 
+#include "tensor/join.h"
+
 namespace tacit {
 
 struct Device::State {
@@ -53,9 +55,8 @@ Device::Device(const std::string& full_name) {
   const std::lock_guard lock(r.mutex);
   auto& slot = r.states[name];
   if (!slot) {
-    std::string known;
-    for (const BackendEntry& entry : all_entries(r)) {
-      known += (known.empty() ? "" : ", ") + entry.name;
+    const auto entries = all_entries(r);
+    for (const BackendEntry& entry : entries) {
       if (entry.name != base) continue;
       auto state = std::make_shared<State>();
       state->name = name;
@@ -63,7 +64,7 @@ Device::Device(const std::string& full_name) {
       state->allocator = std::make_unique<CachingAllocator>(*state->backend);
       slot = state;
     }
-    TACIT_CHECK(slot, "[device] there is no device '", full_name, "'; known: ", known);
+    TACIT_CHECK(slot, "[device] there is no device '", full_name, "'; known: ", join(entries, &BackendEntry::name));
   }
   state_ = static_cast<State*>(slot.get());
 }

@@ -10,7 +10,7 @@
 
 namespace tacit {
 
-/// A dense result of an op that the caller fills; used by the differentiable ops too.
+/// Throws Error naming the op unless both are defined, of one dtype and on one device. For the ops built on these too.
 void check_same_kind(const char* op, const Tensor& a, const Tensor& b);
 
 #define TACIT_DECLARE(Functor, name, low, high) Tensor name(const Tensor& x);

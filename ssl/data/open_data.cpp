@@ -4,12 +4,11 @@
 #include <charconv>
 #include <cstdlib>
 #include <filesystem>
-#include <numeric>
 
 #include "ssl/data/archive.h"
+#include "ssl/data/some_indices.h"
 #include "ssl/data/sources.h"
 #include "tensor/error.h"
-#include "tensor/random.h"
 
 namespace fs = std::filesystem;
 
@@ -20,14 +19,6 @@ namespace {
 constexpr const char* kFashionMnist = "/usr/share/datasets/fashion-mnist";
 constexpr const char* kKinds = "idx, cifar10, cifar100, stl10, folder, tar, synthetic";
 constexpr double kHeldOut = 0.1;
-
-std::vector<int64_t> shuffled(int64_t n, const char* purpose) {
-  std::vector<int64_t> order(static_cast<size_t>(n));
-  std::iota(order.begin(), order.end(), int64_t{0});
-  Random random(0, random_stream(purpose));
-  shuffle(order, random);
-  return order;
-}
 
 int64_t synthetic_size(const std::string& spec, const std::string& count) {
   int64_t n = 1000;
@@ -74,7 +65,7 @@ Opened open_spec(const std::string& spec, Split split, const DataOptions& option
 ImageSourcePtr hold_out(const ImageSourcePtr& whole, Split split, const std::string& spec,
                         std::vector<std::string>* notes) {
   if (split == Split::All || split == Split::Unlabeled) return whole;
-  std::vector<int64_t> order = shuffled(whole->size(), "held out");
+  std::vector<int64_t> order = shuffled_indices(whole->size(), "held out");
   const auto held = std::max<int64_t>(1, static_cast<int64_t>(static_cast<double>(whole->size()) * kHeldOut));
   TACIT_CHECK(whole->size() > held, "[data] ", spec, " has ", whole->size(),
               " image: too few to hold some out for testing; use --split all or --test-data");
@@ -137,10 +128,7 @@ ImageSourcePtr open_data(const std::vector<std::string>& specs, Split split, con
                        std::to_string(source->size()) + " training images: all of them are used");
     return source;
   }
-  std::vector<int64_t> first = shuffled(source->size(), "limit");
-  first.resize(static_cast<size_t>(options.limit));
-  std::sort(first.begin(), first.end());
-  return subset(source, std::move(first));
+  return subset(source, some_indices(source->size(), options.limit, "limit"));
 }
 
 }  // namespace tacit::ssl

@@ -4,6 +4,7 @@
 // a policy does not say otherwise.
 #include "ssl/data/augment.h"
 #include "tensor/error.h"
+#include "tensor/join.h"
 
 namespace tacit::ssl {
 
@@ -219,12 +220,9 @@ constexpr Row kPolicies[] = {{"simclr", simclr},
 
 std::vector<ViewPolicy> augmentation(const std::string& name, int64_t image_size, int64_t channels) {
   TACIT_CHECK(channels == 1 || channels == 3, "[augmentation] channels must be 1 or 3, got ", channels);
-  std::string known;
-  for (const Row& row : kPolicies) {
+  for (const Row& row : kPolicies)
     if (name == row.name) return row.make(image_size, channels);
-    known += (known.empty() ? "" : ", ") + std::string(row.name);
-  }
-  throw Error("[augmentation] unknown policy '" + name + "'; known: " + known);
+  throw Error("[augmentation] unknown policy '" + name + "'; known: " + join(augmentation_names()));
 }
 
 std::vector<std::string> augmentation_names() {

@@ -7,18 +7,12 @@
 #include <vector>
 
 #include "ssl/train/settings.h"
+#include "tensor/join.h"
 
 namespace tacit::ssl {
 
 inline void check(bool condition, const std::string& message) {
   if (!condition) throw UsageError(message);
-}
-
-/// "a, b, c".
-inline std::string join(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
-  return text;
 }
 
 inline void check_choice(const char* flag, const std::string& value, const std::vector<std::string>& known) {

@@ -47,7 +47,8 @@ void apply_recipe(TrainConfig&, const std::string& name);
 std::vector<std::string> recipe_names();
 /// The settings that recipes differ in, whose default thus depends on the recipe.
 std::vector<std::string> set_by_recipes();
-/// The recipe for images of this size ({0, 0}: sizes vary): "small-images" up to 64 pixels, else "folder".
+/// The recipe for images of this size (their shorter side; 0: sizes vary): "small-images" up to 64 pixels, else
+/// "folder".
 std::string default_recipe(int64_t image_size);
 
 // The entries, one file each in entries/.

@@ -1,4 +1,5 @@
 #include "ssl/train/settings.h"
+#include "tensor/join.h"
 
 #include <algorithm>
 #include <charconv>
@@ -223,9 +224,7 @@ Settings& Settings::of_method(const std::string* method) {
 void Settings::check_known_to_method() const {
   for (const Setting& setting : all_) {
     if (!method_ || !said(setting.name) || setting.known_to(*method_)) continue;
-    std::string known;
-    for (const std::string& name : setting.methods) known += (known.empty() ? "" : ", ") + name;
-    usage("--", setting.name, " is of ", known, "; ", *method_, " has no such setting");
+    usage("--", setting.name, " is of ", join(setting.methods), "; ", *method_, " has no such setting");
   }
 }
 

@@ -194,6 +194,23 @@ TEST_CASE("folders: classes, flat, splits, held-out images, limits") {
   CHECK(open_data({dir / "split"}, Split::All)->size() == 2);
 }
 
+TEST_CASE("folders: only a test part is no set of classes, and the error says what to give") {
+  const TemporaryDirectory dir;
+  for (const char* part : {"one/val/a", "two/val/a", "two/test/b", "class/test", "class/cats"}) {
+    fs::create_directories(dir / part);
+    write_file(dir / part + "/1.ppm", ppm(5, 1));
+    write_file(dir / part + "/2.ppm", ppm(5, 2));
+  }
+  CHECK(contains(error_of({dir / "one"}), "no train/"));
+  CHECK(contains(error_of({dir / "one"}), dir / "one/val"));
+  CHECK(contains(error_of({"folder:" + (dir / "two")}), "no train/"));
+  CHECK(open_data({dir / "one/val"}, Split::All)->class_names() == std::vector<std::string>{"a"});
+  DataOptions unlabelled;
+  unlabelled.no_labels = true;
+  CHECK(open_data({dir / "two"}, Split::All, unlabelled)->size() == 4);
+  CHECK(open_data({dir / "class"}, Split::All)->class_names() == std::vector<std::string>{"cats", "test"});
+}
+
 TEST_CASE("images: damaged, truncated and too large ones are refused") {
   const TemporaryDirectory dir;
   const auto error_for = [&](const std::string& name, const std::string& bytes, int64_t max_pixels = 1000) {

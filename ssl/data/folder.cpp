@@ -140,6 +140,20 @@ Tree read_annotated(const std::string& directory, const DataOptions& options) {
 
 Opened opened(Tree tree, bool whole) { return {std::move(tree.source), whole, std::move(tree.note)}; }
 
+/// Only test/ and val/ are there, which would be read as two classes.
+void check_training_part(const std::string& path) {
+  std::string part;
+  for (const auto& entry : fs::directory_iterator(path)) {
+    std::error_code broken;  // a link to nowhere
+    if (hidden(entry.path()) || !entry.is_directory(broken)) continue;
+    const std::string name = entry.path().filename().string();
+    if (name != "test" && name != "val") return;
+    part = name;
+  }
+  TACIT_CHECK(part.empty(), "[folder] ", path, " has ", part, "/ and no train/; to use these images, give ", path, "/",
+              part, ", or rename the directory if it is a class");
+}
+
 std::string split_directory(const std::string& path, std::initializer_list<const char*> names) {
   for (const char* name : names)
     if (fs::is_directory(path + "/" + name)) return path + "/" + name;
@@ -179,6 +193,7 @@ std::pair<int64_t, int64_t> common_size(int64_t n, const std::function<std::pair
 
 Opened open_folder(const std::string& path, Split split, const DataOptions& options) {
   TACIT_CHECK(fs::exists(path), "[folder] ", path, " does not exist");
+  if (!options.no_labels && fs::is_directory(path)) check_training_part(path);
   if (!fs::is_directory(path)) {
     TACIT_CHECK(is_image_file(path), "[folder] ", path, " is a file and not an image; a directory is needed");
     return {std::make_shared<FolderSource>(std::vector<std::string>{path}, std::vector<int64_t>{},

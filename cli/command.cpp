@@ -6,8 +6,10 @@
 #include <nlohmann/json.hpp>
 
 #include "backends/cpu/backend.h"
+#include "ssl/train/memory.h"
 #include "tensor/atomic_file.h"
 #include "tensor/device.h"
+#include "tensor/memory_limit.h"
 
 namespace tacit::cli {
 
@@ -30,11 +32,15 @@ void say(const Common& common, const std::string& line) {
   if (!common.quiet || line.rfind("warning: ", 0) == 0) std::fprintf(stderr, "%s\n", line.c_str());
 }
 
+std::string json_text(const nlohmann::json& figures, int indent) {
+  return figures.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
 void write_json(const Common& common, const nlohmann::json& figures) {
   if (common.json == "-")
-    std::cout << figures.dump(2) << "\n";
+    std::cout << json_text(figures);
   else if (!common.json.empty())
-    write_file_atomically(common.json, figures.dump(2) + "\n");
+    write_file_atomically(common.json, json_text(figures));
 }
 
 void print_result(const Common& common, const std::string& line) {
@@ -61,6 +67,7 @@ void check_writable(const char* flag, const std::string& path) {
 }
 
 void start(const Common& common) {
+  set_memory_limit(ssl::memory_limit(common.memory_limit).bytes);
   if (!common.json.empty() && common.json != "-") check_writable("json", common.json);
   const std::string& device = common.device;
   const int64_t threads = common.threads;

@@ -52,15 +52,17 @@ Common common_of(const ssl::TrainConfig&);
 
 /// A line on stderr for people; with --quiet only warnings ("warning: …").
 void say(const Common&, const std::string& line);
+/// With a line's end; bytes that are no UTF-8 (paths may hold any) become U+FFFD. indent -1: on one line.
+std::string json_text(const nlohmann::json&, int indent = 2);
 /// Writes the figures to --json FILE, or to stdout for "-"; nothing without --json.
 void write_json(const Common&, const nlohmann::json&);
 /// A line of results on stdout, unless stdout is taken by --json -.
 void print_result(const Common&, const std::string& line);
 /// "88.8 %".
 std::string percent(double fraction);
-/// What every command does before any work: refuses a --json that cannot be written, makes the device the default one
-/// and sets the threads. A device's name or index that cannot exist is a UsageError, one that this build or machine
-/// lacks an Error.
+/// What every command does before any work: sets --memory-limit for tensors, refuses a --json that cannot be written,
+/// makes the device the default one and sets the threads. A malformed limit is a UsageError. A device's name or index
+/// that cannot exist is a UsageError, one that this build or machine lacks an Error.
 void start(const Common&);
 /// Throws Error naming the flag where this file cannot be written. For outputs that come only after long work.
 void check_writable(const char* flag, const std::string& path);

@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/feature.h"
+#include "cli/figures.h"
 #include "ssl/evaluate/evaluate.h"
 
 namespace tacit::cli {
@@ -27,14 +28,14 @@ class Knn final : public RunCommand {
     const std::string feature = feature_.chosen(run)[0];
     const ssl::ImageSourcePtr train = data_.open_labelled(ssl::Split::Train, common_),
                               test = data_.open_labelled(ssl::Split::Test, common_);
-    check_memory((train->size() + test->size()) * run.method->encoder().features());
+    check_memory(run, (train->size() + test->size()) * run.method->encoder().features());
     options_.k = possible_k(options_.k, train->size());
     const ssl::FeatureSet bank = features(run, feature, *train);
     const ssl::KnnResult result = ssl::knn(bank, features(run, feature, *test), options_);
     print_result(common_, "kNN(" + std::to_string(result.options.k) + "): " + percent(result.top1) + " of " +
                               std::to_string(result.test_images) + " test images, by " +
                               std::to_string(result.train_images) + " training images");
-    write_json(common_, ssl::to_json(result));
+    write_json(common_, to_json(result));
     return 0;
   }
 

@@ -29,7 +29,7 @@ class Linear final : public RunCommand {
     const std::vector<std::string> chosen = feature_.chosen(run);
     const ssl::ImageSourcePtr train = data_.open_labelled(ssl::Split::Train, common_),
                               test = data_.open_labelled(ssl::Split::Test, common_);
-    check_memory((train->size() + test->size()) * run.method->encoder().features());
+    check_memory(run, (train->size() + test->size()) * run.method->encoder().features());
     nlohmann::json figures, by_feature;
     for (const std::string& feature : chosen) {
       const ssl::FeatureSet bank = features(run, feature, *train);

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <sstream>
 
 #include "ssl/data/cache.h"
+#include "ssl/train/check.h"
 #include "ssl/train/memory.h"
 
 namespace tacit::cli {
@@ -58,18 +58,15 @@ int RunCommand::run() {
   return run_on(run);
 }
 
-void RunCommand::check_memory(int64_t values) const {
-  constexpr int64_t kCopies = 3;  // the values, their standardised form, and one in work
-  const ssl::MemoryLimit limit = ssl::memory_limit(common_.memory_limit);
-  const int64_t need = values * 4 * kCopies;
-  TACIT_CHECK(need <= limit.bytes, "this needs about ", ssl::readable_bytes(need), " of memory, the limit is ",
-              ssl::readable_bytes(limit.bytes), " (", limit.reason, "); use --limit for fewer training images");
+void RunCommand::check_memory(const ssl::Pretrained& run, int64_t values) const {
+  ssl::check_features_memory(run.method->encoder(), run.views, values, common_.memory_limit);
 }
 
 int64_t RunCommand::possible_k(int64_t k, int64_t train_images) const {
   if (k <= train_images) return k;
   TACIT_CHECK(!said("k"), "--k ", k, " neighbours cannot be found among ", train_images, " training images");
-  say(common_, "there are only " + std::to_string(train_images) + " training images: all of them vote (--k)");
+  say(common_,
+      "there are only " + std::to_string(train_images) + " training images: --k is " + std::to_string(train_images));
   return train_images;
 }
 
@@ -95,11 +92,6 @@ ssl::ImageSourcePtr varied(const ssl::ImageSourcePtr& source, int64_t count) {
   return ssl::subset(source, chosen);
 }
 
-void check_flag(const char* flag, double value, double low, double high) {
-  if (value >= low && value <= high) return;
-  std::ostringstream text;
-  text << "--" << flag << " must lie between " << low << " and " << high << ", got " << value;
-  throw UsageError(text.str());
-}
+void check_flag(const char* flag, double value, double low, double high) { ssl::check_range(flag, value, low, high); }
 
 }  // namespace tacit::cli

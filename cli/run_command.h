@@ -51,8 +51,9 @@ class RunCommand : public Command {
   virtual int run_on(ssl::Pretrained&) = 0;
   virtual bool needs_data() const { return true; }
 
-  /// Refuses where this many f32 values (and working copies of them) would exceed the memory limit.
-  void check_memory(int64_t values) const;
+  /// Refuses where the run's encoder on a batch of images, and this many f32 values with working copies of them, would
+  /// exceed the memory limit.
+  void check_memory(const ssl::Pretrained&, int64_t values) const;
   /// --k as it is, where there are so many training images; all of them where k is only the default (with a note), else
   /// an Error.
   int64_t possible_k(int64_t k, int64_t train_images) const;

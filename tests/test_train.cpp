@@ -6,6 +6,7 @@
 
 #include "autograd/ops.h"
 #include "process.h"
+#include "ssl/data/augment.h"
 #include "ssl/train/append.h"
 #include "ssl/train/build.h"
 #include "ssl/train/finetune.h"
@@ -15,6 +16,7 @@
 #include "ssl/train/resolve.h"
 #include "ssl/train/run_directory.h"
 #include "ssl/train/scatter.h"
+#include "tensor/memory_limit.h"
 #include "tensor/safetensors.h"
 
 namespace {
@@ -220,6 +222,9 @@ TEST_CASE("run directory: refuses what exists, cuts metrics back, survives a hal
     for (record.step = 1; record.step <= 5; ++record.step) run.log(record);
   }
   CHECK(contains(usage_error([&] { RunDirectory::check(dir / "run", false); }), "--resume"));
+  // Begun by another process since the first check: found again under the lock.
+  CHECK(contains(usage_error([&] { RunDirectory(dir / "run", "y = 2\n", true); }), "exists already"));
+  CHECK(testing::read_file(dir / "run/config.toml") == "x = 1\n");
   CHECK_NOTHROW(RunDirectory::check(dir / "run", true));
   append_to_file(dir / "run/metrics.jsonl", "{\"step\":6,\"ep");
   RunDirectory run(dir / "run", "x = 1\n");
@@ -256,19 +261,91 @@ TEST_CASE("memory: sizes as people write them, and a limit that is refused with 
   }
   CHECK(memory_limit("").bytes > 0);
   TrainConfig c = tiny_config();
-  const int64_t small = estimate_training_memory(c, 2);
+  const int64_t small = estimate_training_memory(c);
   c.batch_size = 4096;
-  const int64_t large = estimate_training_memory(c, 2);
+  const int64_t large = estimate_training_memory(c);
   CHECK(large > 100 * small);
+  CHECK(estimate_training_memory(c, 10'000'000) > large);  // an evaluation may need more than a step
   c.memory_limit = std::to_string(large / 3);
-  const std::string message = error_of([&] { check_training_memory(c, 2); });
+  const std::string message = error_of([&] { check_training_memory(c); });
   CHECK(contains(message, "--memory-limit"));
   CHECK(contains(message, "--batch-size"));
   c.chunk_size = 64;
-  CHECK(estimate_training_memory(c, 2) < large / 3);
-  CHECK_NOTHROW(check_training_memory(c, 2));
+  CHECK(estimate_training_memory(c) < large / 3);
+  CHECK_NOTHROW(check_training_memory(c));
   c.chunk_size = 2048;
-  CHECK(contains(error_of([&] { check_training_memory(c, 2); }), "--chunk-size"));
+  CHECK(contains(error_of([&] { check_training_memory(c); }), "--chunk-size"));
+}
+
+TEST_CASE("memory: the estimate is near what whole steps take, for every method and for large batches") {
+  CachingAllocator& allocator = default_device().allocator();
+  const auto check_estimate = [&](TrainConfig c) {
+    validate(c);
+    const int64_t estimate = estimate_training_memory(c), before = allocator.statistics().live_bytes;
+    allocator.reset_peak();
+    {
+      const std::unique_ptr<Method> method = make_method(c);
+      const std::unique_ptr<optim::Optimizer> optimizer = make_optimizer(c, *method);
+      for (int64_t step = 0; step < 2; ++step) {
+        std::vector<Tensor> views;
+        for (size_t v = 0; v < augmentation(c.augmentation, c.image_size, c.channels).size(); ++v)
+          views.push_back(Tensor::uniform({c.batch_size, c.image_size, c.image_size, c.channels}, 1, v));
+        const Variable loss = method->loss(views, {step, 2});
+        optimizer->zero_grad();
+        loss.backward();
+        optimizer->step();
+        method->after_step({step, 2});
+      }
+    }
+    const double ratio =
+        static_cast<double>(estimate) / static_cast<double>(allocator.statistics().peak_bytes - before);
+    CAPTURE(c.method);
+    CAPTURE(c.batch_size);
+    CHECK(ratio > 0.9);
+    CHECK(ratio < 2);
+  };
+  for (const MethodEntry& method : method_entries()) {
+    TrainConfig c;
+    c.method = method.name;
+    apply_recipe(c, "small-images");
+    c.data = {"synthetic"};
+    if (c.image_size == 0) c.image_size = 32;
+    c.channels = 3;
+    c.batch_size = 64;
+    check_estimate(c);
+  }
+  TrainConfig wide = tiny_config();  // the similarities of all views are most of it
+  wide.image_size = 8;
+  wide.batch_size = 2048;
+  check_estimate(wide);
+  wide.chunk_size = 256;
+  check_estimate(wide);
+  wide.chunk_size = 0;
+  wide.image_size = 64;  // few images are measured
+  wide.batch_size = 24;
+  check_estimate(wide);
+}
+
+TEST_CASE("memory: the check itself stays below the limit, and leaves nothing reserved") {
+  TrainConfig c = tiny_config();
+  c.encoder = "resnet50";
+  c.encoder_width = 256;  // 380 million parameters
+  c.memory_limit = "100M";
+  CachingAllocator& allocator = default_device().allocator();
+  allocator.trim();
+  allocator.reset_peak();
+  const int64_t before = reserved_memory();
+  const std::string message = error_of([&] { check_training_memory(c); });
+  CHECK(contains(message, "more than 100 MB"));
+  CHECK(contains(message, "--encoder-width"));
+  CHECK(allocator.statistics().peak_bytes - before <= int64_t{100} << 20);
+  CHECK(reserved_memory() <= before);
+
+  c = tiny_config();
+  const std::unique_ptr<Method> method = make_method(c);
+  const PlainViews views{{}, 512, 3, 0};
+  CHECK_NOTHROW(check_features_memory(method->encoder(), views, 1000, "1G"));
+  CHECK(contains(error_of([&] { check_features_memory(method->encoder(), views, 1000, "10M"); }), "--memory-limit"));
 }
 
 TEST_CASE("checkpoint: reads back; newer, foreign and broken files are clear errors") {
@@ -282,6 +359,7 @@ TEST_CASE("checkpoint: reads back; newer, foreign and broken files are clear err
   saved.info.step = 11;
   saved.info.steps_per_epoch = 4;
   saved.info.images = 64;
+  saved.info.damaged = {3, 40};
   saved.info.mean = {0.1f, 0.2f, 0.3f};
   saved.info.std = {1, 1, 1};
   saved.model = nn::state_dict(*method);
@@ -292,6 +370,7 @@ TEST_CASE("checkpoint: reads back; newer, foreign and broken files are clear err
   CHECK(read.info.epoch() == 2);
   CHECK(read.info.position() == 3);
   CHECK(read.info.mean == saved.info.mean);
+  CHECK(read.info.damaged == saved.info.damaged);
   CHECK(read.info.config.data.empty());  // no paths
   CHECK(first_difference(read.info.config, config, false).empty());
   CHECK(read.model.size() == saved.model.size());
@@ -305,6 +384,29 @@ TEST_CASE("checkpoint: reads back; newer, foreign and broken files are clear err
   const std::string newer = error_of([&] { load_checkpoint(dir / "newer.safetensors"); });
   CHECK(contains(newer, "format " + std::to_string(kCheckpointFormat + 1)));
   CHECK(contains(newer, "up to format " + std::to_string(kCheckpointFormat)));
+  // A method or a setting that this version lacks is the file's fault, not a flag's.
+  file = read_safetensors(path);
+  std::string& config_text = file.metadata["config"];
+  config_text.replace(config_text.find("simclr"), 6, "simsam");
+  write_safetensors(dir / "method.safetensors", file);
+  const auto load_unknown = [&] { load_pretrained(dir / "method.safetensors"); };
+  CHECK(usage_error([&] {
+          try {
+            load_unknown();
+          } catch (const UsageError&) {
+            throw;
+          } catch (const Error&) {
+          }
+        }) == "");
+  CHECK(contains(error_of(load_unknown), "method.safetensors"));
+  CHECK(contains(error_of(load_unknown), "simsam"));
+  file = read_safetensors(path);
+  for (const char* damaged : {"7", "[64]", "[-1]", "[1.5]", "["}) {
+    CAPTURE(damaged);
+    file.metadata["damaged"] = damaged;
+    write_safetensors(dir / "damaged.safetensors", file);
+    CHECK(contains(error_of([&] { load_checkpoint(dir / "damaged.safetensors"); }), "'damaged'"));
+  }
   file.metadata.clear();
   write_safetensors(dir / "foreign.safetensors", file);
   CHECK(contains(error_of([&] { load_checkpoint(dir / "foreign.safetensors"); }), "not a tacit checkpoint"));

@@ -41,7 +41,6 @@ class MAE : public Method {
   nn::Encoder& encoder() override { return encoder_; }
   /// There is no head behind the features: Error.
   Variable project(const Variable& features) override;
-  Variable memory_probe(const Tensor& views) override { return loss({views}, {}); }
   /// A network that predicts every patch's mean: of n normalised numbers with unbiased variance the mean square is
   /// 1 - 1/n (constant patches, whose target is 0, lower it). Without norm_pixels one that predicts the data's mean
   /// colour: 1, as far as the policy's statistics are the data's.

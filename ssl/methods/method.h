@@ -49,8 +49,6 @@ class Method : public nn::Module {
   virtual void encoder_replaced() {}
   /// What the method's head makes of features (N, D). Throws Error where the head needs more than features.
   virtual Variable project(const Variable& features) = 0;
-  /// A number whose graph holds as much memory for each view as loss() does: what a run will need is estimated by it.
-  virtual Variable memory_probe(const Tensor& views);
   /// For a method that predicts pixels: the images (N, H, W, C), what it was shown of them and what it made of that, in
   /// the order to look at them. Whatever is drawn is a function of `seed`. Empty for other methods.
   virtual std::vector<PictureColumn> reconstruct(const Tensor& images, uint64_t seed) {
@@ -59,8 +57,6 @@ class Method : public nn::Module {
   }
   /// For a batch of this size.
   virtual Chance chance(int64_t batch_size) const = 0;
-  /// How many images of a view's size the encoder sees of each image and view, for the estimate of memory.
-  virtual int64_t images_per_view() const { return 1; }
   /// Numbers of the last loss() worth logging besides the loss ("feature_std", "pretext_top1", …), as tensors of one
   /// element that are read a step late.
   virtual std::map<std::string, Tensor> metrics() const = 0;

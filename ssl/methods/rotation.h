@@ -31,7 +31,6 @@ class Rotation : public Method {
   Variable project(const Variable& features) override { return head_(features); }
   /// log 4 and 1/4.
   Chance chance(int64_t) const override;
-  int64_t images_per_view() const override { return 4; }
   std::map<std::string, Tensor> metrics() const override { return metrics_; }
   void visit(nn::Visitor& v) override;
 

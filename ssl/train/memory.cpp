@@ -6,10 +6,14 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 
+#include "autograd/ops.h"
+#include "nn/eval_mode.h"
+#include "ssl/data/augment.h"
 #include "ssl/methods/row_cross_entropy.h"
 #include "ssl/train/build.h"
+#include "tensor/memory_limit.h"
+#include "tensor/random.h"
 
 namespace tacit::ssl {
 
@@ -32,8 +36,8 @@ int64_t system_available() {
   return kNone;
 }
 
-/// Free memory under a limit file and a usage file of one cgroup; page cache counts as used, so the limit itself
-/// bounds.
+/// Free memory under a limit file and a usage file of one cgroup. Page cache that the kernel would drop (`cache_key` of
+/// memory.stat) does not count as used.
 int64_t free_in(const std::string& directory, const char* limit, const char* usage, const char* cache_key) {
   const int64_t most = number_in(directory + "/" + limit);
   if (most == kNone || most >= INT64_MAX / 2) return kNone;
@@ -67,17 +71,129 @@ int64_t cgroup_available() {
   return least;
 }
 
-/// Peak bytes of one forward and backward of the encoder and its head with this many views, weights and gradients
-/// included.
-int64_t measured_peak(const TrainConfig& config, int64_t views) {
+/// The most that tensors made and kept by `work` hold at once.
+template <class F>
+int64_t peak_of(const F& work) {
+  CachingAllocator& allocator = default_device().allocator();
+  const int64_t before = allocator.statistics().live_bytes;
+  allocator.reset_peak();
+  work();
+  return allocator.statistics().peak_bytes - before;
+}
+
+/// Bytes as a straight line over the number of images.
+struct Line {
+  int64_t fixed = 0, per_image = 0;
+  int64_t at(int64_t images) const { return fixed + images * per_image; }
+};
+
+/// bytes(n) for two small numbers of images, never more than `images`, extended to all of them: more of small
+/// ones, so that sizes rounded up to the allocator's classes do not decide, and two and four of large ones.
+template <class F>
+Line measured_line(int64_t images, int64_t image_size, const F& bytes) {
+  constexpr int64_t kPixels = 8 * 32 * 32;
+  if (images < 4) return {0, bytes(images) / images + 1};
+  const int64_t few = std::min(images / 2, std::clamp<int64_t>(kPixels / (image_size * image_size), 2, 16));
+  const int64_t least = bytes(few), twice = bytes(2 * few);
+  const int64_t slope = std::max<int64_t>(0, twice - least) / few;
+  // The allocator rounds a block up by as much as an eighth, and not by the same share at every size.
+  return {std::max<int64_t>(0, least - few * slope), slope + slope / 8 + 1};
+}
+
+Tensor made_up_images(int64_t n, int64_t image_size, int64_t channels, uint64_t view) {
+  return Tensor::uniform({n, image_size, image_size, channels}, 0, random_stream("memory", view));
+}
+
+/// Peak bytes of a training step with so many images, with the optimiser's state in place as from the second step on.
+int64_t peak_of_step(const TrainConfig& config, int64_t images) {
+  TrainConfig small = config;
+  small.batch_size = images;
+  if (config.chunk_size > 0) small.chunk_size = images;
+  small.bn_splits = std::min(config.bn_splits, images / 2);
+  small.queue_size += (2 * images - config.queue_size % (2 * images)) % (2 * images);  // whole steps of keys
+  const size_t views = augmentation(config.augmentation, config.image_size, config.channels).size();
   const CachingAllocator& allocator = default_device().allocator();
   const int64_t before = allocator.statistics().live_bytes;
-  default_device().allocator().reset_peak();
-  {
-    const std::unique_ptr<Method> method = make_method(config);
-    method->memory_probe(Tensor::zeros({views, config.image_size, config.image_size, config.channels})).backward();
+  int64_t with_state = 0;
+  const int64_t peak = peak_of([&] {
+    const std::unique_ptr<Method> method = make_method(small);
+    const std::unique_ptr<optim::Optimizer> optimizer = make_optimizer(small, *method);
+    const Progress progress{0, 2};
+    std::vector<Tensor> batch;
+    for (size_t v = 0; v < views; ++v) batch.push_back(made_up_images(images, config.image_size, config.channels, v));
+    method->loss(batch, progress).backward();
+    const MemoryStatistics gradients = allocator.statistics();
+    optimizer->step();
+    with_state = gradients.peak_bytes - before + allocator.statistics().live_bytes - gradients.live_bytes;
+    method->after_step(progress);
+  });
+  return std::max(peak, with_state);
+}
+
+/// Peak bytes of the encoder on a batch of plain views, and of `values` features with copies in work.
+int64_t bytes_of_features(nn::Encoder& encoder, const PlainViews& views, int64_t values) {
+  constexpr int64_t kCopies = 3;  // the values, their standardised form, and one in work
+  const nn::EvalMode eval(encoder);
+  const NoGrad no_grad;
+  const Line line = measured_line(views.images_at_once(), views.image_size, [&](int64_t n) {
+    return peak_of([&] { encoder(made_up_images(n, views.image_size, views.channels, 0)); });
+  });
+  return line.at(views.images_at_once()) + values * 4 * kCopies;
+}
+
+/// Images that the encoder sees at a time.
+int64_t images_together(const TrainConfig& config) {
+  return config.chunk_size > 0 ? config.chunk_size : config.batch_size;
+}
+
+/// What pre-training takes, for any size of batches and chunks.
+struct TrainingMemory {
+  Line step;
+  int64_t evaluation = 0;  // 0: none
+  int64_t views = 1, pixels = 0;
+
+  int64_t of(const TrainConfig& config) const {
+    constexpr int64_t kBatches = 3;           // the loader's two and the one in use
+    constexpr int64_t kSimilarityCopies = 3;  // of all views with all others: a measurement of few images misses them
+    const int64_t rows = views * config.batch_size;
+    const int64_t similarities = kSimilarityCopies * std::min(rows * rows, kLogitsAtATime);
+    const int64_t training = step.at(images_together(config)) + (kBatches * rows * pixels + similarities) * 4;
+    return std::max(training, evaluation > 0 ? step.fixed + evaluation : 0);
   }
-  return allocator.statistics().peak_bytes - before;
+};
+
+TrainingMemory measure(const TrainConfig& config, int64_t evaluation_images) {
+  TrainingMemory memory;
+  memory.views = static_cast<int64_t>(augmentation(config.augmentation, config.image_size, config.channels).size());
+  memory.pixels = config.image_size * config.image_size * config.channels;
+  memory.step = measured_line(images_together(config), config.image_size,
+                              [&](int64_t images) { return peak_of_step(config, images); });
+  if (evaluation_images > 0) {
+    const std::unique_ptr<Method> method = make_method(config);
+    nn::Encoder& encoder = method->encoder();
+    memory.evaluation =
+        bytes_of_features(encoder, {{}, config.image_size, config.channels, 0}, evaluation_images * encoder.features());
+  }
+  return memory;
+}
+
+/// work() as long as it stays below the limit: whether it did. Leaves no memory reserved.
+template <class F>
+bool within(const MemoryLimit& limit, const F& work) {
+  bool fits = true;
+  try {
+    const MemoryLimitScope scope(limit.bytes);
+    work();
+  } catch (const MemoryLimitError&) {
+    fits = false;
+  }
+  default_device().allocator().trim();
+  return fits;
+}
+
+std::string about(int64_t need, const MemoryLimit& limit) {
+  return (need > limit.bytes ? "about " + readable_bytes(need) : "more than " + readable_bytes(limit.bytes)) +
+         " of memory, the limit is " + readable_bytes(limit.bytes) + " (" + limit.reason + ")";
 }
 
 }  // namespace
@@ -114,39 +230,37 @@ std::string readable_bytes(int64_t bytes) {
   return text;
 }
 
-int64_t estimate_training_memory(const TrainConfig& config, int64_t views) {
-  constexpr int64_t kFew = 4, kMore = 12;
-  const int64_t few = measured_peak(config, kFew), more = measured_peak(config, kMore);
-  const int64_t per_view = std::max<int64_t>(1, (more - few) / (kMore - kFew));
-  const int64_t rows = views * config.batch_size;
-  const std::unique_ptr<Method> method = make_method(config);
-  const int64_t moments = 2 * method->parameter_count() * 4;
-  const int64_t pixels = config.image_size * config.image_size * config.channels * 4;
-  constexpr int64_t kBatchesAhead = 3;  // the loader's two and the one in use
-  const int64_t together = views * (config.chunk_size > 0 ? config.chunk_size : config.batch_size);
-  constexpr int64_t kSimilarityCopies = 4;  // similarities, their softmax and the gradients of both
-  const int64_t similarities = kSimilarityCopies * std::min(rows * rows, kLogitsAtATime) * 4;
-  return few + together * method->images_per_view() * per_view + rows * kBatchesAhead * pixels + moments + similarities;
+int64_t estimate_training_memory(const TrainConfig& config, int64_t evaluation_images) {
+  return measure(config, evaluation_images).of(config);
 }
 
-void check_training_memory(const TrainConfig& config, int64_t views) {
+void check_training_memory(const TrainConfig& config, int64_t evaluation_images) {
   const MemoryLimit limit = memory_limit(config.memory_limit);
-  const int64_t need = estimate_training_memory(config, views);
-  if (need <= limit.bytes) return;
+  TrainingMemory memory;
+  const bool measured = within(limit, [&] { memory = measure(config, evaluation_images); });
+  const int64_t need = measured ? memory.of(config) : 0;
+  if (measured && need <= limit.bytes) return;
+  std::string remedy = "use a smaller --image-size or --encoder-width";
   TrainConfig smaller = config;
   const bool chunks = config.chunk_size > 0;
   int64_t& size = chunks ? smaller.chunk_size : smaller.batch_size;
-  while (size > 2 && estimate_training_memory(smaller, views) > limit.bytes) {
+  while (measured && size > 2 && memory.of(smaller) > limit.bytes) {
     size /= 2;
     while (chunks && config.batch_size % size != 0) --size;
   }
-  std::ostringstream remedy;
-  if (estimate_training_memory(smaller, views) <= limit.bytes)
-    remedy << (chunks ? "--chunk-size " : "--batch-size ") << size << " would fit";
-  else
-    remedy << "use a smaller --image-size or --encoder-width";
-  TACIT_CHECK(false, "this run needs about ", readable_bytes(need), " of memory, the limit is ",
-              readable_bytes(limit.bytes), " (", limit.reason, "); ", remedy.str());
+  if (measured && memory.of(smaller) <= limit.bytes)
+    remedy = (chunks ? "--chunk-size " : "--batch-size ") + std::to_string(size) + " would fit";
+  else if (evaluation_images > 0)
+    remedy += ", or no --eval-every";
+  TACIT_CHECK(false, "this run needs ", about(need, limit), "; ", remedy);
+}
+
+void check_features_memory(nn::Encoder& encoder, const PlainViews& views, int64_t values, const std::string& flag) {
+  const MemoryLimit limit = memory_limit(flag);
+  int64_t need = 0;
+  const bool measured = within(limit, [&] { need = bytes_of_features(encoder, views, values); });
+  TACIT_CHECK(measured && need <= limit.bytes, "this needs ", about(need, limit),
+              "; use --limit for fewer training images");
 }
 
 }  // namespace tacit::ssl

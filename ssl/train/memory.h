@@ -4,13 +4,14 @@
 #include <cstdint>
 #include <string>
 
+#include "ssl/evaluate/features.h"
 #include "ssl/train/config.h"
 
 namespace tacit::ssl {
 
 struct MemoryLimit {
   int64_t bytes = 0;
-  std::string reason;  ///< "--memory-limit", "the cgroup's limit" or "90 % of what is available"
+  std::string reason;  ///< "--memory-limit", "free under the cgroup's limit" or "90 % of what is available"
 };
 /// "6G", "512M", "1.5T", "1000000" (bytes); K = 1024. Throws UsageError naming the flag.
 int64_t parse_bytes(const std::string& text);
@@ -19,12 +20,16 @@ MemoryLimit memory_limit(const std::string& flag);
 /// "1.5 GB".
 std::string readable_bytes(int64_t bytes);
 
-/// Bytes that pre-training with these settings takes beyond the data: measured on a throw-away model with two small
-/// batches and extrapolated to what the encoder sees at a time (--batch-size, or --chunk-size); the views themselves
-/// and a contrastive loss' similarities are added by formula.
-/// image_size and channels must be resolved.
-int64_t estimate_training_memory(const TrainConfig&, int64_t views);
-/// Throws Error, with a batch, or chunk, that would fit, where the estimate exceeds the limit.
-void check_training_memory(const TrainConfig&, int64_t views);
+/// Bytes that pre-training with these settings takes beyond the data: a whole step of the method, measured on a
+/// throw-away model with few images and extended to what the encoder sees at a time (--batch-size, or --chunk-size),
+/// the loader's batches, and similarities of all views by formula. With an evaluation of so many images on the way (0:
+/// none) the larger of the two. image_size and channels must be resolved.
+int64_t estimate_training_memory(const TrainConfig&, int64_t evaluation_images = 0);
+/// Throws Error, with a batch, or chunk, that would fit, where the estimate exceeds the limit. The measurement itself
+/// stays below it.
+void check_training_memory(const TrainConfig&, int64_t evaluation_images = 0);
+/// Throws Error where a batch of plain views through the encoder and so many feature values (f32, with copies in work)
+/// would exceed the limit of --memory-limit `flag`.
+void check_features_memory(nn::Encoder&, const PlainViews&, int64_t values, const std::string& flag);
 
 }  // namespace tacit::ssl

@@ -301,6 +301,17 @@ TEST_CASE("linear probe: side by side equals one rate alone, and a hopeless rate
   CHECK(alone.predictions == both.predictions);
 }
 
+TEST_CASE("linear probe without a sweep: one rate, no image held out, so a class may have a single one") {
+  const FeatureSet train = clouds(600, 6, 3, 0.8, 1), test = clouds(300, 6, 3, 0.8, 2);
+  const LinearProbeOptions options{{1e-2}, 5, 64, 0, 0};
+  const LinearProbeResult result = linear_probe(train, test, options);
+  CHECK(result.best_lr == 1e-2);
+  CHECK(result.sweep.empty());
+  CHECK(result.predictions == linear_probe(train, test, {{1e-2}, 5, 64, 0.1, 0}).predictions);
+  CHECK_NOTHROW(linear_probe(clouds(3, 6, 3, 0.8, 1), test, options));
+  CHECK_THROWS_WITH_AS(linear_probe(train, test, {{1e-2, 1e-3}, 5, 64, 0, 0}), doctest::Contains("held out"), Error);
+}
+
 TEST_CASE("linear probe refuses bad options and unlabelled data") {
   const FeatureSet train = clouds(40, 4, 2, 1, 1);
   CHECK_THROWS_AS(linear_probe(train, train, {{}, 5, 64, 0.1, 0}), Error);

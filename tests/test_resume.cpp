@@ -100,6 +100,7 @@ TEST_CASE("same bits whatever is saved and evaluated on the way") {
   const TemporaryDirectory dir;
   check_ok(run_tacit(small_run(dir / "run", {"--save-every", "7", "--eval-every", "1"})));
   CHECK(contains(deterministic_metrics(dir / "run"), "knn_top1"));
+  CHECK(contains(deterministic_metrics(dir / "run"), "linear_top1"));
   CHECK(checkpoint_bytes(dir / "run") == reference().checkpoint);
 }
 
@@ -172,6 +173,12 @@ TEST_CASE("SIGINT and SIGTERM: the step ends, is saved, exit 130, and the run go
   }
 }
 
+TEST_CASE("--stop-after-epochs however large is no more than the schedule") {
+  const TemporaryDirectory dir;
+  check_ok(run_tacit(small_run(dir / "run", {"--stop-after-epochs", "9223372036854775807"})));
+  CHECK(checkpoint_bytes(dir / "run") == reference().checkpoint);
+}
+
 TEST_CASE("stopping early with --steps and going on with more of them") {
   const TemporaryDirectory dir;
   const std::string run = dir / "run";
@@ -218,6 +225,52 @@ TEST_CASE("resume refuses what would change the trajectory, with both values, an
               {"--threads", "1", "--save-every-steps", "3", "--eval-every", "2", "--log-every", "1", "--steps", "100"});
   check_ok(run_tacit(free));
   CHECK(checkpoint_bytes(run) == reference().checkpoint);
+}
+
+TEST_CASE("damaged images met before a resume count after it: the run stops at the step where it would have") {
+  const TemporaryDirectory dir;
+  fs::create_directories(dir / "images");
+  for (int i = 0; i < 160; ++i) {  // more than 1 % damaged are two
+    std::string pixels(16 * 16 * 3, '\0');
+    for (size_t p = 0; p < pixels.size(); ++p) pixels[p] = static_cast<char>((p * static_cast<size_t>(i + 3)) % 251);
+    const bool damaged = i == 20 || i == 120;
+    write_file(dir / "images/" + std::to_string(i) + ".ppm", "P6\n16 16\n255\n" + (damaged ? "short" : pixels));
+  }
+  const auto start = [&](const std::string& run, const Arguments& more) {
+    Arguments arguments = {"pretrain",
+                           "simclr",
+                           "--data",
+                           "folder:" + (dir / "images"),
+                           "--split",
+                           "all",
+                           "--image-size",
+                           "16",
+                           "--encoder-width",
+                           "4",
+                           "--projector",
+                           "8,4",
+                           "--batch-size",
+                           "8",
+                           "--epochs",
+                           "5",
+                           "--quiet",
+                           "--out",
+                           run};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_tacit(arguments);
+  };
+  CHECK(start(dir / "whole", {}).status == 1);
+  const int64_t made = lines_of(read_file(dir / "whole/metrics.jsonl"));  // the next batch met the second
+  REQUIRE(made > 0);
+  REQUIRE(made < 20);
+  check_ok(start(dir / "run", {"--steps", std::to_string(made)}));
+  Arguments more = resume(dir / "run");
+  more.insert(more.end(), {"--steps", "100"});
+  const Outcome stopped = run_tacit(more);
+  CAPTURE(stopped.err);
+  CHECK(stopped.status == 1);
+  CHECK(contains(stopped.err, "more than 1 %"));
+  CHECK(lines_of(read_file(dir / "run/metrics.jsonl")) == made);
 }
 
 TEST_CASE("no space while saving: exit 1, and the checkpoint before stays") {

@@ -55,6 +55,8 @@ void check(const LinearProbeOptions& options) {
   TACIT_CHECK(!options.learning_rates.empty(), "[linear probe] no learning rate to try");
   for (const double lr : options.learning_rates)
     TACIT_CHECK(lr > 0, "[linear probe] learning rate ", lr, " must be above 0");
+  TACIT_CHECK(options.validation_fraction > 0 || options.learning_rates.size() == 1, "[linear probe] ",
+              options.learning_rates.size(), " learning rates and no images held out to choose by");
   TACIT_CHECK(options.epochs >= 1 && options.batch_size >= 1, "[linear probe] ", options.epochs,
               " epochs of batches of ", options.batch_size, "; both must be at least 1");
 }
@@ -70,7 +72,8 @@ LinearProbeResult linear_probe(const FeatureSet& train, const FeatureSet& test, 
   const uint64_t stream = random_stream("linear probe");
 
   LinearProbeResult result;
-  {
+  result.best_lr = options.learning_rates[0];
+  if (options.validation_fraction > 0) {
     const HeldOut parts = hold_out(train.labels, classes, options.validation_fraction, options.seed);
     const auto rows = shuffled(parts.train, options.seed, stream);
     const Tensor weights = train_layers(standardizer.design(train.features, rows), take(train.labels, rows), classes,

@@ -14,8 +14,9 @@ struct LinearProbeOptions {
   std::vector<double> learning_rates = {1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2};
   int64_t epochs = 30;
   int64_t batch_size = 1024;
-  double validation_fraction = 0.1;  ///< of every class of train, held out during the sweep
-  uint64_t seed = 0;                 ///< of the held-out part and of the order of the batches
+  /// Of every class of train, held out during the sweep. 0: no sweep; there must be a single rate.
+  double validation_fraction = 0.1;
+  uint64_t seed = 0;  ///< of the held-out part and of the order of the batches
 };
 struct SweepPoint {
   double lr = 0, validation_top1 = 0;

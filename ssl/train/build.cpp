@@ -75,7 +75,11 @@ Pretrained load_pretrained(const std::string& run) {
   Checkpoint checkpoint = load_checkpoint(path);
   Pretrained loaded;
   loaded.info = checkpoint.info;
-  loaded.method = make_method(checkpoint.info.config);
+  try {
+    loaded.method = make_method(checkpoint.info.config);
+  } catch (const std::exception& e) {  // a UsageError too: no flag of this command is at fault
+    throw Error(path + ": " + e.what());
+  }
   try {
     nn::load_state(*loaded.method, checkpoint.model);
   } catch (const Error& e) {

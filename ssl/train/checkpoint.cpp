@@ -1,5 +1,6 @@
 #include "ssl/train/checkpoint.h"
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -21,16 +22,18 @@ std::string numbers(const std::vector<float>& values) {
 
 Metadata to_metadata(const CheckpointInfo& info) {
   TrainConfig config = info.config;
-  return {{"tacit_checkpoint_format", std::to_string(kCheckpointFormat)},
-          {"method", config.method},
-          {"step", std::to_string(info.step)},
-          {"epoch", std::to_string(info.epoch())},
-          {"position", std::to_string(info.position())},
-          {"steps_per_epoch", std::to_string(info.steps_per_epoch)},
-          {"images", std::to_string(info.images)},
-          {"mean", numbers(info.mean)},
-          {"std", numbers(info.std)},
-          {"config", settings_of(config).toml(true)}};
+  Metadata metadata = {{"tacit_checkpoint_format", std::to_string(kCheckpointFormat)},
+                       {"method", config.method},
+                       {"step", std::to_string(info.step)},
+                       {"epoch", std::to_string(info.epoch())},
+                       {"position", std::to_string(info.position())},
+                       {"steps_per_epoch", std::to_string(info.steps_per_epoch)},
+                       {"images", std::to_string(info.images)},
+                       {"mean", numbers(info.mean)},
+                       {"std", numbers(info.std)},
+                       {"config", settings_of(config).toml(true)}};
+  if (!info.damaged.empty()) metadata["damaged"] = nlohmann::json(info.damaged).dump();
+  return metadata;
 }
 
 const std::string& entry(const Metadata& metadata, const std::string& path, const std::string& key) {
@@ -59,6 +62,15 @@ std::vector<float> floats(const Metadata& metadata, const std::string& path, con
   return values;
 }
 
+std::vector<int64_t> indices(const Metadata& metadata, const std::string& path, const std::string& key, int64_t below) {
+  const std::string& text = entry(metadata, path, key);
+  const nlohmann::json list = nlohmann::json::parse(text, nullptr, false);
+  const auto good = [&](const nlohmann::json& v) { return v.is_number_unsigned() && v.get<int64_t>() < below; };
+  TACIT_CHECK(list.is_array() && std::all_of(list.begin(), list.end(), good), path, " is damaged: '", key, "' is '",
+              text, "'");
+  return list.get<std::vector<int64_t>>();
+}
+
 CheckpointInfo from_metadata(const Metadata& metadata, const std::string& path) {
   TACIT_CHECK(metadata.count("tacit_checkpoint_format"), path,
               " is not a tacit checkpoint (its metadata has no tacit_checkpoint_format)");
@@ -74,6 +86,7 @@ CheckpointInfo from_metadata(const Metadata& metadata, const std::string& path) 
   info.step = integer(metadata, path, "step", 0);
   info.steps_per_epoch = integer(metadata, path, "steps_per_epoch", 1);
   info.images = integer(metadata, path, "images", 0);
+  if (metadata.count("damaged")) info.damaged = indices(metadata, path, "damaged", info.images);
   info.mean = floats(metadata, path, "mean");
   info.std = floats(metadata, path, "std");
   return info;

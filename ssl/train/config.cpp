@@ -130,7 +130,7 @@ Settings settings_of(TrainConfig& c) {
       .add("steps", &c.steps, "stop after N steps; the schedule still spans --epochs")
       .add("stop-after-epochs", &c.stop_after_epochs, "stop after n epochs; the schedule still spans --epochs")
       .add("log-every", &c.log_every, "steps a line of metrics.jsonl")
-      .add("eval-every", &c.eval_every, "epochs between kNN evaluations on a subset (0: none)")
+      .add("eval-every", &c.eval_every, "epochs between evaluations on a subset, by kNN and a linear probe (0: none)")
       .add("save-every", &c.save_every, "epochs between checkpoints")
       .add("save-every-steps", &c.save_every_steps, "steps between checkpoints, besides those (0: none)")
       .add("threads", &c.threads, "CPU threads (0: all cores)")

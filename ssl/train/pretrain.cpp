@@ -5,7 +5,9 @@
 #include <sstream>
 
 #include "nn/norm.h"
+#include "ssl/data/some_indices.h"
 #include "ssl/evaluate/knn.h"
+#include "ssl/evaluate/linear.h"
 #include "ssl/train/build.h"
 #include "ssl/train/interrupt.h"
 #include "ssl/train/memory.h"
@@ -16,39 +18,41 @@ namespace tacit::ssl {
 
 namespace {
 
-/// n images of a source, drawn once and the same in every process.
+constexpr int64_t kEvaluationTrain = 5000, kEvaluationTest = 1000;
+
+/// At most n images of a source, the same in every process.
 ImageSourcePtr sample(const ImageSourcePtr& source, int64_t n) {
-  if (source->size() <= n) return source;
-  std::vector<int64_t> indices(static_cast<size_t>(source->size()));
-  for (size_t i = 0; i < indices.size(); ++i) indices[i] = static_cast<int64_t>(i);
-  Random random(0, random_stream("evaluation subset"));
-  for (int64_t i = 0; i < n; ++i)
-    std::swap(indices[static_cast<size_t>(i)],
-              indices[static_cast<size_t>(i) + random.below(indices.size() - static_cast<size_t>(i))]);
-  indices.resize(static_cast<size_t>(n));
-  std::sort(indices.begin(), indices.end());
-  return subset(source, std::move(indices));
+  return source->size() <= n ? source : subset(source, some_indices(source->size(), n, "evaluation subset"));
 }
 
-/// kNN(20) on part of the data while a run goes on. It draws no random number and leaves every mode as it was.
-class OnlineKnn {
+/// kNN(20) and a linear probe on part of the data while a run goes on. It changes nothing that the run depends on.
+class OnlineEvaluation {
  public:
-  OnlineKnn(const TrainConfig& config, const ImageSourcePtr& train, PlainViews views) : views_(std::move(views)) {
+  OnlineEvaluation(const TrainConfig& config, const ImageSourcePtr& train, PlainViews views)
+      : views_(std::move(views)) {
     const ImageSourcePtr test = open_data(config.data, Split::Test, config.data_options());
     if (!train->labelled() || !test->labelled()) return;
-    train_ = without_damaged(sample(train, 5000), nullptr, config.max_damaged);
-    test_ = without_damaged(sample(test, 1000), nullptr, config.max_damaged);
+    train_ = without_damaged(sample(train, kEvaluationTrain), nullptr, config.max_damaged);
+    test_ = without_damaged(sample(test, kEvaluationTest), nullptr, config.max_damaged);
+    // One rate that suits standardised features, without the sweep of `tacit linear`; about 600 steps, however few
+    // images there are.
+    probe_ = {.learning_rates = {1e-2}, .epochs = 600, .batch_size = 256, .validation_fraction = 0};
+    probe_.epochs /= (train_->size() + probe_.batch_size - 1) / probe_.batch_size;
   }
   bool possible() const { return train_ != nullptr; }
-  double top1(nn::Encoder& encoder) const {
+  void add_to(std::map<std::string, double>& metrics, nn::Encoder& encoder) const {
+    const FeatureSet train = encoder_features(encoder, *train_, views_),
+                     test = encoder_features(encoder, *test_, views_);
     KnnOptions options;
     options.k = std::min<int64_t>(20, train_->size());
-    return knn(encoder_features(encoder, *train_, views_), encoder_features(encoder, *test_, views_), options).top1;
+    metrics["knn_top1"] = knn(train, test, options).top1;
+    metrics["linear_top1"] = linear_probe(train, test, probe_).top1;
   }
 
  private:
   PlainViews views_;
   ImageSourcePtr train_, test_;
+  LinearProbeOptions probe_;
 };
 
 class Pretraining {
@@ -59,7 +63,8 @@ class Pretraining {
     RunDirectory::check(config_.out, config_.resume);
     policies_ = views_of(config_);
     plan_schedule();
-    check_training_memory(config_, static_cast<int64_t>(policies_.size()));
+    check_training_memory(config_,
+                          config_.eval_every > 0 ? std::min(source_->size(), kEvaluationTrain) + kEvaluationTest : 0);
     if (config_.eval_every > 0) prepare_evaluation();
     method_ = make_method(config_);
     optimizer_ = make_optimizer(config_, *method_);
@@ -69,7 +74,7 @@ class Pretraining {
       describe();
     }
     ContactSheet views = fresh ? first_look() : ContactSheet(0, 0, 1);
-    directory_ = std::make_unique<RunDirectory>(config_.out, settings_of(config_).toml());
+    directory_ = std::make_unique<RunDirectory>(config_.out, settings_of(config_).toml(), !config_.resume);
     if (fresh) {
       begin(views);
     } else {
@@ -81,9 +86,10 @@ class Pretraining {
   }
 
   PretrainResult run() {
-    Loader loader(source_, loader_options(), plan_.done / plan_.steps_per_epoch, plan_.done % plan_.steps_per_epoch);
+    loader_ = std::make_unique<Loader>(source_, loader_options(), plan_.done / plan_.steps_per_epoch,
+                                       plan_.done % plan_.steps_per_epoch);
     Training training;
-    training.next = [&] { return loader.next(); };
+    training.next = [&] { return loader_->next(); };
     training.loss = [&](const Batch& batch, const Progress& progress) { return method_->loss(batch.views, progress); };
     training.after_step = [&](const Progress& progress) { method_->after_step(progress); };
     training.metrics = [&] { return method_->metrics(); };
@@ -102,7 +108,7 @@ class Pretraining {
     PretrainResult result;
     result.reason = train(training);
     if (last_.step > saved_) save(last_.step);
-    for (const std::string& file : loader.damaged()) observer_.say("warning: " + file + " could not be read");
+    for (const std::string& file : loader_->damaged()) observer_.say("warning: " + file + " could not be read");
     result.step = std::max(plan_.done, last_.step);
     result.last = last_;
     return result;
@@ -117,6 +123,7 @@ class Pretraining {
     options.views = policies_;
     options.max_damaged = config_.max_damaged;
     options.seed = static_cast<uint64_t>(config_.seed);
+    options.known_damaged = damaged_;
     return options;
   }
 
@@ -138,13 +145,14 @@ class Pretraining {
     plan_.steps = plan_.last = plan_.epochs * plan_.steps_per_epoch;
     if (config_.steps) plan_.last = std::min(plan_.last, *config_.steps);
     if (config_.stop_after_epochs)
-      plan_.last = std::min(plan_.last, *config_.stop_after_epochs * plan_.steps_per_epoch);
+      plan_.last = std::min(plan_.last, std::min(*config_.stop_after_epochs, plan_.epochs) * plan_.steps_per_epoch);
   }
 
   void prepare_evaluation() {
-    knn_ = std::make_unique<OnlineKnn>(config_, source_, plain_views(config_, policies_[0].mean, policies_[0].std));
-    if (knn_->possible()) return;
-    knn_.reset();
+    evaluation_ = std::make_unique<OnlineEvaluation>(config_, source_,
+                                                     plain_views(config_, policies_[0].mean, policies_[0].std));
+    if (evaluation_->possible()) return;
+    evaluation_.reset();
     observer_.say("the data has no labels: --eval-every is ignored");
   }
 
@@ -206,14 +214,15 @@ class Pretraining {
     nn::load_state(*method_, checkpoint.model);
     optimizer_->load_state(checkpoint.optimizer);
     plan_.done = saved_ = checkpoint.info.step;
+    damaged_ = checkpoint.info.damaged;
     directory_->cut_to(plan_.done);
   }
 
   void on_step(StepRecord& record) {
     record.metrics["chance_loss"] = plan_.chance.loss;
     if (plan_.chance.top1 > 0) record.metrics["chance_top1"] = plan_.chance.top1;
-    const bool evaluated = knn_ && record.epoch_end && record.epoch % config_.eval_every == 0;
-    if (evaluated) record.metrics["knn_top1"] = knn_->top1(method_->encoder());
+    const bool evaluated = evaluation_ && record.epoch_end && record.epoch % config_.eval_every == 0;
+    if (evaluated) evaluation_->add_to(record.metrics, method_->encoder());
     if (evaluated || record.step % config_.log_every == 0) directory_->log(record);
     last_ = record;
     const bool end_of_epochs = record.epoch_end && record.epoch % config_.save_every == 0;
@@ -228,6 +237,7 @@ class Pretraining {
     checkpoint.info.step = step;
     checkpoint.info.steps_per_epoch = plan_.steps_per_epoch;
     checkpoint.info.images = source_->size();
+    if (loader_) checkpoint.info.damaged = loader_->damaged_indices();
     checkpoint.info.mean = policies_[0].mean;
     checkpoint.info.std = policies_[0].std;
     checkpoint.model = nn::state_dict(*method_);
@@ -242,10 +252,12 @@ class Pretraining {
   const PretrainObserver& observer_;
   RunPlan plan_;
   std::vector<ViewPolicy> policies_;
-  std::unique_ptr<OnlineKnn> knn_;
+  std::unique_ptr<OnlineEvaluation> evaluation_;
   std::unique_ptr<Method> method_;
   std::unique_ptr<optim::Optimizer> optimizer_;
   std::unique_ptr<RunDirectory> directory_;
+  std::unique_ptr<Loader> loader_;
+  std::vector<int64_t> damaged_;  // images met before this process that could not be read
   StepRecord last_;
   int64_t saved_ = -1;
 };

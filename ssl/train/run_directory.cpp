@@ -58,11 +58,17 @@ void RunDirectory::check(const std::string& path, bool resume) {
 
 bool RunDirectory::has_config(const std::string& path) { return fs::exists(path + "/config.toml"); }
 
-RunDirectory::RunDirectory(std::string path, const std::string& config_toml) : path_(std::move(path)) {
+RunDirectory::RunDirectory(std::string path, const std::string& config_toml, bool fresh) : path_(std::move(path)) {
   make_directories(path_);
   lock_ = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   TACIT_CHECK(lock_ >= 0, "cannot open ", path_, ": ", std::strerror(errno));
   TACIT_CHECK(::flock(lock_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK, "another process is writing to ", path_);
+  try {
+    if (fresh) check(path_, false);  // again, now that nobody else can begin one here
+  } catch (...) {
+    ::close(lock_);
+    throw;
+  }
   make_directories(path_ + "/checkpoints");
   make_directories(images());
   write_file_atomically(config(), config_toml);
@@ -101,7 +107,7 @@ std::string metrics_line(const StepRecord& record) {
   line["images_per_second"] = images_per_second(record);
   for (const auto& metric : record.metrics) line[metric.first] = metric.second;
   line["loader_wait"] = record.seconds > 0 ? std::min(1., record.waited / record.seconds) : 0;
-  return line.dump();
+  return line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 }  // namespace tacit::ssl

@@ -21,8 +21,9 @@ class RunDirectory {
   static bool has_checkpoint(const std::string& path);
 
   /// Makes the directory (and its parents) with config.toml, or, for a resume, opens it and rewrites config.toml.
-  /// Throws Error where it cannot be written or another process is writing to this run.
-  RunDirectory(std::string path, const std::string& config_toml);
+  /// `fresh`: it must still be empty, as check() found it. Throws Error where it cannot be written or another process
+  /// is writing to this run, UsageError where another one has begun a run there.
+  RunDirectory(std::string path, const std::string& config_toml, bool fresh = false);
   ~RunDirectory();
   RunDirectory(const RunDirectory&) = delete;
   RunDirectory& operator=(const RunDirectory&) = delete;

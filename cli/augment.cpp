@@ -1,4 +1,5 @@
 // tacit augment METHOD: a contact sheet of the views that the method would see.
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "cli/command.h"
@@ -19,8 +20,16 @@ class Augment final : public Command {
   void arguments(CLI::App& app) override {
     app.add_option("method", config_.method, method_list())->required()->option_text("METHOD");
   }
-  // The settings of `pretrain`, all of them: RUN/config.toml is then a --config that shows that run's views.
-  void settings(Settings& settings) override { settings = method_settings(config_); }
+  // The flags of `pretrain` that say which images and views there are. In a --config all of its settings are taken, so
+  // that RUN/config.toml shows that run's views.
+  void settings(Settings& settings) override {
+    const Settings pretrain = method_settings(config_);
+    for (const Settings::Setting& s : pretrain.all()) {
+      if (!of_views(s)) continue;
+      settings.group(s.group).add(s.name, s.target, s.help, s.effect);
+      if (!s.shown_default.empty()) settings.show_default(s.name, s.shown_default);
+    }
+  }
   void resolve(Settings&, const ssl::ConfigLayers& said) override {
     layers_ = said;
     layers_.flags.push_back({"method", {config_.method}});
@@ -49,6 +58,12 @@ class Augment final : public Command {
   }
 
  private:
+  static bool of_views(const Settings::Setting& s) {
+    constexpr const char* kOthers[] = {"seed", "device", "threads", "memory-limit", "quiet", "out", "json"};
+    if (s.group != "Optimisation" && s.group != "Run") return s.name != "init";
+    return std::find(std::begin(kOthers), std::end(kOthers), s.name) != std::end(kOthers);
+  }
+
   ssl::ImageSourcePtr open() {
     std::vector<std::string> notes;
     const ssl::ImageSourcePtr source = ssl::open_training_data(config_, &notes);

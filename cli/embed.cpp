@@ -28,7 +28,7 @@ class Embed final : public RunCommand {
   int run_on(ssl::Pretrained& run) override {
     const std::string feature = feature_.chosen(run)[0];
     const ssl::ImageSourcePtr source = data_.open(ssl::parse_split(split_), common_);
-    check_memory(source->size() * run.method->encoder().features());
+    check_memory(run, source->size() * run.method->encoder().features());
     std::error_code error;
     std::filesystem::create_directories(out_, error);
     TACIT_CHECK(!error && std::filesystem::is_directory(out_), "cannot make the directory ", out_, ": ",
@@ -42,7 +42,10 @@ class Embed final : public RunCommand {
       any = any || !source->file(i).empty();
       files += source->file(i) + "\n";
     }
-    if (any) write_file_atomically(out_ + "/files.txt", files);
+    if (any)
+      write_file_atomically(out_ + "/files.txt", files);
+    else
+      std::filesystem::remove(out_ + "/files.txt", error);  // of other images
     print_result(common_, out_ + ": " + std::to_string(set.size()) + " images, " + std::to_string(set.dimensions()) +
                               " features");
     write_json(common_, {{"images", set.size()}, {"features", set.dimensions()}});

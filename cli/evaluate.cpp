@@ -1,10 +1,12 @@
 // tacit evaluate RUN: the run beside raw pixels, an untrained encoder and supervised training.
 #include "ssl/evaluate/evaluate.h"
 
+#include <chrono>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "cli/feature.h"
+#include "cli/figures.h"
 #include "cli/progress.h"
 #include "cli/run_command.h"
 #include "ssl/train/check.h"
@@ -53,10 +55,14 @@ class Evaluate final : public RunCommand {
   int run_on(ssl::Pretrained& run) override {
     const std::string feature = feature_.chosen(run)[0];
     if (feature != "encoder") options_.stage = feature;
+    // The run may be somebody else's: what is left beside it is a convenience, the table on stdout and --json is not.
+    const bool beside = warn_if_failing([&] {
+      for (const char* file : {"label_draws.json", "evaluation.json"}) AtomicFile probe(beside_run(file));
+    });
     const ssl::ImageSourcePtr train = data_.open_labelled(ssl::Split::Train, common_),
                               test = data_.open_labelled(ssl::Split::Test, common_);
     const int64_t pixels = run.views.image_size * run.views.image_size * run.views.channels;
-    check_memory((train->size() + test->size()) * std::max(pixels, run.method->encoder().features()));
+    check_memory(run, (train->size() + test->size()) * std::max(pixels, run.method->encoder().features()));
     options_.knn.k = possible_k(options_.knn.k, train->size());
     fit_labels(*train);
     nn::EncoderOptions fresh = run.info.config.encoder_options();
@@ -67,19 +73,23 @@ class Evaluate final : public RunCommand {
     if (supervised_ || with_finetuning_) tuned(encoder);  // what the recipe cannot do is told before the work
     if (supervised_)
       options_.trained.push_back({"supervised", [&](const ssl::LabelDraw& draw) {
-                                    return top1_of_draw(tuned(nn::make_encoder(fresh)), train, test, run.views, draw);
+                                    return top1_of_draw("supervised", tuned(nn::make_encoder(fresh)), train, test,
+                                                        run.views, draw);
                                   }});
     if (with_finetuning_)
       options_.trained.push_back({"finetuned", [&](const ssl::LabelDraw& draw) {
-                                    return top1_of_draw(tuned(encoder), train, test, run.views, draw);
+                                    return top1_of_draw("finetuned", tuned(encoder), train, test, run.views, draw);
                                   }});
     const ssl::EvaluationTable table = ssl::evaluate(encoder, fresh, train, test, run.views, options_);
-    write_file_atomically(beside_run("label_draws.json"), ssl::to_json(table.draws).dump() + "\n");
-    write_file_atomically(beside_run("evaluation.json"), ssl::to_json(table).dump(2) + "\n");
     print_result(common_, ssl::render(table));
-    draw_pca(table, *test);
-    say(common_, "labelled images of each draw: " + beside_run("label_draws.json"));
-    write_json(common_, ssl::to_json(table));
+    write_json(common_, to_json(table));
+    if (beside)
+      warn_if_failing([&] {
+        write_file_atomically(beside_run("label_draws.json"), json_text(to_json(table.draws), -1));
+        write_file_atomically(beside_run("evaluation.json"), json_text(to_json(table)));
+        say(common_, "labelled images of each draw: " + beside_run("label_draws.json"));
+        draw_pca(table, *test);
+      });
     return 0;
   }
 
@@ -109,7 +119,8 @@ class Evaluate final : public RunCommand {
       return "component " + std::to_string(i + 1) + ", " + percent(table.explained[i]) + " of the variance";
     };
     const std::string path = beside_run("images/pca.png");
-    std::filesystem::create_directories(std::filesystem::path(path).parent_path());
+    std::error_code ignored;  // the file then says what is wrong
+    std::filesystem::create_directories(std::filesystem::path(path).parent_path(), ignored);
     ssl::write_scatter_png(path, {.points = table.pca,
                                   .labels = ssl::labels_of(test),
                                   .class_names = test.class_names(),
@@ -119,15 +130,41 @@ class Evaluate final : public RunCommand {
     say(common_, "their two principal components: " + path);
   }
 
-  double top1_of_draw(nn::Encoder encoder, const ssl::ImageSourcePtr& train, const ssl::ImageSourcePtr& test,
-                      const ssl::PlainViews& views, const ssl::LabelDraw& draw) const {
-    return ssl::finetune(std::move(encoder), ssl::subset(train, draw.indices), test, views, training_).top1;
+  template <class F>
+  bool warn_if_failing(const F& write) const {
+    try {
+      write();
+      return true;
+    } catch (const Error& e) {
+      say(common_, std::string("warning: nothing is saved beside the run: ") + e.what());
+      return false;
+    }
+  }
+
+  /// A line every half a minute, with the step.
+  ssl::FinetuneObserver reporter(const std::string& method) const {
+    ssl::FinetuneObserver observer;
+    observer.begin = [this](int64_t steps, int64_t) { steps_ = steps; };
+    observer.step = [this, method, last = std::chrono::steady_clock::now()](const ssl::StepRecord& record) mutable {
+      const auto now = std::chrono::steady_clock::now();
+      if (now - last < std::chrono::seconds(30)) return;
+      last = now;
+      say(common_, method + ": step " + std::to_string(record.step) + " of " + std::to_string(steps_));
+    };
+    return observer;
+  }
+
+  double top1_of_draw(const std::string& method, nn::Encoder encoder, const ssl::ImageSourcePtr& train,
+                      const ssl::ImageSourcePtr& test, const ssl::PlainViews& views, const ssl::LabelDraw& draw) const {
+    return ssl::finetune(std::move(encoder), ssl::subset(train, draw.indices), test, views, training_, reporter(method))
+        .top1;
   }
 
   ssl::EvaluateOptions options_;
   ssl::FinetuneOptions training_;
   FeatureFlag feature_{false, false};
   std::string recipe_ = "default";
+  mutable int64_t steps_ = 0;  // of the training under way
   bool supervised_ = true, with_finetuning_ = false;
 };
 

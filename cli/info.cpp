@@ -9,6 +9,7 @@
 #include "ssl/data/decode.h"
 #include "ssl/train/checkpoint.h"
 #include "ssl/train/memory.h"
+#include "tensor/join.h"
 #include "tensor/safetensors.h"
 
 namespace tacit::cli {
@@ -40,10 +41,8 @@ class Info final : public Command {
   /// A value for people: strings without quotes, lists with commas.
   static std::string text_of(const nlohmann::ordered_json& value) {
     if (value.is_string()) return value.get<std::string>();
-    if (!value.is_array()) return value.dump();
-    std::string text;
-    for (const auto& element : value) text += (text.empty() ? "" : ", ") + text_of(element);
-    return text;
+    if (!value.is_array()) return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    return join(value, text_of);
   }
 
   nlohmann::ordered_json machine() const {

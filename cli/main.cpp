@@ -8,6 +8,7 @@
 
 #include "cli/command.h"
 #include "ssl/train/interrupt.h"
+#include "tensor/join.h"
 #include "tensor/read_file.h"
 
 namespace tacit::cli {
@@ -97,12 +98,10 @@ void check_command(const std::string& word, const std::vector<Bound>& bound) {
   if (word.empty() || word[0] == '-') return;
   for (const char* later : kLater)
     if (word == later) throw UsageError("'" + word + "' is not in this version of tacit (" + TACIT_VERSION + ")");
-  std::string known;
-  for (const Bound& candidate : bound) {
+  for (const Bound& candidate : bound)
     if (word == candidate.command->name()) return;
-    known += (known.empty() ? "" : ", ") + std::string(candidate.command->name());
-  }
-  throw UsageError("unknown command '" + word + "'; there are: " + known);
+  throw UsageError("unknown command '" + word +
+                   "'; there are: " + join(bound, [](const Bound& b) { return b.command->name(); }));
 }
 
 void check_leftovers(const Bound& bound) {

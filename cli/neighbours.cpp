@@ -40,11 +40,12 @@ class NeighboursCommand final : public RunCommand {
         return ssl::open_data(queries_, ssl::Split::All,
                               {.no_labels = true, .limit = 0, .max_pixels = data_.max_pixels, .test_data = ""});
       });
+    const int64_t k = possible_k(k_, bank->size());
     nn::Encoder& encoder = run.method->encoder();
-    check_memory((bank->size() + queries->size()) * encoder.features());
+    check_memory(run, (bank->size() + queries->size()) * encoder.features());
     const ssl::FeatureSet features = ssl::encoder_features(encoder, *bank, run.views);
-    const ssl::Neighbours found = ssl::nearest(ssl::encoder_features(encoder, *queries, run.views).features,
-                                               features.features, std::min(k_, bank->size()));
+    const ssl::Neighbours found =
+        ssl::nearest(ssl::encoder_features(encoder, *queries, run.views).features, features.features, k);
     std::vector<int64_t> rows;
     std::vector<std::vector<int64_t>> lists;
     nlohmann::json answers = nlohmann::json::array();

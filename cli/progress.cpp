@@ -1,5 +1,6 @@
 #include "cli/progress.h"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,7 +13,32 @@ namespace {
 double seconds_between(std::chrono::steady_clock::time_point from, std::chrono::steady_clock::time_point to) {
   return std::chrono::duration<double>(to - from).count();
 }
+
+std::string text(const char* format, auto... values) {
+  char buffer[80];
+  std::snprintf(buffer, sizeof buffer, format, values...);
+  return buffer;
+}
+
+/// Of the terminal on stderr; asked each time, since it may be resized.
+size_t terminal_columns() {
+  winsize size{};
+  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
 }  // namespace
+
+std::string fitted(std::vector<LinePart> parts, size_t columns) {
+  const auto line = [&] {
+    std::string joined;
+    for (const LinePart& part : parts) joined += (joined.empty() ? "" : part.text[0] == '(' ? " " : "  ") + part.text;
+    return joined;
+  };
+  while (parts.size() > 1 && line().size() > columns)
+    parts.erase(std::min_element(parts.begin(), parts.end(),
+                                 [](const LinePart& a, const LinePart& b) { return a.keep < b.keep; }));
+  return line().substr(0, columns);
+}
 
 Progress::Progress(bool quiet) : quiet_(quiet), terminal_(isatty(STDERR_FILENO) == 1) {}
 
@@ -37,29 +63,36 @@ void Progress::show(const ssl::StepRecord& record) {
   const Clock::time_point now = Clock::now();
   const double made = static_cast<double>(record.step - plan_.done),
                left = static_cast<double>(plan_.last - record.step);
-  char line[256];
-  size_t used = 0;
-  const auto add = [&](const char* format, auto... values) {
-    const int written = std::snprintf(line + used, sizeof line - used, format, values...);
-    used = std::min(sizeof line - 1, used + static_cast<size_t>(std::max(written, 0)));
+  const auto metric = [&](const char* name) {
+    const auto found = record.metrics.find(name);
+    return found == record.metrics.end() ? nullptr : &found->second;
   };
-  add("epoch %lld/%lld  step %lld/%lld  loss %.4f (chance %.2f)", static_cast<long long>(record.epoch),
-      static_cast<long long>(plan_.epochs), static_cast<long long>(record.step), static_cast<long long>(plan_.last),
-      loss_ / static_cast<double>(steps_), plan_.chance.loss);
-  const auto top1 = record.metrics.find("pretext_top1"), spread = record.metrics.find("feature_std"),
-             knn = record.metrics.find("knn_top1");
-  if (top1 != record.metrics.end()) add("  task %.1f %% (chance %.2g %%)", 100 * top1->second, 100 * plan_.chance.top1);
-  if (spread != record.metrics.end()) add("  std %.2f", spread->second);
-  add("  %.0f images/s  left %s  loader %.0f %%", static_cast<double>(images_) / std::max(seconds_, 1e-9),
-      clock_text(seconds_between(began_, now) / made * left).c_str(), 100 * waited_ / std::max(seconds_, 1e-9));
-  if (knn != record.metrics.end()) add("  kNN %.1f %%", 100 * knn->second);
+  std::vector<LinePart> parts;
+  const auto add = [&](int keep, const char* format, auto... values) {
+    parts.push_back({keep, text(format, values...)});
+  };
+  add(6, "epoch %lld/%lld", static_cast<long long>(record.epoch), static_cast<long long>(plan_.epochs));
+  add(5, "step %lld/%lld", static_cast<long long>(record.step), static_cast<long long>(plan_.last));
+  add(8, "loss %.4f", loss_ / static_cast<double>(steps_));
+  add(3, "(chance %.2f)", plan_.chance.loss);
+  if (const double* const top1 = metric("pretext_top1")) {
+    add(4, "task %.1f %%", 100 * *top1);
+    add(1, "(chance %.2g %%)", 100 * plan_.chance.top1);
+  }
+  if (const double* const spread = metric("feature_std")) add(4, "std %.2f", *spread);
+  add(2, "%.0f images/s", static_cast<double>(images_) / std::max(seconds_, 1e-9));
+  add(7, "left %s", clock_text(seconds_between(began_, now) / made * left).c_str());
+  add(0, "loader %.0f %%", 100 * waited_ / std::max(seconds_, 1e-9));
+  const double* const knn = metric("knn_top1");
+  if (knn) add(9, "kNN %.1f %%", 100 * *knn);
+  if (const double* const linear = metric("linear_top1")) add(9, "linear %.1f %%", 100 * *linear);
   if (terminal_)
-    std::fprintf(stderr, "\r\033[K%s", line);
+    std::fprintf(stderr, "\r\033[K%s", fitted(parts, terminal_columns() - 1).c_str());
   else
-    std::fprintf(stderr, "%s\n", line);
+    std::fprintf(stderr, "%s\n", fitted(parts, SIZE_MAX).c_str());
   std::fflush(stderr);
   open_ = terminal_;
-  if (open_ && knn != record.metrics.end()) finish();  // an evaluation stays to be read
+  if (open_ && knn) finish();  // an evaluation stays to be read
   shown_ = now;
   loss_ = seconds_ = waited_ = 0;
   steps_ = images_ = 0;

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <chrono>
+#include <string>
+#include <vector>
 
 #include "ssl/train/pretrain.h"
 
@@ -31,6 +33,14 @@ class Progress {
   double loss_ = 0, seconds_ = 0, waited_ = 0;
   int64_t steps_ = 0, images_ = 0;
 };
+
+/// One figure of the line, all ASCII. Where the line is too long, what has the lowest `keep` goes first.
+struct LinePart {
+  int keep;
+  std::string text;
+};
+/// The parts in order, at most so many columns: a longer line would wrap, and could not be refreshed.
+std::string fitted(std::vector<LinePart> parts, size_t columns);
 
 /// "1:02:03" or "2:03".
 std::string clock_text(double seconds);

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <fcntl.h>
+#include <pty.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -62,6 +64,8 @@ inline bool has_ended(pid_t pid) {
 }
 
 struct RunOptions {
+  /// Above 0: stderr is a terminal of so many columns; what appears on it is Outcome::err.
+  unsigned short columns = 0;
   std::vector<std::pair<std::string, std::string>> environment;
   rlim_t largest_file = RLIM_INFINITY;
   /// Called in the parent while the process runs; may send it signals.
@@ -71,12 +75,17 @@ struct RunOptions {
 inline Outcome run_program(const std::vector<std::string>& arguments, const RunOptions& options = {}) {
   const TemporaryDirectory scratch;
   const std::string out = scratch / "out", err = scratch / "err";
+  int terminal = -1, their_end = -1;
+  if (options.columns > 0) {
+    const winsize size{24, options.columns, 0, 0};
+    if (openpty(&terminal, &their_end, nullptr, nullptr, &size) != 0) throw std::runtime_error("no pseudo-terminal");
+  }
   const pid_t pid = fork();
   if (pid == 0) {
     const int out_fd = open(out.c_str(), O_WRONLY | O_CREAT, 0600),
               err_fd = open(err.c_str(), O_WRONLY | O_CREAT, 0600);
     dup2(out_fd, STDOUT_FILENO);
-    dup2(err_fd, STDERR_FILENO);
+    dup2(their_end >= 0 ? their_end : err_fd, STDERR_FILENO);
     for (const auto& variable : options.environment) setenv(variable.first.c_str(), variable.second.c_str(), 1);
     if (options.largest_file != RLIM_INFINITY) {
       const rlimit limit{options.largest_file, options.largest_file};
@@ -89,13 +98,20 @@ inline Outcome run_program(const std::vector<std::string>& arguments, const RunO
     _exit(127);
   }
   if (options.meanwhile) options.meanwhile(pid);
+  std::string shown;
+  if (terminal >= 0) {
+    close(their_end);
+    char buffer[4096];  // until the process ends, which closes the other end
+    for (ssize_t n; (n = read(terminal, buffer, sizeof buffer)) > 0;) shown.append(buffer, static_cast<size_t>(n));
+    close(terminal);
+  }
   int status = 0;
   waitpid(pid, &status, 0);
   Outcome outcome;
   if (WIFEXITED(status)) outcome.status = WEXITSTATUS(status);
   if (WIFSIGNALED(status)) outcome.signal = WTERMSIG(status);
   outcome.out = read_file(out);
-  outcome.err = read_file(err);
+  outcome.err = terminal >= 0 ? shown : read_file(err);
   return outcome;
 }
 

@@ -135,6 +135,105 @@ TEST_CASE("memory: refused with a word on how to shrink") {
   CHECK_FALSE(fs::exists(dir / "run"));
 }
 
+TEST_CASE("memory: every command knows the limit; a malformed one is exit 2 before any work") {
+  const TemporaryDirectory dir;
+  const std::string out = dir / "out";
+  const std::vector<Arguments> commands = {on_run("finetune", {}),
+                                           on_run("evaluate", {}),
+                                           on_run("knn", {}),
+                                           on_run("embed", {"--out", out}),
+                                           {"export", shared_run(), "--out", out},
+                                           {"augment", "simclr", "--data", "synthetic:50", "--out", out}};
+  for (const Arguments& command : commands) {
+    CAPTURE(command[0]);
+    check_error(run_tacit(with(command, {"--memory-limit", "much"})), 2, "--memory-limit");
+    check_error(run_tacit(with(command, {"--memory-limit", "1K"})), 1, "limit");
+    CHECK_FALSE(fs::exists(out));
+  }
+  check_error(run_tacit(on_run("finetune", {"--memory-limit", "1M"})), 1, "--batch-size");
+}
+
+TEST_CASE("progress on a terminal: one refreshed line that never wraps") {
+  const TemporaryDirectory dir;
+  for (const unsigned short columns : {200, 80, 40, 12}) {
+    CAPTURE(columns);
+    Arguments arguments = small_run(dir / std::to_string(columns), {"--eval-every", "1"});
+    arguments.erase(std::find(arguments.begin(), arguments.end(), "--quiet"));
+    RunOptions options;
+    options.columns = columns;
+    const Outcome outcome = run_tacit(arguments, options);
+    check_ok(outcome);
+    int lines = 0;
+    const std::string refresh = "\r\033[K";
+    for (size_t at = outcome.err.find(refresh); at != std::string::npos; ++lines) {
+      const size_t from = at + refresh.size();
+      at = outcome.err.find(refresh, from);
+      const std::string line = outcome.err.substr(from, outcome.err.find_first_of("\r\n", from) - from);
+      CAPTURE(line);
+      CHECK(line.size() < columns);
+      CHECK((columns < 80 || contains(line, "loss ")));  // narrower ones keep an evaluation first
+      if (columns == 200 && contains(line, "kNN "))
+        for (const char* part :
+             {"epoch ", "step ", "chance ", "task ", "std ", "images/s", "left ", "loader ", "linear "})
+          CHECK(contains(line, part));
+    }
+    CHECK(lines >= 5);  // the evaluations'
+  }
+}
+
+TEST_CASE("augment knows only the flags that make views; a run's config.toml is taken whole") {
+  const TemporaryDirectory dir;
+  const Arguments augment = {"augment", "simclr", "--data", "synthetic:50", "--out", dir / "views.png"};
+  for (const Arguments& flag :
+       {Arguments{"--resume"}, {"--epochs", "3"}, {"--lr", "1"}, {"--steps", "3"}, {"--init", "x"}})
+    check_error(run_tacit(with(augment, flag)), 2, "unknown flag " + flag[0]);
+  check_ok(run_tacit(with(augment, {"--config", shared_run() + "/config.toml", "--seed", "3", "--threads", "1"})));
+}
+
+TEST_CASE("evaluate on a run that cannot be written to: the table comes, and a warning") {
+  const TemporaryDirectory dir;
+  fs::copy_file(shared_run() + "/checkpoints/last.safetensors", dir / "model.safetensors");
+  const Arguments evaluate = {
+      "evaluate", dir / "model.safetensors", "--data", "synthetic:200", "--quiet", "--k",
+      "5",        "--labels-per-class",      "2",      "--draws",       "1",       "--supervised=false"};
+  fs::create_directory(dir / "label_draws.json");
+  const Outcome refused = run_tacit(evaluate);
+  check_ok(refused);
+  CHECK(contains(refused.err, "warning: "));
+  CHECK(contains(refused.err, "label_draws.json"));
+  CHECK(contains(refused.out, "kNN"));
+  fs::remove(dir / "label_draws.json");
+  check_ok(run_tacit(evaluate));
+  CHECK(contains(read_file(dir / "label_draws.json"), "indices"));  // beside the checkpoint, which is RUN here
+  CHECK(contains(read_file(dir / "evaluation.json"), "label_efficiency"));
+}
+
+TEST_CASE("embed leaves no list of files that belongs to other images") {
+  const TemporaryDirectory dir;
+  fs::create_directory(dir / "out");
+  write_file(dir / "out/files.txt", "old.png\n");
+  check_ok(run_tacit(on_run("embed", {"--out", dir / "out"})));
+  CHECK_FALSE(fs::exists(dir / "out/files.txt"));
+}
+
+TEST_CASE("paths that are no UTF-8 come through --json as U+FFFD") {
+  const TemporaryDirectory dir;
+  fs::create_directory(dir / "d");
+  for (int i = 0; i < 12; ++i) {
+    std::string pixels(8 * 8 * 3, '\0');
+    for (size_t p = 0; p < pixels.size(); ++p) pixels[p] = static_cast<char>((p * static_cast<size_t>(i + 3)) % 251);
+    write_file(dir / "d/\xff" + std::to_string(i) + ".ppm", "P6\n8 8\n255\n" + pixels);
+  }
+  const Outcome outcome = run_tacit({"neighbours", shared_run(), "--data", "folder:" + (dir / "d"), "--k", "3",
+                                     "--quiet", "--out", dir / "near.png", "--json", "-"});
+  check_ok(outcome);
+  CHECK(contains(outcome.out, "\xef\xbf\xbd"));
+  CHECK(nlohmann::json::parse(outcome.out)["k"] == 3);
+  check_error(run_tacit({"neighbours", shared_run(), "--data", "folder:" + (dir / "d"), "--k", "50", "--out",
+                         dir / "near.png"}),
+              1, "--k 50");
+}
+
 TEST_CASE("print-config: resolved, without running, and it round-trips") {
   const TemporaryDirectory dir;
   const Outcome first = run_tacit(small_run(dir / "run", {"--lr", "0.1", "--print-config"}));
@@ -260,7 +359,10 @@ TEST_CASE("NaN: stops, names the step, keeps the last good checkpoint") {
 }
 
 TEST_CASE("stdout that cannot be written is an error, not a crash") {
-  if (!fs::exists("/dev/full")) return;
+  if (!fs::exists("/dev/full")) {
+    std::printf("skipped: stdout that cannot be written: there is no /dev/full\n");
+    return;
+  }
   const Outcome outcome = run_program(
       {"/bin/sh", "-c",
        std::string(TACIT_BINARY_DIR "/bin/tacit knn ") + shared_run() + " --data synthetic:100 --k 5 > /dev/full"});

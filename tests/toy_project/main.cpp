@@ -12,15 +12,19 @@ int main() {
   const Device toy("toy"), reference("reference");
   int passed = 0, failed = 0;
   for (const OpRow& row : op_table()) {
-    for (const Layout layout : {Layout::Contiguous, Layout::Strided}) {
+    const auto check = [&](Layout layout, int only) {
       const auto run_on = [&](const Device& device) {
         const DeviceScope scope(device);
-        return run(row, make_inputs(row, row.shapes(), f32, device, layout));
+        return run(row, make_inputs(row, row.shapes(), f32, device, layout, only));
       };
       const std::string fault = compare(row, run_on(toy), run_on(reference));
       ++(fault.empty() ? passed : failed);
       if (!fault.empty()) std::cout << row.label() << ": " << fault << '\n';
-    }
+    };
+    check(Layout::Contiguous, -1);
+    check(Layout::Strided, -1);
+    if (!row.broadcast) continue;
+    for (size_t i = 0; i < row.inputs.size(); ++i) check(Layout::Broadcast, static_cast<int>(i));  // one at a time
   }
   std::cout << "op table on '" << toy.name() << "': " << passed << " passed, " << failed << " failed; "
             << toy.backend().fallbacks() << " kernels were staged through the reference\n";

@@ -22,7 +22,7 @@ class Export final : public RunCommand {
   void settings(Settings& settings) override {
     settings.group("Export")
         .add("format", &format_,
-             "names and layouts: " + ssl::join(ssl::export_formats()) + " (default: timm for ViTs, else torchvision)")
+             "names and layouts: " + join(ssl::export_formats()) + " (default: timm for ViTs, else torchvision)")
         .add("teacher", &teacher_, "the momentum encoder, with its own batch norm statistics (moco, byol)")
         .add("out", &out_, "the file to write", ssl::Effect::Session);
     add_common(settings);

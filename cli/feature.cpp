@@ -21,7 +21,7 @@ std::vector<std::string> FeatureFlag::chosen(ssl::Pretrained& run) const {
   if (all_ && feature_ == "all") return stages.empty() ? std::vector<std::string>{"encoder"} : stages;
   if (all_) known.emplace_back("all");
   if (std::find(known.begin(), known.end(), feature_) == known.end())
-    throw UsageError("--feature: unknown value '" + feature_ + "'; this run has: " + ssl::join(known));
+    throw UsageError("--feature: unknown value '" + feature_ + "'; this run has: " + join(known));
   return {feature_};
 }
 

@@ -2,8 +2,10 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/run_command.h"
+#include "nn/eval_mode.h"
 #include "ssl/data/loader.h"
 #include "ssl/train/picture.h"
+#include "tensor/join.h"
 
 namespace tacit::cli {
 
@@ -28,7 +30,7 @@ class Reconstruct final : public RunCommand {
   int run_on(ssl::Pretrained& run) override {
     check_writable("out", out_);
     const ssl::ImageSourcePtr source = varied(data_.open(ssl::Split::Test, common_), count_);
-    const ssl::EvalMode mode(*run.method);
+    const nn::EvalMode mode(*run.method);
     const ssl::PlainViews& views = run.method_views;
     std::vector<ssl::PictureColumn> columns;
     ssl::for_each_plain_batch(*source, views.normalisation, views.image_size, views.channels, source->size(),
@@ -38,13 +40,10 @@ class Reconstruct final : public RunCommand {
     TACIT_CHECK(!columns.empty(), run_path_, " was trained by ", run.info.config.method,
                 ", which predicts no pixels; reconstruct is for mae and colorization");
     ssl::write_columns_png(out_, columns, views.normalisation);
-    std::string names;
     nlohmann::json listed = nlohmann::json::array();
-    for (const ssl::PictureColumn& column : columns) {
-      names += (names.empty() ? "" : ", ") + column.name;
-      listed.push_back(column.name);
-    }
-    print_result(common_, out_ + ": " + std::to_string(source->size()) + " rows of " + names);
+    for (const ssl::PictureColumn& column : columns) listed.push_back(column.name);
+    print_result(common_,
+                 out_ + ": " + std::to_string(source->size()) + " rows of " + join(columns, &ssl::PictureColumn::name));
     write_json(common_, {{"images", source->size()}, {"columns", listed}});
     return 0;
   }

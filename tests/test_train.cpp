@@ -288,7 +288,7 @@ TEST_CASE("memory: the estimate is near what whole steps take, for every method 
       const std::unique_ptr<optim::Optimizer> optimizer = make_optimizer(c, *method);
       for (int64_t step = 0; step < 2; ++step) {
         std::vector<Tensor> views;
-        for (size_t v = 0; v < augmentation(c.augmentation, c.image_size, c.channels).size(); ++v)
+        for (size_t v = 0; v < views_of(c).size(); ++v)
           views.push_back(Tensor::uniform({c.batch_size, c.image_size, c.image_size, c.channels}, 1, v));
         const Variable loss = method->loss(views, {step, 2});
         optimizer->zero_grad();

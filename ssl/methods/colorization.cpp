@@ -152,10 +152,6 @@ Variable Colorization::project(const Variable&) {
       "the encoder's features");
 }
 
-Variable Colorization::memory_probe(const Tensor& views) {
-  return loss({Tensor::uniform(views.shape(), 0, random_stream("memory"), f32, views.device())}, {});
-}
-
 Chance Colorization::chance(int64_t) const {
   const Tensor& bins = color_bins();
   const auto q = static_cast<double>(bins.size(0));

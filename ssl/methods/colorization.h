@@ -40,7 +40,6 @@ class Colorization : public Method {
   nn::Encoder& encoder() override { return encoder_; }
   /// Throws Error: the decoder takes the map.
   Variable project(const Variable& features) override;
-  Variable memory_probe(const Tensor& views) override;
   /// Of a uniform prediction: log Q times the pixels' mean weight, which is near 1 for colours as spread as
   /// photographs' and smaller for few ones: weights have mean 1 under the prior, a pixel's weight is that of its
   /// nearest bin. Regression: of gray everywhere, each pixel at the centre of its bin.

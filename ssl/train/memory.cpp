@@ -9,7 +9,6 @@
 
 #include "autograd/ops.h"
 #include "nn/eval_mode.h"
-#include "ssl/data/augment.h"
 #include "ssl/methods/row_cross_entropy.h"
 #include "ssl/train/build.h"
 #include "tensor/memory_limit.h"
@@ -111,7 +110,7 @@ int64_t peak_of_step(const TrainConfig& config, int64_t images) {
   if (config.chunk_size > 0) small.chunk_size = images;
   small.bn_splits = std::min(config.bn_splits, images / 2);
   small.queue_size += (2 * images - config.queue_size % (2 * images)) % (2 * images);  // whole steps of keys
-  const size_t views = augmentation(config.augmentation, config.image_size, config.channels).size();
+  const size_t views = views_of(config).size();
   const CachingAllocator& allocator = default_device().allocator();
   const int64_t before = allocator.statistics().live_bytes;
   int64_t with_state = 0;
@@ -164,15 +163,14 @@ struct TrainingMemory {
 
 TrainingMemory measure(const TrainConfig& config, int64_t evaluation_images) {
   TrainingMemory memory;
-  memory.views = static_cast<int64_t>(augmentation(config.augmentation, config.image_size, config.channels).size());
+  memory.views = static_cast<int64_t>(views_of(config).size());
   memory.pixels = config.image_size * config.image_size * config.channels;
   memory.step = measured_line(images_together(config), config.image_size,
                               [&](int64_t images) { return peak_of_step(config, images); });
   if (evaluation_images > 0) {
     const std::unique_ptr<Method> method = make_method(config);
     nn::Encoder& encoder = method->encoder();
-    memory.evaluation =
-        bytes_of_features(encoder, {{}, config.image_size, config.channels, 0}, evaluation_images * encoder.features());
+    memory.evaluation = bytes_of_features(encoder, plain_views(config, {}, {}), evaluation_images * encoder.features());
   }
   return memory;
 }

@@ -36,12 +36,12 @@ struct LoaderOptions {
   int64_t image_size = 32, channels = 3;
   std::vector<ViewPolicy> views;  ///< one per view
   uint64_t seed = 0;
-  bool drop_last = true;               ///< else the last batch of an epoch may be smaller
-  bool shuffle = true;                 ///< in the source's order(seed, epoch)
-  int64_t prefetch = 2;                ///< batches prepared ahead
-  double max_damaged = kMaxDamaged;    ///< fraction of the source that may be unreadable before the run stops
-  std::vector<int64_t> known_damaged;  ///< met by an earlier process of this run: they count
-  std::shared_ptr<Workers> workers;    ///< none: oneTBB
+  bool drop_last = true;                    ///< else the last batch of an epoch may be smaller
+  bool shuffle = true;                      ///< in the source's order(seed, epoch)
+  int64_t prefetch = 2;                     ///< batches prepared ahead
+  double max_damaged = kMaxDamaged;         ///< fraction of the source that may be unreadable before the run stops
+  std::vector<int64_t> known_damaged = {};  ///< met by an earlier process of this run: they count
+  std::shared_ptr<Workers> workers = {};    ///< none: oneTBB
 };
 
 /// Images may be decoded at a scale whose shorter side is at least this many times the view's: crops down to a quarter

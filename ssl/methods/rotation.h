@@ -5,8 +5,9 @@
 //   loss = mean of -log softmax(logits)[turn], over all four turns of all images
 // Variants chosen here: all four turns of an image are in one batch, side by side (the paper found this better than a
 // random one); turns are transpositions and flips of whole pixels, after the view's crop and normalisation, so nothing
-// is interpolated or padded. The paper reads its features behind block 2 (`--feature block2`): the last block knows
-// turns better than things.
+// is interpolated or padded. The paper reads the features of its network-in-network behind block 2 (`--feature
+// block2`): its last block knows turns better than things. Which block is best depends on the network; `linear
+// --feature all` shows.
 #pragma once
 
 #include "nn/linear.h"

@@ -8,9 +8,9 @@ namespace tacit::ssl {
 
 namespace {
 
-/// The small budget's network and optimiser. Untuned: four patches of 11 pixels and all 24 orders; nine patches would
-/// have 7 pixels each, too few for things to be seen in them. Patches are three fifths of an image's pixels, so the
-/// time of the other methods' epochs is enough for twice as many.
+/// The small budget's network and optimiser. Hardly tuned: four patches of 11 pixels and all 24 orders, since nine
+/// patches would have 7 pixels each (3 epochs of 20,000 images, one seed: linear 81.0 % against 79.7 %). Patches are
+/// three fifths of an image's pixels, so the time of the other methods' epochs is enough for twice as many.
 void fashion_mnist_demo(TrainConfig& c) {
   small_budget(c);
   c.augmentation = "jigsaw";

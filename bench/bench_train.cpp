@@ -3,7 +3,8 @@
 //   bench_train CASE [STEPS] [THREADS]     CASE: resnet18 (forward + backward, batch 64), resnet18-256,
 //                                          vit-micro, vit-tiny (batch 64, 32 pixels, patch 4), vit-tiny-224 (batch 16,
 //                                          patch 16), simclr-resnet18 (256 images x 2 views, loss and SGD),
-//                                          simclr-small-cnn (demo)
+//                                          simclr-small-cnn (demo), mae-N (ViT-T, N % of 64 patches hidden, batch 64,
+//                                          decoder of one narrow block: how the cost falls with N)
 // Prints one JSON object on a line.
 #include <sys/resource.h>
 
@@ -55,6 +56,21 @@ Case simclr_step(const nn::EncoderOptions& encoder, int64_t batch, double temper
           }};
 }
 
+/// MAE on 32 pixels with that share of its 64 patches hidden.
+Case mae_step(double mask_ratio) {
+  auto model = std::make_shared<ssl::MAE>(
+      nn::make_encoder({.name = "vit_tiny"}),
+      ssl::MAEOptions{.mask_ratio = mask_ratio, .decoder = {.dim = 64, .depth = 1, .heads = 4}});
+  auto optimizer = std::make_shared<optim::AdamW>(*model, optim::AdamWOptions{.lr = 1e-3});
+  const Tensor x = random_images(64, 32, 3, 1);
+  return {64, [model, optimizer, x] {
+            const Variable loss = model->loss({x}, {});
+            optimizer->zero_grad();
+            loss.backward();
+            optimizer->step();
+          }};
+}
+
 Case make_case(const std::string& name) {
   if (name == "resnet18") return encoder_step({.name = "resnet18"}, 64);
   if (name == "resnet18-256") return encoder_step({.name = "resnet18"}, 256);
@@ -64,8 +80,10 @@ Case make_case(const std::string& name) {
   if (name == "simclr-resnet18") return simclr_step<optim::SGD>({.name = "resnet18"}, 256, 0.5, 0.06);
   if (name == "simclr-small-cnn")
     return simclr_step<optim::AdamW>({.name = "small_cnn", .image_size = 28, .channels = 1}, 256, 0.1, 2e-3);
-  throw Error("[bench_train] unknown case '" + name +
-              "'; known: resnet18, resnet18-256, vit-micro, vit-tiny, vit-tiny-224, simclr-resnet18, simclr-small-cnn");
+  if (name.rfind("mae-", 0) == 0) return mae_step(std::stod(name.substr(4)) / 100);
+  throw Error(
+      "[bench_train] unknown case '" + name +
+      "'; known: resnet18, resnet18-256, vit-micro, vit-tiny, vit-tiny-224, simclr-resnet18, simclr-small-cnn, mae-75");
 }
 
 double seconds_of(const std::function<void()>& f) {

@@ -112,22 +112,49 @@ TEST_CASE("bug 3: labels follow the batch that is there, not the one that was co
   }
 }
 
-TEST_CASE("bug 4: embeddings are normalised, by rows: no loss changes when a head's output is scaled") {
+TEST_CASE("bug 4: embeddings are normalised, each row by its own norm, with nothing added to it") {
   const std::vector<Tensor> views = tiny_views();
-  for (const double factor : {1e3, 1e-4}) {  // the second: an eps inside the root would show
+  SUBCASE("no loss changes when a head's output is scaled") {
+    for (const double factor : {1e3, 1e-4}) {  // the second: an eps inside the root would show
+      SimCLR simclr(tiny_encoder(), {.temperature = 0.2, .projector = {16, 6}});
+      simclr.to(f64);
+      SimCLR scaled = simclr;
+      scale_last_layer(scaled, "projector.3", factor);
+      CHECK(scaled.loss(views, {}).item() == doctest::Approx(simclr.loss(views, {}).item()).epsilon(1e-9));
+      MoCo moco = ready<MoCo>(moco_options()), moco_scaled = moco;
+      scale_last_layer(moco_scaled, "online.projector.2", factor);
+      scale_last_layer(moco_scaled, "key.projector.2", factor);
+      CHECK(moco_scaled.loss(views, {}).item() == doctest::Approx(moco.loss(views, {}).item()).epsilon(1e-9));
+      BYOL byol = ready<BYOL>(byol_options()), byol_scaled = byol;
+      scale_last_layer(byol_scaled, "predictor.3", factor);
+      scale_last_layer(byol_scaled, "target.projector.3", factor);
+      CHECK(byol_scaled.loss(views, {}).item() == doctest::Approx(byol.loss(views, {}).item()).epsilon(1e-9));
+    }
+  }
+  SUBCASE("the losses are those of rows divided by their norms") {
+    const auto by_rows = [](const Variable& x) { return x / sqrt(sum(x * x, {1}, true)); };
     SimCLR simclr(tiny_encoder(), {.temperature = 0.2, .projector = {16, 6}});
     simclr.to(f64);
-    SimCLR scaled = simclr;
-    scale_last_layer(scaled, "projector.3", factor);
-    CHECK(scaled.loss(views, {}).item() == doctest::Approx(simclr.loss(views, {}).item()).epsilon(1e-9));
-    MoCo moco = ready<MoCo>(moco_options()), moco_scaled = moco;
-    scale_last_layer(moco_scaled, "online.projector.2", factor);
-    scale_last_layer(moco_scaled, "key.projector.2", factor);
-    CHECK(moco_scaled.loss(views, {}).item() == doctest::Approx(moco.loss(views, {}).item()).epsilon(1e-9));
-    BYOL byol = ready<BYOL>(byol_options()), byol_scaled = byol;
-    scale_last_layer(byol_scaled, "predictor.3", factor);
-    scale_last_layer(byol_scaled, "target.projector.3", factor);
-    CHECK(byol_scaled.loss(views, {}).item() == doctest::Approx(byol.loss(views, {}).item()).epsilon(1e-9));
+    const double simclr_loss = simclr.loss(views, {}).item();
+    const Variable z = simclr.project(simclr.encoder()(concatenate(views, 0)));
+    CHECK(simclr_loss == doctest::Approx(nt_xent(by_rows(z), 0.2).item()).epsilon(1e-12));
+    MoCo moco = ready<MoCo>(moco_options());
+    Branch online = rebuilt(moco, "online", moco_branch(false));
+    const Tensor queue = state(moco, "queue");
+    const double moco_loss = moco.loss(views, {0, 1}).item();
+    Branch key = rebuilt(moco, "key", moco_branch(false));
+    const Tensor k = by_rows(key(views[1])).value();
+    CHECK(moco_loss == doctest::Approx(queue_loss(by_rows(online(views[0])), k, queue, 0.2).item()).epsilon(1e-12));
+    CHECK(max_abs_difference(state(moco, "queue").slice(0, 0, kImages), k) < 1e-12);
+    BYOL byol = ready<BYOL>(byol_options());
+    Branch byol_online = rebuilt(byol, "online", byol_branch()), target = rebuilt(byol, "target", byol_branch());
+    nn::MLP predictor = rebuilt(byol, "predictor", nn::MLP(6, {12, 6}, {.last_bias = false}));
+    double expected = 0;
+    for (size_t v = 0; v < 2; ++v) {
+      const Variable p = by_rows(predictor(byol_online(views[v]))), t = by_rows(target(views[1 - v]));
+      expected += 2 - 2 * mean(sum(p * t, {1})).item();
+    }
+    CHECK(byol.loss(views, {0, 1}).item() == doctest::Approx(expected).epsilon(1e-12));
   }
 }
 
@@ -256,7 +283,6 @@ TEST_CASE("bug 12: batch norm statistics are not averaged; the slow encoder keep
 
 TEST_CASE("bug 13: the slow branch is a copy: no tensor is shared, not even after loading weights") {
   const auto check = [](Method& model, const std::string& slow) {
-    model.encoder_replaced();
     std::map<std::string, Tensor> tensors;
     for (const auto& named : model.named_parameters()) tensors[named.first] = named.second->value();
     for (const auto& named : model.named_buffers()) tensors[named.first] = named.second->value();
@@ -270,10 +296,19 @@ TEST_CASE("bug 13: the slow branch is a copy: no tensor is shared, not even afte
     }
     CHECK(pairs > 20);
   };
-  MoCo moco = ready<MoCo>(moco_options());
-  check(moco, "key");
-  BYOL byol = ready<BYOL>(byol_options());
-  check(byol, "target");
+  // As they are made: a change of dtype would give each its own tensors.
+  MoCo moco(tiny_encoder(), moco_options()), another = moco;
+  BYOL byol(tiny_encoder(), byol_options());
+  check(another, "key");
+  for (int i = 0; i < 2; ++i) {
+    check(moco, "key");
+    check(byol, "target");
+    moco.encoder_replaced();
+    byol.encoder_replaced();
+  }
+  const nn::StateDict target = part(byol, "target");
+  disturb(byol);
+  CHECK(difference(part(byol, "target"), target) == 0);
 }
 
 TEST_CASE("bug 14: logits before enqueue, one enqueue for both directions, unit rows, a pointer that is saved") {

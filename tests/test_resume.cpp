@@ -308,6 +308,7 @@ const std::vector<Row> kMethods = {
     {"moco", "--projector 16,8 --predictor 16,8 --variant v3 --bn-splits 0"},
     {"byol", "--projector 16,8 --predictor 16,8"},
     {"byol", "--projector 16,8 --predictor 16,8 --target-momentum 0 --optimizer lars"},
+    {"mae", "--encoder vit_micro --patch-size 4 --decoder-dim 16 --decoder-depth 1 --decoder-heads 2"},
     {"rotation", "--schedule steps --lr-drop-epochs 2"},
     {"jigsaw", "--patch-features 16"},
     {"jigsaw", "--gap 0 --permutations 10 --patch-features 16 --patch-normalization=false"},
@@ -316,9 +317,9 @@ const std::vector<Row> kMethods = {
 /// 100 made-up images of 16 pixels: three epochs of 6 steps, a checkpoint every 4.
 Arguments method_run(const Row& row, const std::string& out, const Arguments& more) {
   std::istringstream words("pretrain " + row.method +
-                           " --data synthetic:100 --split all --image-size 16 --encoder small_cnn --encoder-width 8 "
-                           "--batch-size 16 --epochs 3 --save-every-steps 4 --quiet " +
-                           row.flags);
+                           " --data synthetic:100 --split all --image-size 16 --encoder-width 8 --batch-size 16 "
+                           "--epochs 3 --save-every-steps 4 --quiet " +
+                           row.flags + (contains(row.flags, "--encoder") ? "" : " --encoder small_cnn"));
   Arguments arguments{std::istream_iterator<std::string>(words), {}};
   arguments.insert(arguments.end(), {"--out", out});
   arguments.insert(arguments.end(), more.begin(), more.end());

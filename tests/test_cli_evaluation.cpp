@@ -207,6 +207,19 @@ TEST_CASE("export formats: what fits an encoder, what does not") {
   CHECK(read_safetensors(out).tensors.count("cls_token") == 1);
   CHECK(json({vit_run(), "--format", "mae"})["format"] == "mae");
   CHECK(json({shared_run()})["format"] == "torchvision");
+  CHECK(read_safetensors(out).tensors.count("mask_token") == 0);
+  check_ok(run_tacit(tiny("mae", dir / "mae", kVit)));
+  CHECK(json({dir / "mae", "--format", "timm"})["tensors"] == json({vit_run()})["tensors"]);
+  json({dir / "mae", "--format", "mae"});
+  const auto official = read_safetensors(out).tensors,
+             whole = read_safetensors(dir / "mae/checkpoints/last.safetensors").tensors;
+  for (const char* name : {"cls_token", "pos_embed", "patch_embed.proj.weight", "blocks.3.mlp.fc2.bias", "norm.weight",
+                           "mask_token", "decoder_embed.weight", "decoder_pos_embed",
+                           "decoder_blocks.0.attn.qkv.weight", "decoder_norm.bias", "decoder_pred.weight"})
+    CHECK(official.count(name) == 1);
+  size_t of_model = 0;
+  for (const auto& entry : whole) of_model += entry.first.rfind("model.", 0) == 0;
+  CHECK(official.size() == of_model);
   check_error(run_tacit({"export", vit_run(), "--out", out, "--format", "torchvision"}), 1, "vit_micro");
   check_error(run_tacit({"export", shared_run(), "--out", out, "--format", "timm"}), 1, "small_cnn");
   check_error(run_tacit({"export", shared_run(), "--out", out, "--format", "mae"}), 1, "small_cnn");

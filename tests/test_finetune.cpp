@@ -222,9 +222,9 @@ TEST_CASE("every option of fine-tuning changes the training it is meant to chang
       {"positions", [](FinetuneOptions& o) { o.learn_positions = true; }},
       {"beta2", [](FinetuneOptions& o) { o.beta2 = 0.5; }},
       {"head", [](FinetuneOptions& o) { o.head_std = 0.5; }}};
-  for (const auto& [name, change] : changes) {
-    CAPTURE(name);
-    CHECK(losses(change) != plain);
+  for (const auto& change : changes) {
+    CAPTURE(change.first);
+    CHECK(losses(change.second) != plain);
   }
 }
 

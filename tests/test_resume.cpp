@@ -312,6 +312,8 @@ const std::vector<Row> kMethods = {
     {"rotation", "--schedule steps --lr-drop-epochs 2"},
     {"jigsaw", "--patch-features 16"},
     {"jigsaw", "--gap 0 --permutations 10 --patch-features 16 --patch-normalization=false"},
+    {"colorization", "--color-width 8"},
+    {"colorization", "--color-width 8 --color-loss regression"},
 };
 
 /// 100 made-up images of 16 pixels: three epochs of 6 steps, a checkpoint every 4.

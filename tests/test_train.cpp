@@ -266,12 +266,12 @@ TEST_CASE("memory: sizes as people write them, and a limit that is refused with 
   const int64_t large = estimate_training_memory(c);
   CHECK(large > 100 * small);
   CHECK(estimate_training_memory(c, 10'000'000) > large);  // an evaluation may need more than a step
-  c.memory_limit = std::to_string(large / 3);
+  c.memory_limit = std::to_string(large * 2 / 3);
   const std::string message = error_of([&] { check_training_memory(c); });
   CHECK(contains(message, "--memory-limit"));
   CHECK(contains(message, "--batch-size"));
   c.chunk_size = 64;
-  CHECK(estimate_training_memory(c) < large / 3);
+  CHECK(estimate_training_memory(c) < large * 2 / 3);
   CHECK_NOTHROW(check_training_memory(c));
   c.chunk_size = 2048;
   CHECK(contains(error_of([&] { check_training_memory(c); }), "--chunk-size"));
@@ -286,11 +286,12 @@ TEST_CASE("memory: the estimate is near what whole steps take, for every method 
     {
       const std::unique_ptr<Method> method = make_method(c);
       const std::unique_ptr<optim::Optimizer> optimizer = make_optimizer(c, *method);
-      for (int64_t step = 0; step < 2; ++step) {
-        std::vector<Tensor> views;
+      std::vector<std::vector<Tensor>> batches(3);  // the one in use and two that the loader has prepared
+      for (std::vector<Tensor>& views : batches)
         for (size_t v = 0; v < views_of(c).size(); ++v)
           views.push_back(Tensor::uniform({c.batch_size, c.image_size, c.image_size, c.channels}, 1, v));
-        const Variable loss = method->loss(views, {step, 2});
+      for (int64_t step = 0; step < 2; ++step) {
+        const Variable loss = method->loss(batches[0], {step, 2});
         optimizer->zero_grad();
         loss.backward();
         optimizer->step();
@@ -301,8 +302,8 @@ TEST_CASE("memory: the estimate is near what whole steps take, for every method 
         static_cast<double>(estimate) / static_cast<double>(allocator.statistics().peak_bytes - before);
     CAPTURE(c.method);
     CAPTURE(c.batch_size);
-    CHECK(ratio > 0.9);
-    CHECK(ratio < 2);
+    CHECK(ratio > 0.95);
+    CHECK(ratio < 1.6);
   };
   for (const MethodEntry& method : method_entries()) {
     TrainConfig c;

@@ -9,7 +9,6 @@
 #include "ssl/methods/color_bins.h"
 #include "ssl/methods/lab.h"
 #include "ssl/srgb.h"
-#include "tensor/random.h"
 
 namespace tacit::ssl {
 

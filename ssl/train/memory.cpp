@@ -103,30 +103,29 @@ Tensor made_up_images(int64_t n, int64_t image_size, int64_t channels, uint64_t 
   return Tensor::uniform({n, image_size, image_size, channels}, 0, random_stream("memory", view));
 }
 
-/// Peak bytes of a training step with so many images, with the optimiser's state in place as from the second step on.
-int64_t peak_of_step(const TrainConfig& config, int64_t images) {
+/// Peak bytes of training steps with so many images. Two, since only from the second on gradients and the optimiser's
+/// state are there beside the activations: with few images the first step's peak may have no activations in it.
+int64_t peak_of_steps(const TrainConfig& config, int64_t images) {
   TrainConfig small = config;
   small.batch_size = images;
   if (config.chunk_size > 0) small.chunk_size = images;
   small.bn_splits = std::min(config.bn_splits, images / 2);
   small.queue_size += (2 * images - config.queue_size % (2 * images)) % (2 * images);  // whole steps of keys
   const size_t views = views_of(config).size();
-  const CachingAllocator& allocator = default_device().allocator();
-  const int64_t before = allocator.statistics().live_bytes;
-  int64_t with_state = 0;
-  const int64_t peak = peak_of([&] {
+  return peak_of([&] {
     const std::unique_ptr<Method> method = make_method(small);
     const std::unique_ptr<optim::Optimizer> optimizer = make_optimizer(small, *method);
-    const Progress progress{0, 2};
     std::vector<Tensor> batch;
     for (size_t v = 0; v < views; ++v) batch.push_back(made_up_images(images, config.image_size, config.channels, v));
-    method->loss(batch, progress).backward();
-    const MemoryStatistics gradients = allocator.statistics();
-    optimizer->step();
-    with_state = gradients.peak_bytes - before + allocator.statistics().live_bytes - gradients.live_bytes;
-    method->after_step(progress);
+    for (int64_t step = 0; step < 2; ++step) {
+      const Progress progress{step, 2};
+      const Variable loss = method->loss(batch, progress);
+      optimizer->zero_grad();
+      loss.backward();
+      optimizer->step();
+      method->after_step(progress);
+    }
   });
-  return std::max(peak, with_state);
 }
 
 /// Peak bytes of the encoder on a batch of plain views, and of `values` features with copies in work.
@@ -152,11 +151,12 @@ struct TrainingMemory {
   int64_t views = 1, pixels = 0;
 
   int64_t of(const TrainConfig& config) const {
-    constexpr int64_t kBatches = 3;           // the loader's two and the one in use
     constexpr int64_t kSimilarityCopies = 3;  // of all views with all others: a measurement of few images misses them
     const int64_t rows = views * config.batch_size;
     const int64_t similarities = kSimilarityCopies * std::min(rows * rows, kLogitsAtATime);
-    const int64_t training = step.at(images_together(config)) + (kBatches * rows * pixels + similarities) * 4;
+    const int64_t batches =
+        config.chunk_size > 0 ? 3 : 2;  // the loader's two; the one in use, where no step has it whole
+    const int64_t training = step.at(images_together(config)) + (batches * rows * pixels + similarities) * 4;
     return std::max(training, evaluation > 0 ? step.fixed + evaluation : 0);
   }
 };
@@ -166,7 +166,7 @@ TrainingMemory measure(const TrainConfig& config, int64_t evaluation_images) {
   memory.views = static_cast<int64_t>(views_of(config).size());
   memory.pixels = config.image_size * config.image_size * config.channels;
   memory.step = measured_line(images_together(config), config.image_size,
-                              [&](int64_t images) { return peak_of_step(config, images); });
+                              [&](int64_t images) { return peak_of_steps(config, images); });
   if (evaluation_images > 0) {
     const std::unique_ptr<Method> method = make_method(config);
     nn::Encoder& encoder = method->encoder();

@@ -20,7 +20,7 @@ MemoryLimit memory_limit(const std::string& flag);
 /// "1.5 GB".
 std::string readable_bytes(int64_t bytes);
 
-/// Bytes that pre-training with these settings takes beyond the data: a whole step of the method, measured on a
+/// Bytes that pre-training with these settings takes beyond the data: whole steps of the method, measured on a
 /// throw-away model with few images and extended to what the encoder sees at a time (--batch-size, or --chunk-size),
 /// the loader's batches, and similarities of all views by formula. With an evaluation of so many images on the way (0:
 /// none) the larger of the two. image_size and channels must be resolved.

@@ -130,7 +130,7 @@ TEST_CASE("colorization: learns within seconds, is evaluated by lightness, and s
         more));
   };
   check_error(pretrain({"--channels", "1"}), 2, "--channels 1");
-  check_error(pretrain({"--encoder", "vit_tiny", "--encoder-width", "0"}), 2, "--encoder vit_tiny");
+  check_error(pretrain({"--encoder", "vit_tiny"}), 2, "--encoder vit_tiny");
   check_error(pretrain({"--recipe", "fashion-mnist-demo"}), 2, "small-images, folder");
   check_error(pretrain({"--color-loss", "l1"}), 2, "regression");
   check_error(pretrain({"--color-stride", "0"}), 2, "--color-stride");

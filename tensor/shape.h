@@ -39,6 +39,8 @@ class Shape {
   }
 
   constexpr int64_t numel() const {
+    for (int i = 0; i < rank_; ++i)
+      if (sizes_[i] == 0) return 0;  // first: the product of the others may not be a number
     int64_t n = 1;
     for (int i = 0; i < rank_; ++i) n *= sizes_[i];
     return n;

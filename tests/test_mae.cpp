@@ -120,10 +120,11 @@ TEST_CASE("any grid and any channels: one gradient for each parameter, the mask 
     const Variable loss = model.loss({x}, {});
     CHECK(loss.item() > 0.5);
     loss.backward();
-    for (const auto& [name, p] : model.named_parameters()) {
-      CAPTURE(name);
-      REQUIRE(p->variable().grad().defined());
-      CHECK(sum(square(p->variable().grad())).item() > 0);
+    for (const auto& parameter : model.named_parameters()) {
+      CAPTURE(parameter.first);
+      const Tensor gradient = parameter.second->variable().grad();
+      REQUIRE(gradient.defined());
+      CHECK(sum(square(gradient)).item() > 0);
     }
     const double spread = model.metrics().at("feature_std").item();
     CHECK(spread > 0);

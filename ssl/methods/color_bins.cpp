@@ -12,36 +12,38 @@ namespace tacit::ssl {
 
 namespace {
 
-constexpr double kSide = 10;
+constexpr int kSide = 10;
 
-/// Every 8-bit colour on the surface of the RGB cube, (N, 3) in [0, 1].
-Tensor surface_of_the_cube() {
+/// The 8-bit colours of one face of the RGB cube, (N, 3) in [0, 1]: channel `axis` is `value`.
+Tensor face_of_the_cube(size_t axis, float value) {
   constexpr int kLevels = 256;
-  std::vector<double> rgb;
-  rgb.reserve(size_t{6} * kLevels * kLevels * 3);
-  for (size_t axis = 0; axis < 3; ++axis)
-    for (const double side : {0.0, 1.0})
-      for (int u = 0; u < kLevels; ++u)
-        for (int v = 0; v < kLevels; ++v) {
-          double colour[3];
-          colour[axis] = side;
-          colour[(axis + 1) % 3] = u / (kLevels - 1.0);
-          colour[(axis + 2) % 3] = v / (kLevels - 1.0);
-          rgb.insert(rgb.end(), colour, colour + 3);
-        }
-  const auto n = static_cast<int64_t>(rgb.size() / 3);
-  return Tensor::from(rgb, {n, 3}, Device("cpu"));
+  std::vector<float> rgb;
+  rgb.reserve(size_t{3} * kLevels * kLevels);
+  for (int u = 0; u < kLevels; ++u)
+    for (int v = 0; v < kLevels; ++v) {
+      float colour[3];
+      colour[axis] = value;
+      colour[(axis + 1) % 3] = static_cast<float>(u) / (kLevels - 1);
+      colour[(axis + 2) % 3] = static_cast<float>(v) / (kLevels - 1);
+      rgb.insert(rgb.end(), colour, colour + 3);
+    }
+  return Tensor::from(rgb, {kLevels * kLevels, 3}, Device("cpu"));
 }
 
+// f32 suffices: every bin holds dozens of colours, and the nearest colour outside stays .05 away from a bin's edge.
 Tensor bins_in_gamut() {
-  const std::vector<double> lab = rgb_to_lab(surface_of_the_cube()).to_vector<double>();
-  std::set<std::pair<double, double>> found;
-  for (size_t i = 0; i < lab.size(); i += 3)
-    found.emplace(kSide * std::round(lab[i + 1] / kSide) + 0.0, kSide * std::round(lab[i + 2] / kSide) + 0.0);
+  std::set<std::pair<int, int>> found;
+  for (size_t axis = 0; axis < 3; ++axis)
+    for (const float value : {0.0f, 1.0f}) {
+      const std::vector<float> lab = rgb_to_lab(face_of_the_cube(axis, value)).to_vector<float>();
+      for (size_t i = 0; i < lab.size(); i += 3)
+        found.emplace(static_cast<int>(std::lround(lab[i + 1] / kSide)),
+                      static_cast<int>(std::lround(lab[i + 2] / kSide)));
+    }
   std::vector<double> centres;
   for (const auto& bin : found) {
-    centres.push_back(bin.first);
-    centres.push_back(bin.second);
+    centres.push_back(kSide * bin.first);
+    centres.push_back(kSide * bin.second);
   }
   return Tensor::from(centres, {static_cast<int64_t>(found.size()), 2}, Device("cpu"));
 }

@@ -179,28 +179,52 @@ void Backend::moments(const View& mean, const View& var, const View& x) {
 }
 void Backend::batch_norm(const BatchNormArgs& a) {
   Stage s(*this, "batch_norm");
-  reference().batch_norm({.y = s.out(a.y), .x = s.in(a.x), .mean = s.in(a.mean), .rstd = s.in(a.rstd),
-                          .gamma = s.in(a.gamma), .beta = s.in(a.beta), .residual = s.in(a.residual), .relu = a.relu});
+  reference().batch_norm({.y = s.out(a.y),
+                          .x = s.in(a.x),
+                          .mean = s.in(a.mean),
+                          .rstd = s.in(a.rstd),
+                          .gamma = s.in(a.gamma),
+                          .beta = s.in(a.beta),
+                          .residual = s.in(a.residual),
+                          .relu = a.relu});
   s.finish();
 }
 void Backend::batch_norm_grad(const BatchNormGradArgs& a) {
   Stage s(*this, "batch_norm_grad");
-  reference().batch_norm_grad({.dx = s.out(a.dx), .dgamma = s.out(a.dgamma), .dbeta = s.out(a.dbeta),
-                               .dresidual = s.out(a.dresidual), .dy = s.in(a.dy), .x = s.in(a.x), .y = s.in(a.y),
-                               .mean = s.in(a.mean), .rstd = s.in(a.rstd), .gamma = s.in(a.gamma), .relu = a.relu,
+  reference().batch_norm_grad({.dx = s.out(a.dx),
+                               .dgamma = s.out(a.dgamma),
+                               .dbeta = s.out(a.dbeta),
+                               .dresidual = s.out(a.dresidual),
+                               .dy = s.in(a.dy),
+                               .x = s.in(a.x),
+                               .y = s.in(a.y),
+                               .mean = s.in(a.mean),
+                               .rstd = s.in(a.rstd),
+                               .gamma = s.in(a.gamma),
+                               .relu = a.relu,
                                .training = a.training});
   s.finish();
 }
 void Backend::layer_norm(const LayerNormArgs& a) {
   Stage s(*this, "layer_norm");
-  reference().layer_norm({.y = s.out(a.y), .mean = s.out(a.mean), .rstd = s.out(a.rstd), .x = s.in(a.x),
-                          .gamma = s.in(a.gamma), .beta = s.in(a.beta), .eps = a.eps});
+  reference().layer_norm({.y = s.out(a.y),
+                          .mean = s.out(a.mean),
+                          .rstd = s.out(a.rstd),
+                          .x = s.in(a.x),
+                          .gamma = s.in(a.gamma),
+                          .beta = s.in(a.beta),
+                          .eps = a.eps});
   s.finish();
 }
 void Backend::layer_norm_grad(const LayerNormGradArgs& a) {
   Stage s(*this, "layer_norm_grad");
-  reference().layer_norm_grad({.dx = s.out(a.dx), .dgamma = s.out(a.dgamma), .dbeta = s.out(a.dbeta),
-                               .dy = s.in(a.dy), .x = s.in(a.x), .mean = s.in(a.mean), .rstd = s.in(a.rstd),
+  reference().layer_norm_grad({.dx = s.out(a.dx),
+                               .dgamma = s.out(a.dgamma),
+                               .dbeta = s.out(a.dbeta),
+                               .dy = s.in(a.dy),
+                               .x = s.in(a.x),
+                               .mean = s.in(a.mean),
+                               .rstd = s.in(a.rstd),
                                .gamma = s.in(a.gamma)});
   s.finish();
 }
@@ -228,8 +252,8 @@ void Backend::cross_entropy_grad(const View& dlogits, const View& dloss, const V
 }
 void Backend::attention(const AttentionArgs& a) {
   Stage s(*this, "attention");
-  reference().attention({.y = s.out(a.y), .lse = s.out(a.lse), .q = s.in(a.q), .k = s.in(a.k), .v = s.in(a.v),
-                         .scale = a.scale});
+  reference().attention(
+      {.y = s.out(a.y), .lse = s.out(a.lse), .q = s.in(a.q), .k = s.in(a.k), .v = s.in(a.v), .scale = a.scale});
   s.finish();
 }
 void Backend::attention_grad(const AttentionGradArgs& a) {
@@ -238,8 +262,16 @@ void Backend::attention_grad(const AttentionGradArgs& a) {
        {&AttentionGradArgs::dq, &AttentionGradArgs::dk, &AttentionGradArgs::dv}) {
     if (!(a.*output).defined()) continue;
     Stage s(*this, "attention_grad");
-    AttentionGradArgs staged{.dq = {}, .dk = {}, .dv = {}, .dy = s.in(a.dy), .q = s.in(a.q), .k = s.in(a.k),
-                             .v = s.in(a.v), .y = s.in(a.y), .lse = s.in(a.lse), .scale = a.scale};
+    AttentionGradArgs staged{.dq = {},
+                             .dk = {},
+                             .dv = {},
+                             .dy = s.in(a.dy),
+                             .q = s.in(a.q),
+                             .k = s.in(a.k),
+                             .v = s.in(a.v),
+                             .y = s.in(a.y),
+                             .lse = s.in(a.lse),
+                             .scale = a.scale};
     staged.*output = s.out(a.*output);
     reference().attention_grad(staged);
     s.finish();
@@ -271,8 +303,8 @@ void Backend::update(const AdamWArgs& a) {
 void Backend::update(const LarsArgs& a) {
   Stage s(*this, "update_lars");
   const auto params = out_all(s, a.params), grads = in_all(s, a.grads), buffers = out_all(s, a.momentum_buffers);
-  reference().update(LarsArgs{params, grads, buffers, s.in(a.hyper), a.momentum, a.weight_decay, a.eta, a.adapt,
-                              a.lr_in_buffer});
+  reference().update(
+      LarsArgs{params, grads, buffers, s.in(a.hyper), a.momentum, a.weight_decay, a.eta, a.adapt, a.lr_in_buffer});
   s.finish();
 }
 

@@ -47,8 +47,7 @@ Tensor binary(BinaryOp op, const Tensor& a, const Tensor& b) {
   check_same_kind("binary", a, b);
   const Shape shape = a.shape() == b.shape() ? a.shape() : broadcast("binary", a.shape(), b.shape());
   Tensor out = Tensor::empty(shape, compares(op) ? u8 : a.dtype(), a.device());
-  if (out.numel() > 0)
-    out.backend().binary(op, out.view(), a.broadcast_to(shape).view(), b.broadcast_to(shape).view());
+  if (out.numel() > 0) out.backend().binary(op, out.view(), a.broadcast_to(shape).view(), b.broadcast_to(shape).view());
   return out;
 }
 

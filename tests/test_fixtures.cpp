@@ -166,7 +166,8 @@ TEST_CASE("PyTorch: five whole steps of SimCLR") {
     for (int step = 0; step < 5; ++step) {
       const std::string views = name + " " + std::to_string(step) + " view ";
       optimizer->set_lr(lr_scale * lr_at(step));
-      const Variable loss = model.loss({draw(views + "0", {16, 16, 16, 3}, t), draw(views + "1", {16, 16, 16, 3}, t)}, {step, 5});
+      const Variable loss =
+          model.loss({draw(views + "0", {16, 16, 16, 3}, t), draw(views + "1", {16, 16, 16, 3}, t)}, {step, 5});
       optimizer->zero_grad();
       loss.backward();
       optimizer->step();

@@ -1,5 +1,5 @@
-// The `evaluate` table: a run beside raw pixels and an untrained encoder, by kNN, linear probe, clusters and few labels.
-// The rule: every row is made by one method, whatever the features; none has a setting chosen on test.
+// The `evaluate` table: a run beside raw pixels and an untrained encoder, by kNN, linear probe, clusters and few
+// labels. The rule: every row is made by one method, whatever the features; none has a setting chosen on test.
 #pragma once
 
 #include <functional>

@@ -149,8 +149,8 @@ class Pretraining {
   }
 
   void prepare_evaluation() {
-    evaluation_ = std::make_unique<OnlineEvaluation>(config_, source_,
-                                                     plain_views(config_, policies_[0].mean, policies_[0].std));
+    evaluation_ =
+        std::make_unique<OnlineEvaluation>(config_, source_, plain_views(config_, policies_[0].mean, policies_[0].std));
     if (evaluation_->possible()) return;
     evaluation_.reset();
     observer_.say("the data has no labels: --eval-every is ignored");

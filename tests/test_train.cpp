@@ -1,4 +1,4 @@
-// ssl/train: settings, recipes, event files, run directories, the loop, memory.
+// ssl/train: event files, run directories, checkpoints, the loop, fine-tuning, pictures.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -9,174 +9,27 @@
 #include "ssl/data/augment.h"
 #include "ssl/train/append.h"
 #include "ssl/train/build.h"
+#include "ssl/train/checkpoint.h"
 #include "ssl/train/finetune.h"
-#include "ssl/train/memory.h"
-#include "ssl/train/method_entry.h"
 #include "ssl/train/picture.h"
 #include "ssl/train/resolve.h"
 #include "ssl/train/run_directory.h"
 #include "ssl/train/scatter.h"
-#include "tensor/memory_limit.h"
+#include "ssl/train/tfevents.h"
 #include "tensor/safetensors.h"
+#include "train.h"
 
 namespace {
 
 using namespace tacit;
 using namespace tacit::ssl;
 using testing::contains;
+using testing::error_of;
 using testing::TemporaryDirectory;
-
-template <class F>
-std::string usage_error(F&& f) {
-  try {
-    f();
-  } catch (const UsageError& e) {
-    return e.what();
-  }
-  return "";
-}
-template <class F>
-std::string error_of(F&& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
-}
-
-/// The smallest model that trains: for checkpoints and the loop.
-TrainConfig tiny_config() {
-  TrainConfig c;
-  apply_recipe(c, "small-images");
-  c.data = {"synthetic:64"};
-  c.split = "all";
-  c.image_size = 16;
-  c.channels = 3;
-  c.encoder_width = 4;
-  c.projector = {8, 4};
-  c.batch_size = 8;
-  c.epochs = 1;
-  return c;
-}
+using testing::tiny_config;
+using testing::usage_error;
 
 }  // namespace
-
-TEST_CASE("settings: every value survives TOML, with awkward strings and numbers") {
-  TrainConfig a;
-  apply_recipe(a, "fashion-mnist-demo");
-  a.data = {"folder:/tmp/it's \"here\" \\ # x", "synthetic:10", "ümläut\ttab"};
-  a.temperature = 0.1 + 0.2;
-  a.weight_decay = 1e-300;
-  a.lr = 3;
-  a.steps = 7;
-  const std::string text = settings_of(a).toml();
-  TrainConfig b;
-  settings_of(b).apply_toml(text, "x.toml");
-  CHECK(settings_of(b).toml() == text);
-  CHECK(b.data == a.data);
-  CHECK(b.temperature == a.temperature);
-  CHECK(*b.lr == 3.0);
-  CHECK(*b.steps == 7);
-  CHECK(first_difference(a, b, true).empty());
-}
-
-TEST_CASE("settings: wrong TOML names the file, the line and the key") {
-  TrainConfig c;
-  const auto message = [&](const std::string& text) {
-    return usage_error([&] { settings_of(c).apply_toml(text, "my.toml"); });
-  };
-  CHECK(contains(message("epochs = 3\nbatchsize = 4\n"), "my.toml, line 2: unknown key 'batchsize'"));
-  CHECK(contains(message("epochs = 'three'\n"), "'epochs' expects a whole number"));
-  CHECK(contains(message("epochs = 2.5\n"), "'epochs' expects a whole number"));
-  CHECK(contains(message("\n\nlr = = 3\n"), "my.toml, line 3"));
-  CHECK(contains(message("epochs = 3\nepochs = 4\n"), "my.toml"));
-  CHECK(contains(message("[data]\nkind = 'x'\n"), "data"));
-  CHECK(contains(message("lr = 1.0\nbase-lr = 1.0\n"), "contradict"));
-  CHECK(contains(message("temperature = inf\n"), "finite"));
-}
-
-TEST_CASE("settings: wrong flags name the flag and the value") {
-  TrainConfig c;
-  const auto message = [&](const Settings::Given& given) { return usage_error([&] { settings_of(c).apply(given); }); };
-  CHECK(contains(message({{"epochs", {"1.5"}}}), "--epochs expects a whole number, got '1.5'"));
-  CHECK(contains(message({{"epochs", {""}}}), "--epochs"));
-  CHECK(contains(message({{"lr", {"nan"}}}), "finite"));
-  CHECK(contains(message({{"lr", {"0.1x"}}}), "'0.1x'"));
-  CHECK(contains(message({{"lr", {"1"}}, {"base-lr", {"1"}}}), "contradict"));
-  CHECK(contains(message({{"nonsense", {"1"}}}), "unknown flag --nonsense"));
-  CHECK(contains(message({{"epochs", {"1", "2"}}}), "given 2 times"));
-  CHECK(message({{"projector", {"64,0", "32"}}}).empty());
-  CHECK(c.projector == std::vector<int64_t>{64, 0, 32});
-}
-
-TEST_CASE("resolve: default < recipe < configuration file < command line") {
-  ConfigLayers layers;
-  layers.toml = "epochs = 5\nbatch-size = 32\n";
-  layers.toml_file = "x.toml";
-  layers.flags = {{"data", {"synthetic"}}, {"recipe", {"fashion-mnist-demo"}}, {"epochs", {"6"}}};
-  const TrainConfig c = resolve(layers, 0);
-  CHECK(c.temperature == 0.1);  // recipe
-  CHECK(c.batch_size == 32);    // file over recipe
-  CHECK(c.epochs == 6);         // command line over file
-  CHECK(c.optimizer == "adamw");
-  CHECK(c.warmup_steps(3276) == 328);
-  layers.flags.push_back({"base-lr", {"0.5"}});
-  CHECK(resolve(layers, 0).effective_lr() == doctest::Approx(0.5 * 32 / 256));  // replaces the recipe's lr
-  layers.flags.back() = {"warmup-epochs", {"1.5"}};
-  CHECK(resolve(layers, 0).warmup_steps(600) == 150);
-}
-
-TEST_CASE("resolve: without a recipe the image size chooses") {
-  ConfigLayers layers;
-  layers.flags = {{"data", {"synthetic"}}};
-  CHECK(resolve(layers, 32).recipe == "small-images");
-  CHECK(resolve(layers, 224).recipe == "folder");
-  CHECK(resolve(layers, 0).recipe == "folder");
-  layers.flags.push_back({"image-size", {"48"}});
-  CHECK(resolve(layers, 224).recipe == "small-images");
-}
-
-TEST_CASE("validate: values that flags alone show to be wrong") {
-  const auto message = [](const Settings::Given& more) {
-    ConfigLayers layers;
-    layers.flags = {{"data", {"synthetic"}}};
-    layers.flags.insert(layers.flags.end(), more.begin(), more.end());
-    return usage_error([&] { resolve(layers, 32); });
-  };
-  CHECK(message({}).empty());
-  CHECK(contains(message({{"batch-size", {"1"}}}), "--batch-size 1"));
-  CHECK(contains(message({{"batch-size", {"0"}}}), "--batch-size"));
-  CHECK(contains(message({{"encoder", {"resnet19"}}}), "resnet18"));
-  CHECK(contains(message({{"precision", {"bf16"}}}), "not in this build"));
-  CHECK(contains(message({{"precision", {"fp31"}}}), "fp32"));
-  CHECK(contains(message({{"method", {"simclear"}}}), "unknown method 'simclear'; there are: simclr, moco"));
-  CHECK(contains(message({{"queue-size", {"64"}}}), "--queue-size is of moco; simclr has no such setting"));
-  CHECK(contains(message({{"recipe", {"best"}}}), "fashion-mnist-demo"));
-  CHECK(contains(message({{"temperature", {"0"}}}), "--temperature"));
-  CHECK(contains(message({{"split", {"dev"}}}), "--split"));
-  CHECK(contains(message({{"lr", {"-1"}}}), "negative"));
-  CHECK(contains(message({{"epochs", {"0"}}}), "--epochs"));
-  CHECK(contains(message({{"log-every", {"0"}}}), "--log-every"));
-  CHECK(contains(message({{"seed", {"-1"}}}), "--seed"));
-  CHECK(contains(message({{"image-size", {"3"}}}), "--image-size"));
-  CHECK(contains(message({{"chunk-size", {"100"}}}), "--chunk-size 100 does not divide --batch-size 256"));
-  CHECK(contains(message({{"method", {"moco"}}, {"batch-size", {"8"}}, {"bn-splits", {"8"}}}), "groups of one image"));
-}
-
-TEST_CASE("every recipe is valid and documented") {
-  for (const MethodEntry& method : method_entries())
-    for (const Recipe& recipe : method.recipes) {
-      CAPTURE(method.name);
-      CAPTURE(recipe.name);
-      TrainConfig c;
-      c.method = method.name;
-      apply_recipe(c, recipe.name);
-      c.data = {"synthetic"};
-      CHECK_NOTHROW(validate(c));
-      CHECK_FALSE(std::string(recipe.summary).empty());
-    }
-}
 
 TEST_CASE("event files: CRC-32C, records that read back, cut at a step, half-written tails") {
   CHECK(masked_crc32c("123456789") == ((0xE3069283u >> 15 | 0xE3069283u << 17) + 0xa282ead8u));
@@ -248,105 +101,6 @@ TEST_CASE("metrics line: deterministic fields first, in a fixed order") {
   CHECK(
       metrics_line(record) ==
       R"({"step":3,"epoch":1,"loss":0.5,"lr":0.25,"images_per_second":4.0,"feature_std":1.0,"knn_top1":0.75,"loader_wait":0.25})");
-}
-
-TEST_CASE("memory: sizes as people write them, and a limit that is refused with advice") {
-  CHECK(parse_bytes("1000") == 1000);
-  CHECK(parse_bytes("2K") == 2048);
-  CHECK(parse_bytes("1.5G") == 1610612736);
-  CHECK(parse_bytes("6gb") == (int64_t{6} << 30));
-  for (const char* bad : {"", "G", "6X", "-1G", "six", "1e99G"}) {
-    CAPTURE(bad);
-    CHECK(contains(usage_error([&] { parse_bytes(bad); }), "--memory-limit"));
-  }
-  CHECK(memory_limit("").bytes > 0);
-  TrainConfig c = tiny_config();
-  const int64_t small = estimate_training_memory(c);
-  c.batch_size = 4096;
-  const int64_t large = estimate_training_memory(c);
-  CHECK(large > 100 * small);
-  CHECK(estimate_training_memory(c, 10'000'000) > large);  // an evaluation may need more than a step
-  c.memory_limit = std::to_string(large * 2 / 3);
-  const std::string message = error_of([&] { check_training_memory(c); });
-  CHECK(contains(message, "--memory-limit"));
-  CHECK(contains(message, "--batch-size"));
-  c.chunk_size = 64;
-  CHECK(estimate_training_memory(c) < large * 2 / 3);
-  CHECK_NOTHROW(check_training_memory(c));
-  c.chunk_size = 2048;
-  CHECK(contains(error_of([&] { check_training_memory(c); }), "--chunk-size"));
-}
-
-TEST_CASE("memory: the estimate is near what whole steps take, for every method and for large batches") {
-  CachingAllocator& allocator = default_device().allocator();
-  const auto check_estimate = [&](TrainConfig c) {
-    validate(c);
-    const int64_t estimate = estimate_training_memory(c), before = allocator.statistics().live_bytes;
-    allocator.reset_peak();
-    {
-      const std::unique_ptr<Method> method = make_method(c);
-      const std::unique_ptr<optim::Optimizer> optimizer = make_optimizer(c, *method);
-      std::vector<std::vector<Tensor>> batches(3);  // the one in use and two that the loader has prepared
-      for (std::vector<Tensor>& views : batches)
-        for (size_t v = 0; v < views_of(c).size(); ++v)
-          views.push_back(Tensor::uniform({c.batch_size, c.image_size, c.image_size, c.channels}, 1, v));
-      for (int64_t step = 0; step < 2; ++step) {
-        const Variable loss = method->loss(batches[0], {step, 2});
-        optimizer->zero_grad();
-        loss.backward();
-        optimizer->step();
-        method->after_step({step, 2});
-      }
-    }
-    const double ratio =
-        static_cast<double>(estimate) / static_cast<double>(allocator.statistics().peak_bytes - before);
-    CAPTURE(c.method);
-    CAPTURE(c.batch_size);
-    CHECK(ratio > 0.95);
-    CHECK(ratio < 1.6);
-  };
-  for (const MethodEntry& method : method_entries()) {
-    TrainConfig c;
-    c.method = method.name;
-    apply_recipe(c, "small-images");
-    c.data = {"synthetic"};
-    if (c.image_size == 0) c.image_size = 32;
-    c.channels = 3;
-    c.batch_size = 64;
-    check_estimate(c);
-  }
-  TrainConfig wide = tiny_config();  // the similarities of all views are most of it
-  wide.image_size = 8;
-  wide.batch_size = 2048;
-  check_estimate(wide);
-  wide.chunk_size = 256;
-  check_estimate(wide);
-  wide.chunk_size = 0;
-  wide.image_size = 64;  // few images are measured
-  wide.batch_size = 24;
-  check_estimate(wide);
-}
-
-TEST_CASE("memory: the check itself stays below the limit, and leaves nothing reserved") {
-  TrainConfig c = tiny_config();
-  c.encoder = "resnet50";
-  c.encoder_width = 256;  // 380 million parameters
-  c.memory_limit = "100M";
-  CachingAllocator& allocator = default_device().allocator();
-  allocator.trim();
-  allocator.reset_peak();
-  const int64_t before = reserved_memory();
-  const std::string message = error_of([&] { check_training_memory(c); });
-  CHECK(contains(message, "more than 100 MB"));
-  CHECK(contains(message, "--encoder-width"));
-  CHECK(allocator.statistics().peak_bytes - before <= int64_t{100} << 20);
-  CHECK(reserved_memory() <= before);
-
-  c = tiny_config();
-  const std::unique_ptr<Method> method = make_method(c);
-  const PlainViews views{{}, 512, 3, 0};
-  CHECK_NOTHROW(check_features_memory(method->encoder(), views, 1000, "1G"));
-  CHECK(contains(error_of([&] { check_features_memory(method->encoder(), views, 1000, "10M"); }), "--memory-limit"));
 }
 
 TEST_CASE("checkpoint: reads back; newer, foreign and broken files are clear errors") {

@@ -42,19 +42,13 @@ void cifar10(TrainConfig& c) {
 /// The paper's 100-epoch setting (github.com/google-deepmind/deepmind-research, byol/configs/byol.py): batches of 4096,
 /// LARS 0.45 for 256, weight decay 1e-6, heads 4096-256.
 void imagenet(TrainConfig& c) {
-  imagenet_resnet(c);
+  imagenet_lars(c);
   c.augmentation = "byol";
   c.projector = {4096, 256};
   c.predictor = {4096, 256};
   c.target_momentum = 0.99;
   c.epochs = 100;
-  c.batch_size = 4096;
-  c.optimizer = "lars";
   c.base_lr = 0.45;
-  c.weight_decay = 1e-6;
-  c.decay_all = false;
-  c.warmup_fraction.reset();
-  c.warmup_epochs = 10;
 }
 
 void add_settings(Settings& s, TrainConfig& c) {
@@ -91,11 +85,9 @@ MethodEntry byol_entry() {
           add_settings,
           check_settings,
           make,
-          {{"fashion-mnist-demo", "Fashion-MNIST in a few minutes on two cores", fashion_mnist_demo},
-           {"small-images", "images up to 64 pixels, quickly (the default for them)", small_images},
-           {"folder", "a folder of photographs at 64 pixels (the default for larger images)", folder},
-           {"cifar10", "CIFAR-10 with a ResNet-18, 200 epochs: days on a CPU", cifar10},
-           {"imagenet", "the paper's setting for folders of ImageNet's size", imagenet}}};
+          usual_recipes(fashion_mnist_demo, small_images, folder,
+                        {{"cifar10", "CIFAR-10 with a ResNet-18, 200 epochs: days on a CPU", cifar10},
+                         {"imagenet", "the paper's setting for folders of ImageNet's size", imagenet}})};
 }
 
 }  // namespace tacit::ssl

@@ -123,11 +123,10 @@ MethodEntry jigsaw_entry() {
           add_settings,
           check_settings,
           make,
-          {{"fashion-mnist-demo", "Fashion-MNIST in a few minutes on two cores", fashion_mnist_demo},
-           {"small-images", "images up to 64 pixels, quickly (the default for them)", small_images},
-           {"folder", "a folder of photographs at 64 pixels (the default for larger images)", folder},
-           {"cifar10", "CIFAR-10 with a ResNet-18, 100 epochs: hours on a CPU", cifar10},
-           {"imagenet", "VISSL's ResNet-50 with 2000 permutations, for folders of ImageNet's size", imagenet}}};
+          usual_recipes(
+              fashion_mnist_demo, small_images, folder,
+              {{"cifar10", "CIFAR-10 with a ResNet-18, 100 epochs: hours on a CPU", cifar10},
+               {"imagenet", "VISSL's ResNet-50 with 2000 permutations, for folders of ImageNet's size", imagenet}})};
 }
 
 }  // namespace tacit::ssl

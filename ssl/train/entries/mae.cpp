@@ -143,11 +143,9 @@ MethodEntry mae_entry() {
           add_settings,
           check_settings,
           make,
-          {{"fashion-mnist-demo", "Fashion-MNIST in a few minutes on two cores", fashion_mnist_demo},
-           {"small-images", "images up to 64 pixels, quickly (the default for them)", small_images},
-           {"folder", "a folder of photographs at 64 pixels (the default for larger images)", folder},
-           {"cifar10", "ViT-T with patches of 4 pixels, 200 epochs: days on a CPU", cifar10},
-           {"imagenet", "the official ViT-B/16, 800 epochs: for folders of that size", imagenet}}};
+          usual_recipes(fashion_mnist_demo, small_images, folder,
+                        {{"cifar10", "ViT-T with patches of 4 pixels, 200 epochs: days on a CPU", cifar10},
+                         {"imagenet", "the official ViT-B/16, 800 epochs: for folders of that size", imagenet}})};
 }
 
 }  // namespace tacit::ssl

@@ -76,7 +76,7 @@ void imagenet(TrainConfig& c) {
 /// v3's ResNet-50 setting for 100 epochs (github.com/facebookresearch/moco-v3, CONFIG.md): LARS 0.6 for batches of 256,
 /// weight decay 1e-6, temperature 1, heads 4096-256, momentum .99 rising to 1; 68.9 % linear.
 void imagenet_v3(TrainConfig& c) {
-  imagenet_resnet(c);
+  imagenet_lars(c);
   c.augmentation = "moco-v3";
   c.variant = "v3";
   c.projector = {4096, 256};
@@ -85,13 +85,7 @@ void imagenet_v3(TrainConfig& c) {
   c.momentum = 0.99;
   c.bn_splits = 0;
   c.epochs = 100;
-  c.batch_size = 4096;
-  c.optimizer = "lars";
   c.base_lr = 0.6;
-  c.weight_decay = 1e-6;
-  c.decay_all = false;
-  c.warmup_fraction.reset();
-  c.warmup_epochs = 10;
 }
 
 void add_settings(Settings& s, TrainConfig& c) {
@@ -146,18 +140,17 @@ std::unique_ptr<Method> make(const TrainConfig& c) {
 }  // namespace
 
 MethodEntry moco_entry() {
-  return {"moco",
-          "finds the other view of an image, as a slow copy sees it, among a queue of older ones (He et al. 2020)",
-          2,
-          add_settings,
-          check_settings,
-          make,
-          {{"fashion-mnist-demo", "Fashion-MNIST in a few minutes on two cores", fashion_mnist_demo},
-           {"small-images", "images up to 64 pixels, quickly (the default for them)", small_images},
-           {"folder", "a folder of photographs at 64 pixels (the default for larger images)", folder},
-           {"moco-cifar10-demo", "the official CIFAR-10 demo, ResNet-18, 200 epochs: days on a CPU", cifar10},
-           {"imagenet", "v2's ImageNet setting for folders of that size", imagenet},
-           {"imagenet-v3", "v3's ResNet-50 setting for folders of that size", imagenet_v3}}};
+  return {
+      "moco",
+      "finds the other view of an image, as a slow copy sees it, among a queue of older ones (He et al. 2020)",
+      2,
+      add_settings,
+      check_settings,
+      make,
+      usual_recipes(fashion_mnist_demo, small_images, folder,
+                    {{"moco-cifar10-demo", "the official CIFAR-10 demo, ResNet-18, 200 epochs: days on a CPU", cifar10},
+                     {"imagenet", "v2's ImageNet setting for folders of that size", imagenet},
+                     {"imagenet-v3", "v3's ResNet-50 setting for folders of that size", imagenet_v3}})};
 }
 
 }  // namespace tacit::ssl

@@ -84,11 +84,10 @@ MethodEntry rotation_entry() {
           add_settings,
           nullptr,
           make,
-          {{"fashion-mnist-demo", "Fashion-MNIST in a few minutes on two cores", fashion_mnist_demo},
-           {"small-images", "images up to 64 pixels, quickly (the default for them)", small_images},
-           {"folder", "a folder of photographs at 64 pixels (the default for larger images)", folder},
-           {"cifar10", "the official CIFAR-10 setting, network in network, 200 epochs: days on a CPU", cifar10},
-           {"imagenet", "VISSL's ResNet-50 for folders of ImageNet's size", imagenet}}};
+          usual_recipes(
+              fashion_mnist_demo, small_images, folder,
+              {{"cifar10", "the official CIFAR-10 setting, network in network, 200 epochs: days on a CPU", cifar10},
+               {"imagenet", "VISSL's ResNet-50 for folders of ImageNet's size", imagenet}})};
 }
 
 }  // namespace tacit::ssl

@@ -78,4 +78,24 @@ void imagenet_resnet(TrainConfig& c) {
   c.lr.reset();
 }
 
+void imagenet_lars(TrainConfig& c) {
+  imagenet_resnet(c);
+  c.batch_size = 4096;
+  c.optimizer = "lars";
+  c.weight_decay = 1e-6;
+  c.decay_all = false;
+  c.warmup_fraction.reset();
+  c.warmup_epochs = 10;
+}
+
+std::vector<Recipe> usual_recipes(void (*fashion_mnist_demo)(TrainConfig&), void (*small_images)(TrainConfig&),
+                                  void (*folder)(TrainConfig&), const std::vector<Recipe>& own) {
+  std::vector<Recipe> all = {
+      {"fashion-mnist-demo", "Fashion-MNIST in a few minutes on two cores", fashion_mnist_demo},
+      {"small-images", "images up to 64 pixels, quickly (the default for them)", small_images},
+      {"folder", "a folder of photographs at 64 pixels (the default for larger images)", folder}};
+  all.insert(all.end(), own.begin(), own.end());
+  return all;
+}
+
 }  // namespace tacit::ssl

@@ -27,5 +27,12 @@ void small_budget_folder(TrainConfig&);
 void cifar_resnet(TrainConfig&);
 /// ResNet-50 at 224 pixels.
 void imagenet_resnet(TrainConfig&);
+/// The same with the optimiser that BYOL's and MoCo v3's codes share: batches of 4096, LARS, weight decay 1e-6 on
+/// weights, 10 epochs of warm-up. Their base rates differ.
+void imagenet_lars(TrainConfig&);
+
+/// The recipes that methods have for the same kinds of data, followed by those of the method alone.
+std::vector<Recipe> usual_recipes(void (*fashion_mnist_demo)(TrainConfig&), void (*small_images)(TrainConfig&),
+                                  void (*folder)(TrainConfig&), const std::vector<Recipe>& own);
 
 }  // namespace tacit::ssl

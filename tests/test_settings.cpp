@@ -1,0 +1,132 @@
+// ssl/train: settings from flags and TOML, their checks, recipes, and in what order they apply.
+#include <doctest/doctest.h>
+
+#include "process.h"
+#include "ssl/train/method_entry.h"
+#include "ssl/train/resolve.h"
+#include "train.h"
+
+namespace {
+
+using namespace tacit;
+using namespace tacit::ssl;
+using testing::contains;
+using testing::usage_error;
+
+}  // namespace
+
+TEST_CASE("settings: every value survives TOML, with awkward strings and numbers") {
+  TrainConfig a;
+  apply_recipe(a, "fashion-mnist-demo");
+  a.data = {"folder:/tmp/it's \"here\" \\ # x", "synthetic:10", "ümläut\ttab"};
+  a.temperature = 0.1 + 0.2;
+  a.weight_decay = 1e-300;
+  a.lr = 3;
+  a.steps = 7;
+  const std::string text = settings_of(a).toml();
+  TrainConfig b;
+  settings_of(b).apply_toml(text, "x.toml");
+  CHECK(settings_of(b).toml() == text);
+  CHECK(b.data == a.data);
+  CHECK(b.temperature == a.temperature);
+  CHECK(*b.lr == 3.0);
+  CHECK(*b.steps == 7);
+  CHECK(first_difference(a, b, true).empty());
+}
+
+TEST_CASE("settings: wrong TOML names the file, the line and the key") {
+  TrainConfig c;
+  const auto message = [&](const std::string& text) {
+    return usage_error([&] { settings_of(c).apply_toml(text, "my.toml"); });
+  };
+  CHECK(contains(message("epochs = 3\nbatchsize = 4\n"), "my.toml, line 2: unknown key 'batchsize'"));
+  CHECK(contains(message("epochs = 'three'\n"), "'epochs' expects a whole number"));
+  CHECK(contains(message("epochs = 2.5\n"), "'epochs' expects a whole number"));
+  CHECK(contains(message("\n\nlr = = 3\n"), "my.toml, line 3"));
+  CHECK(contains(message("epochs = 3\nepochs = 4\n"), "my.toml"));
+  CHECK(contains(message("[data]\nkind = 'x'\n"), "data"));
+  CHECK(contains(message("lr = 1.0\nbase-lr = 1.0\n"), "contradict"));
+  CHECK(contains(message("temperature = inf\n"), "finite"));
+}
+
+TEST_CASE("settings: wrong flags name the flag and the value") {
+  TrainConfig c;
+  const auto message = [&](const Settings::Given& given) { return usage_error([&] { settings_of(c).apply(given); }); };
+  CHECK(contains(message({{"epochs", {"1.5"}}}), "--epochs expects a whole number, got '1.5'"));
+  CHECK(contains(message({{"epochs", {""}}}), "--epochs"));
+  CHECK(contains(message({{"lr", {"nan"}}}), "finite"));
+  CHECK(contains(message({{"lr", {"0.1x"}}}), "'0.1x'"));
+  CHECK(contains(message({{"lr", {"1"}}, {"base-lr", {"1"}}}), "contradict"));
+  CHECK(contains(message({{"nonsense", {"1"}}}), "unknown flag --nonsense"));
+  CHECK(contains(message({{"epochs", {"1", "2"}}}), "given 2 times"));
+  CHECK(message({{"projector", {"64,0", "32"}}}).empty());
+  CHECK(c.projector == std::vector<int64_t>{64, 0, 32});
+}
+
+TEST_CASE("resolve: default < recipe < configuration file < command line") {
+  ConfigLayers layers;
+  layers.toml = "epochs = 5\nbatch-size = 32\n";
+  layers.toml_file = "x.toml";
+  layers.flags = {{"data", {"synthetic"}}, {"recipe", {"fashion-mnist-demo"}}, {"epochs", {"6"}}};
+  const TrainConfig c = resolve(layers, 0);
+  CHECK(c.temperature == 0.1);  // recipe
+  CHECK(c.batch_size == 32);    // file over recipe
+  CHECK(c.epochs == 6);         // command line over file
+  CHECK(c.optimizer == "adamw");
+  CHECK(c.warmup_steps(3276) == 328);
+  layers.flags.push_back({"base-lr", {"0.5"}});
+  CHECK(resolve(layers, 0).effective_lr() == doctest::Approx(0.5 * 32 / 256));  // replaces the recipe's lr
+  layers.flags.back() = {"warmup-epochs", {"1.5"}};
+  CHECK(resolve(layers, 0).warmup_steps(600) == 150);
+}
+
+TEST_CASE("resolve: without a recipe the image size chooses") {
+  ConfigLayers layers;
+  layers.flags = {{"data", {"synthetic"}}};
+  CHECK(resolve(layers, 32).recipe == "small-images");
+  CHECK(resolve(layers, 224).recipe == "folder");
+  CHECK(resolve(layers, 0).recipe == "folder");
+  layers.flags.push_back({"image-size", {"48"}});
+  CHECK(resolve(layers, 224).recipe == "small-images");
+}
+
+TEST_CASE("validate: values that flags alone show to be wrong") {
+  const auto message = [](const Settings::Given& more) {
+    ConfigLayers layers;
+    layers.flags = {{"data", {"synthetic"}}};
+    layers.flags.insert(layers.flags.end(), more.begin(), more.end());
+    return usage_error([&] { resolve(layers, 32); });
+  };
+  CHECK(message({}).empty());
+  CHECK(contains(message({{"batch-size", {"1"}}}), "--batch-size 1"));
+  CHECK(contains(message({{"batch-size", {"0"}}}), "--batch-size"));
+  CHECK(contains(message({{"encoder", {"resnet19"}}}), "resnet18"));
+  CHECK(contains(message({{"precision", {"bf16"}}}), "not in this build"));
+  CHECK(contains(message({{"precision", {"fp31"}}}), "fp32"));
+  CHECK(contains(message({{"method", {"simclear"}}}), "unknown method 'simclear'; there are: simclr, moco"));
+  CHECK(contains(message({{"queue-size", {"64"}}}), "--queue-size is of moco; simclr has no such setting"));
+  CHECK(contains(message({{"recipe", {"best"}}}), "fashion-mnist-demo"));
+  CHECK(contains(message({{"temperature", {"0"}}}), "--temperature"));
+  CHECK(contains(message({{"split", {"dev"}}}), "--split"));
+  CHECK(contains(message({{"lr", {"-1"}}}), "negative"));
+  CHECK(contains(message({{"epochs", {"0"}}}), "--epochs"));
+  CHECK(contains(message({{"log-every", {"0"}}}), "--log-every"));
+  CHECK(contains(message({{"seed", {"-1"}}}), "--seed"));
+  CHECK(contains(message({{"image-size", {"3"}}}), "--image-size"));
+  CHECK(contains(message({{"chunk-size", {"100"}}}), "--chunk-size 100 does not divide --batch-size 256"));
+  CHECK(contains(message({{"method", {"moco"}}, {"batch-size", {"8"}}, {"bn-splits", {"8"}}}), "groups of one image"));
+}
+
+TEST_CASE("every recipe is valid and documented") {
+  for (const MethodEntry& method : method_entries())
+    for (const Recipe& recipe : method.recipes) {
+      CAPTURE(method.name);
+      CAPTURE(recipe.name);
+      TrainConfig c;
+      c.method = method.name;
+      apply_recipe(c, recipe.name);
+      c.data = {"synthetic"};
+      CHECK_NOTHROW(validate(c));
+      CHECK_FALSE(std::string(recipe.summary).empty());
+    }
+}

@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -10,6 +11,8 @@
 namespace tacit {
 
 std::string read_file(const std::string& path) {
+  std::error_code ignored;  // a directory opens like an empty file
+  TACIT_CHECK(!std::filesystem::is_directory(path, ignored), "cannot read ", path, ": it is a directory");
   std::ifstream file(path, std::ios::binary);
   TACIT_CHECK(file, "cannot read ", path, ": ", std::strerror(errno));
   std::ostringstream bytes;

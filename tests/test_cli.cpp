@@ -259,6 +259,7 @@ TEST_CASE("config files: unknown keys and wrong types name the file, the line an
   check_error(run_tacit({"pretrain", "simclr", "--config", dir / "a.toml", "--out", dir / "run"}), 2,
               "line 2: unknown key 'lerning-rate'");
   write_file(dir / "b.toml", "k = 'many'\n");
+  check_error(run_tacit(on_run("knn", {"--config", dir / "."})), 1, "is a directory");
   check_error(run_tacit(on_run("knn", {"--config", dir / "b.toml"})), 2, "'k' expects a whole number");
   check_error(run_tacit({"pretrain", "simclr", "--config", dir / "none.toml"}), 1, "none.toml");
 }

@@ -196,6 +196,18 @@ TEST_CASE("stopping early with --steps and going on with more of them") {
   check_same(run);
 }
 
+TEST_CASE("resume without the checkpoint that was there refuses, and leaves the recorded steps") {
+  const TemporaryDirectory dir;
+  const std::string run = dir / "run";
+  check_ok(run_tacit(small_run(run, {"--steps", "3"})));
+  const std::string metrics = read_file(run + "/metrics.jsonl");
+  fs::remove(run + "/checkpoints/last.safetensors");
+  const Outcome outcome = run_tacit(resume(run));
+  CHECK(outcome.status == 1);
+  CHECK(contains(outcome.err, "no checkpoints/last.safetensors"));
+  CHECK(read_file(run + "/metrics.jsonl") == metrics);
+}
+
 TEST_CASE("resume refuses what would change the trajectory, with both values, and takes what would not") {
   const TemporaryDirectory dir;
   const std::string run = dir / "run";

@@ -61,6 +61,7 @@ class Pretraining {
       : config_(config), source_(std::move(source)), observer_(observer) {
     validate(config_);
     RunDirectory::check(config_.out, config_.resume);
+    if (config_.resume) RunDirectory::check_resumable(config_.out);
     policies_ = views_of(config_);
     plan_schedule();
     check_training_memory(config_,

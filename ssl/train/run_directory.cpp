@@ -82,6 +82,14 @@ bool RunDirectory::has_checkpoint(const std::string& path) {
   return fs::exists(path + "/checkpoints/last.safetensors");
 }
 
+void RunDirectory::check_resumable(const std::string& path) {
+  const std::string metrics = path + "/metrics.jsonl";
+  TACIT_CHECK(
+      has_checkpoint(path) || !fs::exists(metrics) || fs::is_empty(metrics), path,
+      " has steps in metrics.jsonl but no checkpoints/last.safetensors to go on from; put the checkpoint back, or "
+      "begin again in another --out");
+}
+
 void RunDirectory::cut_to(int64_t step) {
   if (fs::exists(metrics())) cut_file(metrics(), static_cast<int64_t>(kept_bytes(read_file(metrics()), step)));
   cut_events(path_, step);

@@ -19,6 +19,9 @@ class RunDirectory {
   static bool has_config(const std::string& path);
   /// Whether it has got as far as its first checkpoint.
   static bool has_checkpoint(const std::string& path);
+  /// For a resume. A run saves before its first step; steps without a checkpoint mean that it was lost, and beginning
+  /// again would overwrite them: Error.
+  static void check_resumable(const std::string& path);
 
   /// Makes the directory (and its parents) with config.toml, or, for a resume, opens it and rewrites config.toml.
   /// `fresh`: it must still be empty, as check() found it. Throws Error where it cannot be written or another process

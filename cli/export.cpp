@@ -48,9 +48,12 @@ class Export final : public RunCommand {
                      {"mean", mean.dump()},
                      {"std", std.dump()}};
     if (run.views.normalisation.lightness) file.metadata["input"] = "(L - 50) / 50 of CIE Lab";
+    const std::string timm = ssl::timm_call(run.method->encoder());
+    if (!timm.empty()) file.metadata["timm"] = timm;
     write_safetensors(out_, file);
     print_result(common_, out_ + ": " + encoder + (teacher_ ? " (teacher)" : "") + ", " +
                               std::to_string(file.tensors.size()) + " tensors, " + format + "'s names");
+    if (!timm.empty()) print_result(common_, "the same features in timm: " + timm);
     write_json(common_,
                {{"encoder", encoder}, {"tensors", file.tensors.size()}, {"format", format}, {"teacher", teacher_}});
     return 0;

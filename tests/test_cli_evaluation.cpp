@@ -210,6 +210,13 @@ TEST_CASE("export formats: what fits an encoder, what does not") {
   CHECK(read_safetensors(out).tensors.count("mask_token") == 0);
   check_ok(run_tacit(tiny("mae", dir / "mae", kVit)));
   CHECK(json({dir / "mae", "--format", "timm"})["tensors"] == json({vit_run()})["tensors"]);
+  // The same tensors, other features: timm must be told of the pool.
+  const auto timm_of = [&](const std::string& run) {
+    json({run});
+    return read_safetensors(out).metadata.at("timm");
+  };
+  CHECK(contains(timm_of(vit_run()), "global_pool='token')"));
+  CHECK(contains(timm_of(dir / "mae"), "global_pool='avg', fc_norm=False)"));
   json({dir / "mae", "--format", "mae"});
   const auto official = read_safetensors(out).tensors,
              whole = read_safetensors(dir / "mae/checkpoints/last.safetensors").tensors;

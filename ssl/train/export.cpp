@@ -1,5 +1,9 @@
 #include "ssl/train/export.h"
 
+#include <sstream>
+
+#include "nn/vit.h"
+
 namespace tacit::ssl {
 
 namespace {
@@ -22,6 +26,18 @@ std::string mae_decoder_name(const std::string& name) {
     at = dot == std::string::npos ? name.size() : dot + 1;
   }
   return "";
+}
+
+std::string timm_call(nn::Encoder& encoder) {
+  const nn::ViT* const vit = encoder.as<nn::ViT>();
+  if (!vit) return "";
+  const nn::ViTOptions& o = vit->options();
+  const bool mean = o.pool == nn::Pool::Mean;
+  std::ostringstream text;
+  text << "VisionTransformer(img_size=" << o.image_h << ", patch_size=" << o.patch << ", in_chans=" << o.channels
+       << ", num_classes=0, embed_dim=" << o.dim << ", depth=" << o.depth << ", num_heads=" << o.heads
+       << ", global_pool='" << (mean ? "avg" : "token") << "'" << (mean && !o.fc_norm ? ", fc_norm=False" : "") << ")";
+  return text.str();
 }
 
 nn::StateDict exported_tensors(Pretrained& run, const std::string& format, bool teacher) {

@@ -19,6 +19,10 @@ std::string default_export_format(const std::string& encoder);
 /// naming the flag where the encoder does not fit the format, or the method has no teacher.
 nn::StateDict exported_tensors(Pretrained&, const std::string& format, bool teacher);
 
+/// How timm makes this ViT, so that the exported weights give the same features: "VisionTransformer(img_size=32, …)".
+/// "" for other encoders. timm pools by its class token unless told otherwise.
+std::string timm_call(nn::Encoder&);
+
 /// The official name of a tensor of MAE's decoder, found in a model's own name for it ("decoder.decoder_blocks.0.norm1
 /// .weight": "decoder_blocks.0.norm1.weight"); "" for any other tensor.
 std::string mae_decoder_name(const std::string& name);

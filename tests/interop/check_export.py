@@ -8,12 +8,12 @@ import pathlib
 import sys
 
 import numpy as np
-import timm
 import torch
 import torchvision
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
+from timm.models.vision_transformer import VisionTransformer
 
 
 def images(directory):
@@ -22,9 +22,10 @@ def images(directory):
         Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(directory / f"{i:02}.png")
 
 
-def network(name, stem):
+def network(file, name, stem):
     if name.startswith("vit_"):
-        return timm.create_model(name + "_patch16_224", img_size=32, patch_size=4, num_classes=0)
+        with safe_open(file, "pt") as f:  # the call that tacit says makes the same network
+            return eval(f.metadata()["timm"], {"VisionTransformer": VisionTransformer})
     net = getattr(torchvision.models, name)()
     net.fc = torch.nn.Identity()
     if stem == "cifar":
@@ -34,7 +35,7 @@ def network(name, stem):
 
 
 def compare(file, features, directory, name, stem):
-    net = network(name, stem)
+    net = network(file, name, stem)
     print(name, stem, net.load_state_dict(load_file(file), strict=True))
     with safe_open(file, "pt") as f:
         mean, std = (torch.tensor(json.loads(f.metadata()[key])).view(3, 1, 1) for key in ("mean", "std"))

@@ -13,10 +13,11 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/images"
 "$python" "$here/check_export.py" images "$work/images"
-for case in "resnet18 cifar" "resnet18 imagenet" "resnet34 cifar" "resnet50 imagenet" "vit_tiny auto"; do
-  read -r name stem <<<"$case"
-  run=$work/$name-$stem
-  "$tacit" pretrain simclr --data synthetic:40 --image-size 32 --encoder "$name" --stem "$stem" --batch-size 8 \
+for case in "resnet18 cifar simclr" "resnet18 imagenet simclr" "resnet34 cifar simclr" "resnet50 imagenet simclr" \
+  "vit_tiny auto simclr" "vit_tiny auto mae"; do
+  read -r name stem method <<<"$case"
+  run=$work/$name-$stem-$method
+  "$tacit" pretrain "$method" --data synthetic:40 --image-size 32 --encoder "$name" --stem "$stem" --batch-size 8 \
     --epochs 1 --warmup-epochs 0 --lr 0.01 --out "$run" >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
   "$tacit" embed "$run" --data "folder:$work/images" --split all --out "$run/features" --quiet
   "$tacit" export "$run" --out "$run/encoder.safetensors" --quiet

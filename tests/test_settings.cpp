@@ -117,6 +117,20 @@ TEST_CASE("validate: values that flags alone show to be wrong") {
   CHECK(contains(message({{"method", {"moco"}}, {"batch-size", {"8"}}, {"bn-splits", {"8"}}}), "groups of one image"));
 }
 
+TEST_CASE("every recipe of MoCo takes every variant") {
+  for (const Recipe& recipe : method_entry("moco").recipes)
+    for (const char* variant : {"v1", "v2", "v3"}) {
+      CAPTURE(recipe.name);
+      CAPTURE(variant);
+      TrainConfig c;
+      c.method = "moco";
+      apply_recipe(c, recipe.name);
+      c.data = {"synthetic"};
+      c.variant = variant;
+      CHECK_NOTHROW(validate(c));
+    }
+}
+
 TEST_CASE("every recipe is valid and documented") {
   for (const MethodEntry& method : method_entries())
     for (const Recipe& recipe : method.recipes) {

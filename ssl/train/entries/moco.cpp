@@ -18,6 +18,7 @@ void fashion_mnist_demo(TrainConfig& c) {
   c.momentum = 0.99;
   c.projector = {256, 128};
   c.projector_batch_norm = true;
+  c.predictor = {256, 128};  // for --variant v3
   c.bn_splits = 8;
   c.epochs = 16;
 }
@@ -41,6 +42,7 @@ void cifar10(TrainConfig& c) {
   c.augmentation = "moco-cifar";
   c.variant = "v1";  // one linear layer as head
   c.projector = {128};
+  c.predictor = {512, 128};  // for --variant v3
   c.projector_batch_norm = false;
   c.temperature = 0.1;
   c.queue_size = 4096;
@@ -58,6 +60,7 @@ void imagenet(TrainConfig& c) {
   c.augmentation = "moco-v2";
   c.variant = "v2";
   c.projector = {0, 128};
+  c.predictor = {4096, 128};  // for --variant v3
   c.projector_batch_norm = false;
   c.temperature = 0.2;
   c.queue_size = 65536;

@@ -17,9 +17,7 @@ class Augment final : public Command {
   const char* example() const override {
     return "  tacit augment simclr --data fashion-mnist --recipe fashion-mnist-demo --out views.png";
   }
-  void arguments(CLI::App& app) override {
-    app.add_option("method", config_.method, method_list())->required()->option_text("METHOD");
-  }
+  std::vector<Positional> arguments() override { return {{"method", "METHOD", method_list(), &config_.method}}; }
   // The flags of `pretrain` that say which images and views there are. In a --config all of its settings are taken, so
   // that RUN/config.toml shows that run's views.
   void settings(Settings& settings) override {

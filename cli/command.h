@@ -1,11 +1,12 @@
 // A sub-command: its name, its settings and what it does. One file each; main.cpp has the list.
 // The rule: a command reads flags only through its Settings, so that --config and --print-config know every one.
+// The parser of command lines is known to main.cpp alone.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <vector>
 
 #include "ssl/train/resolve.h"
 #include "ssl/train/settings.h"
@@ -22,6 +23,15 @@ struct Common {
   bool quiet = false;
 };
 
+/// An argument without a flag.
+struct Positional {
+  std::string name;   // as in the settings, where it is one
+  std::string shown;  // in the usage line: "RUN"
+  std::string help;
+  std::string* target = nullptr;
+  bool required = true;
+};
+
 class Command {
  public:
   virtual ~Command() = default;
@@ -31,7 +41,7 @@ class Command {
   /// Command lines that work, shown under --help.
   virtual const char* example() const = 0;
   /// Positional arguments (METHOD, RUN).
-  virtual void arguments(CLI::App&) {}
+  virtual std::vector<Positional> arguments() { return {}; }
   /// All flags; pointers must stay valid.
   virtual void settings(Settings& settings) { add_common(settings); }
   /// Fills the settings from what was said. The default: configuration file, then command line.

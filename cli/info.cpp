@@ -21,9 +21,8 @@ class Info final : public Command {
   const char* name() const override { return "info"; }
   const char* summary() const override { return "this machine, or what a run or a safetensors file holds"; }
   const char* example() const override { return "  tacit info\n  tacit info run\n  tacit info encoder.safetensors"; }
-  void arguments(CLI::App& app) override {
-    app.add_option("what", what_, "a run directory or a safetensors file (default: the machine)")
-        ->option_text("[RUN | FILE]");
+  std::vector<Positional> arguments() override {
+    return {{"what", "[RUN | FILE]", "a run directory or a safetensors file (default: the machine)", &what_, false}};
   }
   int run() override {
     start(common_);

@@ -1,5 +1,6 @@
 // The command `tacit`: finds the sub-command, fills its settings, runs it, and turns whatever goes wrong into one line
 // and an exit status: 0 done, 1 data, disk, memory or hardware, 2 flags, 130 interrupted.
+#include <CLI/CLI.hpp>
 #include <array>
 #include <cstdio>
 #include <exception>
@@ -40,7 +41,8 @@ void bind(Bound& bound, CLI::App& parent) {
   Command& command = *bound.command;
   bound.app = parent.add_subcommand(command.name(), command.summary());
   bound.app->footer(std::string("\nExample:\n") + command.example());
-  command.arguments(*bound.app);
+  for (const Positional& p : command.arguments())
+    bound.app->add_option(p.name, *p.target, p.help)->required(p.required)->option_text(p.shown);
   command.settings(bound.settings);
   for (const Settings::Setting& setting : bound.settings.all()) {
     if (bound.app->get_option_no_throw(setting.name)) continue;  // a positional argument

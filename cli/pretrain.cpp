@@ -22,9 +22,7 @@ class Pretrain final : public Command {
            "  tacit pretrain simclr --data ~/photos --epochs 50 --out photos-run\n"
            "  tacit pretrain simclr --out run --resume";
   }
-  void arguments(CLI::App& app) override {
-    app.add_option("method", config_.method, method_list())->required()->option_text("METHOD");
-  }
+  std::vector<Positional> arguments() override { return {{"method", "METHOD", method_list(), &config_.method}}; }
   void settings(Settings& settings) override { settings = method_settings(config_); }
 
   void resolve(Settings&, const ssl::ConfigLayers& said) override {

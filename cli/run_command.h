@@ -31,8 +31,8 @@ struct DataArguments {
 /// A command whose first argument is RUN, a run directory or a checkpoint file.
 class RunCommand : public Command {
  public:
-  void arguments(CLI::App& app) override {
-    app.add_option("run", run_path_, "a run directory or a checkpoint file")->required()->option_text("RUN");
+  std::vector<Positional> arguments() override {
+    return {{"run", "RUN", "a run directory or a checkpoint file", &run_path_}};
   }
   void settings(Settings& settings) override {
     settings_ = &settings;

@@ -6,6 +6,9 @@ target_include_directories(tacit_flags INTERFACE ${PROJECT_SOURCE_DIR})
 # No -ffast-math: NaN must stay NaN. -ffp-contract is the compilers' default within one expression.
 target_compile_options(tacit_flags INTERFACE -Wall -Wextra $<$<BOOL:${TACIT_WERROR}>:-Werror>
   $<$<CONFIG:Release>:-O3 -fno-math-errno -fno-trapping-math>)
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  target_compile_options(tacit_flags INTERFACE -Wno-restrict)  # false alarms on std::string's + (GCC bug 105651)
+endif()
 if(TACIT_SANITIZE)
   target_compile_options(tacit_flags INTERFACE -fsanitize=${TACIT_SANITIZE} -fno-omit-frame-pointer -g1
     $<$<NOT:$<CXX_COMPILER_ID:Clang>>:-fno-var-tracking>)

@@ -4,6 +4,7 @@
 
 #include "cli/feature.h"
 #include "tensor/atomic_file.h"
+#include "tensor/counted.h"
 #include "tensor/npy.h"
 
 namespace tacit::cli {
@@ -46,8 +47,7 @@ class Embed final : public RunCommand {
       write_file_atomically(out_ + "/files.txt", files);
     else
       std::filesystem::remove(out_ + "/files.txt", error);  // of other images
-    print_result(common_, out_ + ": " + std::to_string(set.size()) + " images, " + std::to_string(set.dimensions()) +
-                              " features");
+    print_result(common_, out_ + ": " + counted(set.size(), "image") + ", " + counted(set.dimensions(), "feature"));
     write_json(common_, {{"images", set.size()}, {"features", set.dimensions()}});
     return 0;
   }

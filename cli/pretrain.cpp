@@ -8,6 +8,7 @@
 #include "ssl/train/interrupt.h"
 #include "ssl/train/pretrain.h"
 #include "ssl/train/run_directory.h"
+#include "tensor/counted.h"
 
 namespace tacit::cli {
 
@@ -89,7 +90,7 @@ class Pretrain final : public Command {
                        config_.method + " --out " + config_.out + " --resume");
       return ssl::kInterruptedStatus;
     }
-    print_result(common_, config_.out + ": " + std::to_string(result.step) + " steps");
+    print_result(common_, config_.out + ": " + counted(result.step, "step"));
     return 0;
   }
 

@@ -6,6 +6,7 @@
 #include "ssl/data/cache.h"
 #include "ssl/train/check.h"
 #include "ssl/train/memory.h"
+#include "tensor/counted.h"
 
 namespace tacit::cli {
 
@@ -39,8 +40,9 @@ ssl::ImageSourcePtr DataArguments::open_labelled(ssl::Split split, const Common&
   const auto unknown = std::count_if(labels.begin(), labels.end(), [](int64_t label) { return label < 0; });
   const bool test = split == ssl::Split::Test;
   TACIT_CHECK(unknown == 0, test && !test_data.empty() ? "--test-data " + test_data : "--data " + data[0], ": ",
-              unknown, " of its ", labels.size(), test ? " test" : " training",
-              " images have no label; this command needs labelled data, such as a folder with a directory a class");
+              unknown, " of its ", counted(labels.size(), test ? "test image" : "training image"),
+              unknown == 1 ? " has" : " have",
+              " no label; this command needs labelled data, such as a folder with a directory a class");
   return source;
 }
 
@@ -64,9 +66,10 @@ void RunCommand::check_memory(const ssl::Pretrained& run, int64_t values) const 
 
 int64_t RunCommand::possible_k(int64_t k, int64_t train_images) const {
   if (k <= train_images) return k;
-  TACIT_CHECK(!said("k"), "--k ", k, " neighbours cannot be found among ", train_images, " training images");
-  say(common_,
-      "there are only " + std::to_string(train_images) + " training images: --k is " + std::to_string(train_images));
+  TACIT_CHECK(!said("k"), "--k ", counted(k, "neighbour"), " cannot be found among ",
+              counted(train_images, "training image"));
+  say(common_, std::string(train_images == 1 ? "there is only " : "there are only ") +
+                   counted(train_images, "training image") + ": --k is " + std::to_string(train_images));
   return train_images;
 }
 

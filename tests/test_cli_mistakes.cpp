@@ -198,3 +198,20 @@ TEST_CASE("json is one object with numbers as numbers; devices and links are not
   CHECK(fs::is_symlink(dir / "link.json"));
   CHECK(contains(read_file(dir / "real.json"), "version"));
 }
+
+TEST_CASE("one image, one step: messages count in the singular") {
+  const TemporaryDirectory dir;
+  write_ppm(dir / "one.ppm", 220, 10, 1);
+  const Outcome one = run_tacit({"embed", shared_run(), "--data", dir / "one.ppm", "--out", dir / "features"});
+  check_ok(one);
+  CHECK(contains(one.out, ": 1 image, "));
+  check_error(run_tacit({"embed", shared_run(), "--data", dir / "one.ppm", "--split", "train", "--out", dir / "x"}), 1,
+              "has 1 image: too few");
+  const Outcome run = run_tacit({"pretrain", "rotation", "--data", dir / "one.ppm", "--split", "all", "--batch-size",
+                                 "1", "--encoder-width", "4", "--epochs", "1", "--out", dir / "run"});
+  check_ok(run);
+  for (const char* part : {" 1 image, seen", "1 epoch of 1 step, batches of 1 x 1 view"})
+    CHECK(contains(run.err, part));
+  CHECK(contains(run.out, ": 1 step"));
+  CHECK_FALSE(contains(run.out, "1 steps"));
+}

@@ -12,6 +12,7 @@
 #include "ssl/data/resample.h"
 #include "ssl/data/wrapped.h"
 #include "tensor/atomic_file.h"
+#include "tensor/counted.h"
 #include "tensor/error.h"
 #include "tensor/random.h"
 
@@ -161,8 +162,8 @@ ImageSourcePtr cached(ImageSourcePtr source, const std::string& path, Split spli
   std::string why;
   if (ImageSourcePtr ready = opened(source, file, header, why)) return ready;
   write_cache(*source, file, header);
-  note("wrote " + file + ", " + std::to_string(source->size()) + " images with a shorter side of " +
-       std::to_string(side) + " pixels" + (why.empty() ? "" : ", anew: " + why));
+  note("wrote " + file + ", " + counted(source->size(), "image") + " with a shorter side of " + std::to_string(side) +
+       " pixels" + (why.empty() ? "" : ", anew: " + why));
   ImageSourcePtr ready = opened(source, file, header, why);
   TACIT_CHECK(ready, "--cache: ", file, " cannot be read back: ", why);
   return ready;

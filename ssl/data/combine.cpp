@@ -7,6 +7,7 @@
 
 #include "ssl/data/sources.h"
 #include "ssl/data/wrapped.h"
+#include "tensor/counted.h"
 #include "tensor/error.h"
 #include "tensor/random.h"
 
@@ -156,8 +157,8 @@ ImageSourcePtr concatenate_sources(const std::vector<ImageSourcePtr>& parts) {
   TACIT_CHECK(!parts.empty(), "[data] no data");
   for (const ImageSourcePtr& part : parts)
     TACIT_CHECK(part->class_names() == parts[0]->class_names(), "[data] the classes of the data sets differ (",
-                parts[0]->class_names().size(), " and ", part->class_names().size(),
-                " classes, or other names); use --no-labels or one data set");
+                parts[0]->class_names().size(), " and ", counted(part->class_names().size(), "class", "classes"),
+                ", or other names); use --no-labels or one data set");
   if (parts.size() == 1) return parts[0];
   return std::make_shared<Concatenated>(parts);
 }
@@ -171,8 +172,9 @@ ImageSourcePtr numbered_as(const ImageSource& train, ImageSourcePtr test) {
   std::vector<int64_t> number;
   for (const std::string& name : own) {
     const auto found = std::find(names.begin(), names.end(), name);
-    TACIT_CHECK(found != names.end(), "[data] class '", name, "' of the test split is not among the ", names.size(),
-                " classes of the training split ('", names.front(), "' … '", names.back(),
+    TACIT_CHECK(found != names.end(), "[data] class '", name, "' of the test split is not among the ",
+                counted(names.size(), "class", "classes"), " of the training split ('", names.front(),
+                names.size() > 1 ? "' … '" + names.back() : "",
                 "'); nothing could be right about it: rename or remove it, or use --no-labels");
     number.push_back(found - names.begin());
   }

@@ -14,6 +14,7 @@
 #include <numeric>
 
 #include "ssl/data/sources.h"
+#include "tensor/counted.h"
 
 namespace tacit::ssl {
 
@@ -162,8 +163,8 @@ Loader::Loader(ImageSourcePtr source, LoaderOptions options, int64_t epoch, int6
   State& s = *state_;
   s.batches = options.drop_last ? source->size() / options.batch_size
                                 : (source->size() + options.batch_size - 1) / options.batch_size;
-  TACIT_CHECK(s.batches > 0, "[loader] batches of ", options.batch_size, " from ", source->size(),
-              " images: use a smaller batch");
+  TACIT_CHECK(s.batches > 0, "[loader] batches of ", options.batch_size, " from ", counted(source->size(), "image"),
+              ": use a smaller batch");
   TACIT_CHECK(epoch >= 0 && position >= 0 && position < s.batches, "[loader] position ", position, " of ", s.batches,
               " batches");
   s.source = std::move(source);

@@ -6,6 +6,7 @@
 #include "ssl/data/augment.h"
 #include "ssl/train/check.h"
 #include "ssl/train/method_entry.h"
+#include "tensor/counted.h"
 
 namespace tacit::ssl {
 
@@ -186,8 +187,8 @@ void validate(const TrainConfig& c) {
   check_optimisation(c);
   const auto views = static_cast<int64_t>(augmentation(c.augmentation, 32, 3).size());
   check(views == method.views || c.augmentation == "none", "--augmentation " + c.augmentation + " makes " +
-                                                               std::to_string(views) + " views of an image, " +
-                                                               c.method + " needs " + std::to_string(method.views));
+                                                               counted(views, "view") + " of an image, " + c.method +
+                                                               " needs " + std::to_string(method.views));
   if (method.check) method.check(c);
 }
 

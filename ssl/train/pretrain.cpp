@@ -13,6 +13,7 @@
 #include "ssl/train/memory.h"
 #include "ssl/train/picture.h"
 #include "ssl/train/run_directory.h"
+#include "tensor/counted.h"
 
 namespace tacit::ssl {
 
@@ -140,7 +141,7 @@ class Pretraining {
 
   void plan_schedule() {
     TACIT_CHECK(source_->size() >= config_.batch_size, "--batch-size ", config_.batch_size, " is more than the data's ",
-                source_->size(), " images; use at most that many");
+                counted(source_->size(), "image"), "; use at most that many");
     plan_.epochs = config_.epochs;
     plan_.steps_per_epoch = source_->size() / config_.batch_size;
     plan_.steps = plan_.last = plan_.epochs * plan_.steps_per_epoch;
@@ -160,15 +161,16 @@ class Pretraining {
   void describe() {
     plan_.chance = method_->chance(config_.batch_size);
     std::ostringstream text;
-    text << "data        " << source_->size() << " images";
-    if (source_->labelled()) text << " of " << source_->class_names().size() << " classes";
+    text << "data        " << counted(source_->size(), "image");
+    if (source_->labelled()) text << " of " << counted(source_->class_names().size(), "class", "classes");
     text << ", seen at " << config_.image_size << " x " << config_.image_size << " x " << config_.channels << "\n"
-         << "encoder     " << config_.encoder << ", " << method_->encoder().parameter_count() << " parameters, "
-         << method_->encoder().features() << " features\n"
-         << "recipe      " << config_.recipe << "; " << plan_.epochs << " epochs of " << plan_.steps_per_epoch
-         << " steps, batches of " << config_.batch_size << " x " << policies_.size() << " views\n"
+         << "encoder     " << config_.encoder << ", " << counted(method_->encoder().parameter_count(), "parameter")
+         << ", " << counted(method_->encoder().features(), "feature") << "\n"
+         << "recipe      " << config_.recipe << "; " << counted(plan_.epochs, "epoch") << " of "
+         << counted(plan_.steps_per_epoch, "step") << ", batches of " << config_.batch_size << " x "
+         << counted(policies_.size(), "view") << "\n"
          << "optimiser   " << config_.optimizer << ", lr " << shortest(config_.effective_lr()) << " (warm-up "
-         << config_.warmup_steps(plan_.steps) << " steps, then "
+         << counted(config_.warmup_steps(plan_.steps), "step") << ", then "
          << (config_.schedule == "cosine" ? "cosine to 0" : "by steps") << ")\n";
     std::istringstream groups(optimizer_->describe());
     for (std::string line; std::getline(groups, line);) text << "            " << line << "\n";
@@ -178,8 +180,8 @@ class Pretraining {
     for (std::string line; std::getline(lines, line);) observer_.say(line);
     if (config_.bn_splits > 1) {
       const int64_t groups = nn::split_groups(config_.batch_size, config_.bn_splits);
-      observer_.say("batch norm  over " + std::to_string(groups) + " groups of " +
-                    std::to_string(config_.batch_size / groups) + " images");
+      observer_.say("batch norm  over " + counted(groups, "group") + " of " +
+                    counted(config_.batch_size / groups, "image"));
     }
     for (const std::string& line : method_->describe(source_->size(), config_.batch_size)) observer_.say(line);
   }
@@ -189,10 +191,9 @@ class Pretraining {
   ContactSheet first_look() {
     if (!config_.init.empty()) {
       const nn::LoadReport report = load_initial_weights(*method_, config_.init);
-      observer_.say("init        " + config_.init + ": " + std::to_string(report.matched.size()) +
-                    " tensors matched, " + std::to_string(report.missing.size()) + " missing, " +
-                    std::to_string(report.unexpected.size()) + " unexpected" +
-                    (report.unexpected.empty() ? "" : ", first " + report.unexpected[0]));
+      observer_.say("init        " + config_.init + ": " + counted(report.matched.size(), "tensor") + " matched, " +
+                    std::to_string(report.missing.size()) + " missing, " + std::to_string(report.unexpected.size()) +
+                    " unexpected" + (report.unexpected.empty() ? "" : ", first " + report.unexpected[0]));
     }
     return views_sheet(source_, loader_options());
   }
@@ -210,8 +211,8 @@ class Pretraining {
     const std::string difference = first_difference(checkpoint.info.config, config_, false);
     if (!difference.empty())
       throw UsageError("--resume cannot change " + difference + " (the first is " + path + "'s)");
-    TACIT_CHECK(checkpoint.info.images == source_->size(), "--data has ", source_->size(),
-                " images, the run was started with ", checkpoint.info.images, "; a resume needs the same data");
+    TACIT_CHECK(checkpoint.info.images == source_->size(), "--data has ", counted(source_->size(), "image"),
+                ", the run was started with ", checkpoint.info.images, "; a resume needs the same data");
     nn::load_state(*method_, checkpoint.model);
     optimizer_->load_state(checkpoint.optimizer);
     plan_.done = saved_ = checkpoint.info.step;

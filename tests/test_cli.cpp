@@ -113,7 +113,9 @@ TEST_CASE("damaged and non-image files in a folder are named and replaced; too m
   const Outcome few = run(dir / "few", dir / "a");
   check_ok(few);
   CHECK(contains(few.err, "7.ppm"));
-  check_error(run(dir / "many", dir / "b"), 1, ".ppm");
+  CHECK(contains(few.err, "warning: 1 of 120 files is damaged and replaced by the next ones: "));
+  check_error(run(dir / "many", dir / "b"), 1, "--max-damaged");
+  CHECK_FALSE(fs::exists(dir / "b"));  // seen before there was anything to keep
 
   // Evaluation leaves such a file out and says so; in a data set with too many it stops.
   const Outcome embedded =
@@ -126,7 +128,10 @@ TEST_CASE("damaged and non-image files in a folder are named and replaced; too m
   int64_t lines = 0;
   for (std::string line; std::getline(files, line); ++lines) CHECK_FALSE(contains(line, "/7.ppm"));
   CHECK(lines == 119);
-  check_error(run_tacit({"embed", dir / "a", "--data", "folder:" + (dir / "many"), "--out", dir / "none"}), 1, "1 %");
+  check_error(run_tacit({"embed", dir / "a", "--data", "folder:" + (dir / "many"), "--out", dir / "none"}), 1,
+              "30 of 120 images cannot be read, more than 1 %");
+  check_error(run_tacit({"embed", dir / "a", "--data", "folder:" + (dir / "many"), "--out", dir / "none"}), 1,
+              "(it ends before its last pixel) and 25 more; mend or remove such files");
 }
 
 TEST_CASE("memory: refused with a word on how to shrink") {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <numeric>
 
+#include "ssl/data/damage.h"
 #include "ssl/data/sources.h"
 #include "ssl/data/wrapped.h"
 #include "tensor/counted.h"
@@ -181,11 +182,6 @@ ImageSourcePtr numbered_as(const ImageSource& train, ImageSourcePtr test) {
   return std::make_shared<Renumbered>(std::move(test), std::move(number), std::move(names));
 }
 
-void check_damaged(size_t damaged, int64_t size, double max_damaged, const std::string& last) {
-  TACIT_CHECK(static_cast<double>(damaged) <= std::max(1.0, max_damaged * static_cast<double>(size)), "[data] ",
-              damaged, " of ", size, " images cannot be read, more than ", 100 * max_damaged, " %; the last: ", last);
-}
-
 ImageSourcePtr without_damaged(ImageSourcePtr source, std::vector<std::string>* notes, double max_damaged) {
   if (source->size() == 0 || source->file(0).empty()) return source;  // images in memory were read when it was opened
   std::vector<std::string> faults(static_cast<size_t>(source->size()));
@@ -197,17 +193,20 @@ ImageSourcePtr without_damaged(ImageSourcePtr source, std::vector<std::string>* 
     }
   });
   std::vector<int64_t> readable;
-  std::string last;
+  Damage damage;
   for (int64_t i = 0; i < source->size(); ++i) {
     const std::string& fault = faults[static_cast<size_t>(i)];
-    if (fault.empty()) readable.push_back(i);
-    if (!fault.empty()) last = fault;
-    if (!fault.empty() && notes) notes->push_back("warning: left out: " + fault);
+    if (fault.empty())
+      readable.push_back(i);
+    else
+      damage.emplace(i, fault);
   }
-  const auto damaged = static_cast<size_t>(source->size()) - readable.size();
-  check_damaged(damaged, source->size(), max_damaged, last);
-  TACIT_CHECK(!readable.empty(), "[data] not one image can be read: ", last);
-  return damaged == 0 ? source : subset(std::move(source), std::move(readable));
+  if (damage.empty()) return source;
+  check_damage(damage, *source, max_damaged);
+  const std::string warning = damage_warning(damage, *source, "left out");
+  TACIT_CHECK(!readable.empty(), "[data] not one image can be read; ", warning);
+  if (notes) notes->push_back(warning);
+  return subset(std::move(source), std::move(readable));
 }
 
 }  // namespace tacit::ssl

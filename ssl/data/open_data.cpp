@@ -80,10 +80,14 @@ ImageSourcePtr hold_out(const ImageSourcePtr& whole, Split split, const std::str
   return subset(whole, std::move(part));
 }
 
+void tell(const Opened& opened, std::vector<std::string>* notes) {
+  if (notes) notes->insert(notes->end(), opened.notes.begin(), opened.notes.end());
+}
+
 ImageSourcePtr open_one(const std::string& spec, Split split, const DataOptions& options,
                         std::vector<std::string>* notes) {
   const Opened opened = open_spec(spec, split, options);
-  if (notes && !opened.note.empty()) notes->push_back(opened.note);
+  tell(opened, notes);
   if (!opened.whole || !options.test_data.empty()) return opened.source;
   return hold_out(opened.source, split, spec, notes);
 }
@@ -118,7 +122,7 @@ ImageSourcePtr open_data(const std::vector<std::string>& specs, Split split, con
     DataOptions own = options;
     own.test_data.clear();
     const Opened opened = open_spec(options.test_data, Split::Test, own);
-    if (notes && !opened.note.empty()) notes->push_back(opened.note);
+    tell(opened, notes);
     return numbered_as(*open_all(specs, Split::Train, options, nullptr), opened.source);
   }
   const ImageSourcePtr source = open_all(specs, split, options, notes);

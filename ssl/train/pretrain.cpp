@@ -108,9 +108,17 @@ class Pretraining {
     observer_.begin(plan_);
 
     PretrainResult result;
-    result.reason = train(training);
+    try {
+      result.reason = train(training);
+    } catch (const DamageError& e) {  // no step was lost, and none has seen other images than it should
+      if (last_.step > saved_) save(last_.step);
+      throw DamageError(
+          e.what() + ("; " + config_.out + " is saved at step " + std::to_string(saved_)) +
+          ": --resume with a larger --max-damaged goes on there (with files removed, begin another --out)");
+    }
     if (last_.step > saved_) save(last_.step);
-    for (const std::string& file : loader_->damaged()) observer_.say("warning: " + file + " could not be read");
+    if (!loader_->damage().empty())
+      observer_.say(damage_warning(loader_->damage(), *source_, "replaced by the next ones"));
     result.step = std::max(plan_.done, last_.step);
     result.last = last_;
     return result;
@@ -239,7 +247,8 @@ class Pretraining {
     checkpoint.info.step = step;
     checkpoint.info.steps_per_epoch = plan_.steps_per_epoch;
     checkpoint.info.images = source_->size();
-    if (loader_) checkpoint.info.damaged = loader_->damaged_indices();
+    if (loader_)
+      for (const auto& damaged : loader_->damage()) checkpoint.info.damaged.push_back(damaged.first);
     checkpoint.info.mean = policies_[0].mean;
     checkpoint.info.std = policies_[0].std;
     checkpoint.model = nn::state_dict(*method_);

@@ -29,6 +29,8 @@ class Embed final : public RunCommand {
   int run_on(ssl::Pretrained& run) override {
     const std::string feature = feature_.chosen(run)[0];
     const ssl::ImageSourcePtr source = data_.open(ssl::parse_split(split_), common_);
+    if (data_.limit > 0 && split_ == "test")
+      say(common_, "--limit is not of the test split: it is embedded whole, " + counted(source->size(), "image"));
     check_memory(run, source->size() * run.method->encoder().features());
     std::error_code error;
     std::filesystem::create_directories(out_, error);

@@ -181,6 +181,7 @@ TEST_CASE("folders: classes, flat, splits, held-out images, limits") {
   CHECK(five->size() == 5);
   CHECK(five->file(0) == open_data({dir / ""}, Split::Train, limited)->file(0));
   CHECK(open_data({dir / ""}, Split::Test, limited)->size() == 2);
+  CHECK(open_data({dir / ""}, Split::All, limited)->size() == 5);
   CHECK(open_data({dir / "cats/3.ppm"}, Split::All)->size() == 1);
   CHECK(contains(error_of({dir / "cats/readme.txt"}), "readme.txt"));
   fs::create_symlink("itself", dir / "itself");

@@ -58,7 +58,7 @@ enum class Split { Train, Test, Unlabeled, All };
 
 struct DataOptions {
   bool no_labels = false;           ///< folder: ignore class sub-directories
-  int64_t limit = 0;                ///< training split only: the first n after a shuffle seeded by 0; 0 = all
+  int64_t limit = 0;                ///< of every split but Test: the first n after a shuffle seeded by 0; 0 = all
   int64_t max_pixels = 64'000'000;  ///< larger images are refused before decoding
   std::string test_data;            ///< SPEC for the test split where the kind has none
 };

@@ -126,11 +126,12 @@ ImageSourcePtr open_data(const std::vector<std::string>& specs, Split split, con
     return numbered_as(*open_all(specs, Split::Train, options, nullptr), opened.source);
   }
   const ImageSourcePtr source = open_all(specs, split, options, notes);
-  if (split != Split::Train || options.limit <= 0) return source;
+  if (split == Split::Test || options.limit <= 0) return source;
   if (options.limit >= source->size()) {
     if (notes && options.limit > source->size())
       notes->push_back("--limit " + std::to_string(options.limit) + " is more than the " +
-                       counted(source->size(), "training image") + ": all of them are used");
+                       counted(source->size(), split == Split::Train ? "training image" : "image") +
+                       ": all of them are used");
     return source;
   }
   return subset(source, some_indices(source->size(), options.limit, "limit"));

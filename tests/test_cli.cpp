@@ -353,6 +353,15 @@ TEST_CASE("an unreadable run, a checkpoint of a newer format") {
   bytes[bytes.find(key) + key.size() - 2] = '7';
   write_file(dir / "newer.safetensors", bytes);
   check_error(run_tacit({"knn", dir / "newer.safetensors", "--data", "synthetic:50"}), 1, "format 7");
+  fs::copy(shared_run(), dir / "flipped", fs::copy_options::recursive);
+  const std::string flipped = dir / "flipped/checkpoints/last.safetensors";
+  const std::string good = read_file(flipped);
+  write_file(flipped, good.substr(0, good.size() - 9) + "ninebytes");
+  for (const Arguments& command : {Arguments{"knn", dir / "flipped", "--data", "synthetic:50"},
+                                   Arguments{"export", dir / "flipped", "--out", dir / "x"},
+                                   Arguments{"pretrain", "simclr", "--out", dir / "flipped", "--resume"},
+                                   small_run(dir / "run", {"--init", flipped})})
+    check_error(run_tacit(command), 1, flipped + ": its data is damaged");
   write_file(dir / "half.safetensors", bytes.substr(0, bytes.size() / 2));
   check_error(run_tacit({"knn", dir / "half.safetensors", "--data", "synthetic:50"}), 1, "half.safetensors");
 }

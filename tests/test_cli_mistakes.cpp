@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli.h"
+#include "tensor/safetensors.h"
 
 using namespace tacit::testing;
 namespace fs = std::filesystem;
@@ -60,15 +61,10 @@ TEST_CASE("classes are matched by name: a test split that lacks one, in the fold
 
 TEST_CASE("weights that are not finite: refused by name, wherever they come from") {
   const TemporaryDirectory dir;
-  std::string bytes = read_file(shared_run() + "/checkpoints/last.safetensors");
-  uint64_t header = 0;
-  std::memcpy(&header, bytes.data(), sizeof header);
-  const auto entries = nlohmann::json::parse(bytes.substr(8, header));
-  const float nan = std::numeric_limits<float>::quiet_NaN();
-  const uint64_t at = entries["model.encoder.conv2.weight"]["data_offsets"][0];
-  std::memcpy(bytes.data() + 8 + header + at, &nan, sizeof nan);
+  tacit::SafeTensors content = tacit::read_safetensors(shared_run() + "/checkpoints/last.safetensors");
+  content.tensors.at("model.encoder.conv2.weight").select(0, 0).fill_(std::numeric_limits<double>::quiet_NaN());
   const std::string file = dir / "nan.safetensors";
-  write_file(file, bytes);
+  tacit::write_safetensors(file, content);
   check_error(run_tacit({"knn", file, "--data", "synthetic:100"}), 1, "conv2.weight");
   check_error(run_tacit({"export", file, "--out", dir / "x"}), 1, "conv2.weight");
   check_error(run_tacit(small_run(dir / "run", {"--init", file})), 1, "--init");

@@ -133,7 +133,15 @@ TEST_CASE("checkpoint: reads back; newer, foreign and broken files are clear err
   const Pretrained loaded = load_pretrained(path);
   CHECK(loaded.views.image_size == 16);
 
+  std::string bytes = testing::read_file(path);
+  bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 4);
+  testing::write_file(dir / "flipped.safetensors", bytes);
+  const std::string flipped = error_of([&] { load_pretrained(dir / "flipped.safetensors"); });
+  CHECK(contains(flipped, "flipped.safetensors: its data is damaged"));
   SafeTensors file = read_safetensors(path);
+  file.metadata.erase(kDataChecksum);  // as written before there was one
+  write_safetensors(dir / "old.safetensors", file);
+  CHECK(load_checkpoint(dir / "old.safetensors").info.step == 11);
   file.metadata["tacit_checkpoint_format"] = std::to_string(kCheckpointFormat + 1);
   write_safetensors(dir / "newer.safetensors", file);
   const std::string newer = error_of([&] { load_checkpoint(dir / "newer.safetensors"); });

@@ -31,7 +31,8 @@ Metadata to_metadata(const CheckpointInfo& info) {
                        {"images", std::to_string(info.images)},
                        {"mean", numbers(info.mean)},
                        {"std", numbers(info.std)},
-                       {"config", settings_of(config).toml(true)}};
+                       {"config", settings_of(config).toml(true)},
+                       {kDataChecksum, ""}};  // the writer fills it in
   if (!info.damaged.empty()) metadata["damaged"] = nlohmann::json(info.damaged).dump();
   return metadata;
 }

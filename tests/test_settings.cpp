@@ -1,6 +1,9 @@
 // ssl/train: settings from flags and TOML, their checks, recipes, and in what order they apply.
 #include <doctest/doctest.h>
 
+#include <cmath>
+#include <limits>
+
 #include "process.h"
 #include "ssl/train/method_entry.h"
 #include "ssl/train/resolve.h"
@@ -115,6 +118,12 @@ TEST_CASE("validate: values that flags alone show to be wrong") {
   CHECK(contains(message({{"image-size", {"3"}}}), "--image-size"));
   CHECK(contains(message({{"chunk-size", {"100"}}}), "--chunk-size 100 does not divide --batch-size 256"));
   CHECK(contains(message({{"method", {"moco"}}, {"batch-size", {"8"}}, {"bn-splits", {"8"}}}), "groups of one image"));
+}
+
+TEST_CASE("numbers in messages: the shortest text that reads back, and NaN has no sign") {
+  CHECK(shortest(0.1) == "0.1");
+  CHECK(shortest(1e30) == "1e+30");
+  CHECK(shortest(std::copysign(std::numeric_limits<double>::quiet_NaN(), -1)) == "nan");
 }
 
 TEST_CASE("every recipe of MoCo takes every variant") {

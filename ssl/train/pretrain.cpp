@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <sstream>
 
 #include "nn/norm.h"
@@ -102,8 +103,11 @@ class Pretraining {
     training.steps = plan_.steps;
     training.steps_per_epoch = plan_.steps_per_epoch;
     training.clip = config_.clip;
-    training.remedy = "The last checkpoint is from before it. Try a smaller --lr, a longer warm-up or --clip 1";
-    training.on_step = [&](StepRecord& record) { on_step(record); };
+    training.remedy = remedy();
+    training.on_step = [&](StepRecord& record) {
+      on_step(record);
+      training.remedy = remedy();
+    };
     training.stop = interrupted;
     observer_.begin(plan_);
 
@@ -256,6 +260,17 @@ class Pretraining {
     directory_->sync();
     save_checkpoint(directory_->checkpoint(), checkpoint);
     saved_ = step;
+    saved_loss_ = step > 0 && last_.step == step ? last_.loss : std::numeric_limits<double>::infinity();
+  }
+
+  /// What can be done about a loss that is not finite; a resume could only repeat it.
+  std::string remedy() const {
+    std::string text = config_.out + " keeps its checkpoint of step " + std::to_string(saved_) +
+                       ", but --resume keeps the learning rate too: begin another --out with a smaller --lr, a longer "
+                       "warm-up or --clip 1";
+    if (saved_loss_ < plan_.chance.loss)  // worth keeping
+      text += "; --init " + directory_->checkpoint() + " starts it from that checkpoint's encoder";
+    return text;
   }
 
   TrainConfig config_;
@@ -271,6 +286,7 @@ class Pretraining {
   std::vector<int64_t> damaged_;  // images met before this process that could not be read
   StepRecord last_;
   int64_t saved_ = -1;
+  double saved_loss_ = std::numeric_limits<double>::infinity();  // of the step that was saved, if by this process
 };
 
 }  // namespace

@@ -3,6 +3,8 @@
 #include <chrono>
 #include <cmath>
 
+#include "ssl/train/settings.h"
+
 namespace tacit::ssl {
 
 namespace {
@@ -14,7 +16,7 @@ void one_step(Training& t, StepRecord& record, const Batch& batch) {
   const Progress progress{record.step - 1, t.steps};
   const Variable loss = t.loss(batch, progress);
   record.loss = loss.item();
-  TACIT_CHECK(std::isfinite(record.loss), "the loss is ", record.loss, " at step ", record.step, " (epoch ",
+  TACIT_CHECK(std::isfinite(record.loss), "the loss is ", shortest(record.loss), " at step ", record.step, " (epoch ",
               record.epoch, ", lr ", record.lr, "). ", t.remedy);
   if (t.metrics)
     for (const auto& metric : t.metrics()) record.metrics[metric.first] = metric.second.item();

@@ -1,4 +1,5 @@
 // tacit pretrain METHOD: learns an encoder from images without labels.
+#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -82,7 +83,14 @@ class Pretrain final : public Command {
 
   int finish(const ssl::PretrainResult& result) {
     nlohmann::json figures = {{"step", result.step}, {"interrupted", result.reason == ssl::StopReason::Interrupted}};
-    if (result.last.step > 0) figures["loss"] = result.last.loss;
+    std::string loss;
+    if (result.last.step > 0) {  // what the last line of progress showed
+      figures["loss"] = result.last.mean_loss;
+      figures["loss_steps"] = result.last.mean_steps;
+      char text[80];
+      std::snprintf(text, sizeof text, ", loss %.4f (the mean of the last ", result.last.mean_loss);
+      loss = text + counted(result.last.mean_steps, "step") + ")";
+    }
     for (const auto& metric : result.last.metrics) figures[metric.first] = metric.second;
     write_json(common_, figures);
     if (result.reason == ssl::StopReason::Interrupted) {
@@ -90,7 +98,7 @@ class Pretrain final : public Command {
                        config_.method + " --out " + config_.out + " --resume");
       return ssl::kInterruptedStatus;
     }
-    print_result(common_, config_.out + ": " + counted(result.step, "step"));
+    print_result(common_, config_.out + ": " + counted(result.step, "step") + loss);
     return 0;
   }
 

@@ -49,11 +49,9 @@ void Progress::begin(const ssl::RunPlan& plan) {
 
 void Progress::step(const ssl::StepRecord& record) {
   if (quiet_) return;
-  loss_ += record.loss;
   seconds_ += record.seconds;
   waited_ += record.waited;
   images_ += record.images;
-  ++steps_;
   const double since = seconds_between(shown_, Clock::now());
   const bool due = terminal_ ? since >= 0.2 : since >= 30 || record.epoch_end;
   if (due || record.step == plan_.last || record.metrics.count("knn_top1")) show(record);
@@ -73,7 +71,7 @@ void Progress::show(const ssl::StepRecord& record) {
   };
   add(6, "epoch %lld/%lld", static_cast<long long>(record.epoch), static_cast<long long>(plan_.epochs));
   add(5, "step %lld/%lld", static_cast<long long>(record.step), static_cast<long long>(plan_.last));
-  add(8, "loss %.4f", loss_ / static_cast<double>(steps_));
+  add(8, "loss %.4f", record.mean_loss);  // of the epoch, as in --json
   add(3, "(chance %.2f)", plan_.chance.loss);
   if (const double* const top1 = metric("pretext_top1")) {
     add(4, "task %.1f %%", 100 * *top1);
@@ -94,8 +92,8 @@ void Progress::show(const ssl::StepRecord& record) {
   open_ = terminal_;
   if (open_ && knn) finish();  // an evaluation stays to be read
   shown_ = now;
-  loss_ = seconds_ = waited_ = 0;
-  steps_ = images_ = 0;
+  seconds_ = waited_ = 0;
+  images_ = 0;
 }
 
 void Progress::finish() {

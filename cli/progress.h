@@ -1,4 +1,5 @@
-// Progress of a training run on stderr: one refreshed line on a terminal, else a line per epoch or half a minute.
+// Progress of a training run on stderr: one refreshed line on a terminal, else a line per epoch or half a minute. Its
+// loss is the mean of the epoch's steps so far, other figures are of the last step, speeds since the line before.
 #pragma once
 
 #include <chrono>
@@ -30,8 +31,8 @@ class Progress {
   ssl::RunPlan plan_;
   Clock::time_point shown_, began_;
   // Since the line before.
-  double loss_ = 0, seconds_ = 0, waited_ = 0;
-  int64_t steps_ = 0, images_ = 0;
+  double seconds_ = 0, waited_ = 0;
+  int64_t images_ = 0;
 };
 
 /// One figure of the line, all ASCII. Where the line is too long, what has the lowest `keep` goes first.

@@ -1,4 +1,5 @@
 // What the command says holds: limits, figures that agree with each other, advice that can be followed.
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "cli.h"
@@ -18,4 +19,28 @@ TEST_CASE("embed --limit: the first N of any split but test, which stays whole a
   check_ok(whole);
   CHECK(contains(whole.out, ": 40 images, "));
   CHECK(contains(whole.err, "--limit"));
+}
+
+TEST_CASE("pretrain's loss: the same in the last line of progress, in the result and in --json") {
+  const TemporaryDirectory dir;
+  Arguments arguments = small_run(dir / "run", {"--steps", "20", "--json", dir / "figures.json"});  // 12 an epoch
+  arguments.erase(std::find(arguments.begin(), arguments.end(), "--quiet"));
+  const Outcome outcome = run_tacit(arguments);
+  check_ok(outcome);
+  const auto figures = nlohmann::json::parse(read_file(dir / "figures.json"));
+  double sum = 0;
+  std::istringstream lines(read_file(dir / "run/metrics.jsonl"));
+  for (std::string line; std::getline(lines, line);) {
+    const auto step = nlohmann::json::parse(line);
+    if (step["step"] > 12) sum += step["loss"].get<double>();
+  }
+  CHECK(figures["step"] == 20);
+  CHECK(figures["loss_steps"] == 8);
+  CHECK(figures["loss"].get<double>() == doctest::Approx(sum / 8));
+  char shown[40];
+  std::snprintf(shown, sizeof shown, "loss %.4f", sum / 8);
+  CHECK(contains(outcome.out, std::string(shown) + " (the mean of the last 8 steps)"));
+  const size_t last = outcome.err.rfind("step 20/20");
+  REQUIRE(last != std::string::npos);
+  CHECK(contains(outcome.err.substr(last), shown));
 }

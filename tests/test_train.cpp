@@ -220,6 +220,10 @@ TEST_CASE("trainer: steps, epochs and rates are counted from where the run stand
   CHECK(records[0].lr == doctest::Approx(5e-3));
   CHECK(records[0].images == 4);
   CHECK(records[3].epoch == 3);
+  // The mean over the epoch: steps 7, 8 and 9 are the third; of the second only step 6 is of this process.
+  CHECK(records[0].mean_loss == records[0].loss);
+  CHECK(records[3].mean_loss == doctest::Approx((records[1].loss + records[2].loss + records[3].loss) / 3));
+  CHECK(records[3].mean_steps == 3);
   CHECK(after == 8);
 
   training.done = 9;

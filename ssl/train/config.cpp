@@ -139,7 +139,10 @@ Settings settings_of(TrainConfig& c) {
       .add("quiet", &c.quiet, "no progress")
       .add("out", &c.out, "the run directory to make", Effect::Session)
       .add("resume", &c.resume, "go on with the run in --out, under its config.toml", Effect::Session)
-      .add("json", &c.json, "write the last figures to this file (-: stdout)", Effect::Session);
+      .add("json", &c.json,
+           "write the figures of the last step, and the loss as the mean of the last epoch's loss_steps, to this file "
+           "(-: stdout)",
+           Effect::Session);
   for (const MethodEntry& entry : method_entries()) {
     s.group(std::string("Only some methods: ") + entry.name);
     entry.add_settings(s, c);

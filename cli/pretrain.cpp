@@ -76,7 +76,9 @@ class Pretrain final : public Command {
     if (!resuming_) config_ = ssl::resolve(layers_, ssl::natural_size(*source));
     ssl::take_size_from(config_, *source);
     if (!cache) return source;
-    ssl::ImageSourcePtr kept = ssl::with_cache(config_, source, &notes);
+    ImagesProgress progress("cache", config_.quiet);
+    ssl::ImageSourcePtr kept = ssl::with_cache(config_, source, &notes, progress.callback());
+    progress.finish();
     tell();
     return kept;
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "cli/progress.h"
 #include "ssl/data/cache.h"
 #include "ssl/train/check.h"
 #include "ssl/train/memory.h"
@@ -26,8 +27,11 @@ ssl::ImageSourcePtr DataArguments::open(ssl::Split split, const Common& common) 
   const ssl::ImageSourcePtr opened = ssl::open_data(
       data, split, {.no_labels = no_labels, .limit = limit, .max_pixels = max_pixels, .test_data = test_data}, &notes);
   const bool keep = !cache.empty() && image_size > 0;
-  const ssl::ImageSourcePtr source =
-      ssl::without_damaged(keep ? ssl::cached(opened, cache, split, image_size, &notes) : opened, &notes, max_damaged);
+  ImagesProgress progress("cache", common.quiet);
+  const ssl::ImageSourcePtr kept =
+      keep ? ssl::cached(opened, cache, split, image_size, &notes, progress.callback()) : opened;
+  progress.finish();
+  const ssl::ImageSourcePtr source = ssl::without_damaged(kept, &notes, max_damaged);
   for (const std::string& note : notes)
     if (told_.insert(note).second) say(common, note);
   TACIT_CHECK(source->size() > 0, "--data ", data[0], " has no images in this split");

@@ -82,6 +82,9 @@ TEST_CASE("--cache is made once, gives the same numbers every time, and belongs 
                 second = run_tacit(run_on("folder:" + (dir / "images"), dir / "two", with_cache));
   CHECK(first.status == 0);
   CHECK(contains(first.err, "wrote " + (dir / "cache.all")));
+  CHECK(contains(first.err, "cache 200/200  "));
+  CHECK(contains(first.err, " images/s  left 0:00\n"));
+  CHECK_FALSE(contains(second.err, "cache 200/200"));
   CHECK(contains(first.err, "1157.ppm"));
   CHECK(second.status == 0);
   CHECK_FALSE(contains(second.err, "wrote "));

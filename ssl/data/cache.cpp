@@ -106,7 +106,8 @@ ImageSourcePtr opened(const ImageSourcePtr& source, const std::string& path, con
   return std::make_shared<Cached>(source, std::move(file), std::move(entries));
 }
 
-void write_cache(const ImageSource& source, const std::string& path, const Header& header) {
+void write_cache(const ImageSource& source, const std::string& path, const Header& header,
+                 const ImageProgress& progress) {
   constexpr int64_t kTogether = 256;  // images in memory at a time
   AtomicFile file(path);
   file.write(&header, sizeof header);
@@ -135,6 +136,7 @@ void write_cache(const ImageSource& source, const std::string& path, const Heade
                          static_cast<uint32_t>(image.width), damaged ? 0 : static_cast<uint32_t>(image.channels)});
       offset += static_cast<int64_t>(bytes);
     }
+    if (progress) progress(first + count, source.size());
   }
   file.write(entries.data(), entries.size() * sizeof(Entry));
   file.commit();
@@ -143,7 +145,7 @@ void write_cache(const ImageSource& source, const std::string& path, const Heade
 }  // namespace
 
 ImageSourcePtr cached(ImageSourcePtr source, const std::string& path, Split split, int64_t image_size,
-                      std::vector<std::string>* notes) {
+                      std::vector<std::string>* notes, const ImageProgress& progress) {
   const auto note = [&](const std::string& text) {
     if (notes) notes->push_back(text);
   };
@@ -161,7 +163,7 @@ ImageSourcePtr cached(ImageSourcePtr source, const std::string& path, Split spli
                       source->size(), side};
   std::string why;
   if (ImageSourcePtr ready = opened(source, file, header, why)) return ready;
-  write_cache(*source, file, header);
+  write_cache(*source, file, header, progress);
   note("wrote " + file + ", " + counted(source->size(), "image") + " with a shorter side of " + std::to_string(side) +
        " pixels" + (why.empty() ? "" : ", anew: " + why));
   ImageSourcePtr ready = opened(source, file, header, why);

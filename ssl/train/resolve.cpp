@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "ssl/data/cache.h"
 #include "ssl/train/method_entry.h"
 #include "ssl/train/run_directory.h"
 #include "tensor/read_file.h"
@@ -73,9 +72,10 @@ ImageSourcePtr open_training_data(const TrainConfig& config, std::vector<std::st
   return source;
 }
 
-ImageSourcePtr with_cache(const TrainConfig& config, ImageSourcePtr source, std::vector<std::string>* notes) {
+ImageSourcePtr with_cache(const TrainConfig& config, ImageSourcePtr source, std::vector<std::string>* notes,
+                          const ImageProgress& progress) {
   if (config.cache.empty()) return source;
-  return cached(std::move(source), config.cache, parse_split(config.split), config.image_size, notes);
+  return cached(std::move(source), config.cache, parse_split(config.split), config.image_size, notes, progress);
 }
 
 int64_t natural_size(const ImageSource& source) {

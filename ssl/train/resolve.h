@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "ssl/data/cache.h"
 #include "ssl/train/config.h"
 
 namespace tacit::ssl {
@@ -32,7 +33,8 @@ std::string first_difference(const TrainConfig& before, const TrainConfig& after
 /// Opens config.data; `notes` receives what the user should be told.
 ImageSourcePtr open_training_data(const TrainConfig&, std::vector<std::string>* notes);
 /// The training data through config.cache, where that is given; image_size must be known.
-ImageSourcePtr with_cache(const TrainConfig&, ImageSourcePtr, std::vector<std::string>* notes);
+ImageSourcePtr with_cache(const TrainConfig&, ImageSourcePtr, std::vector<std::string>* notes,
+                          const ImageProgress& progress = {});
 /// The side that a source's images have, the shorter one; 0 when sizes vary.
 int64_t natural_size(const ImageSource&);
 /// Fills in image_size and channels where the configuration leaves them to the data. Throws Error where the settings

@@ -75,6 +75,8 @@ class Pretrain final : public Command {
       ssl::about_flag("test-data", [&] { ssl::open_data(config_.data, ssl::Split::Test, config_.data_options()); });
     if (!resuming_) config_ = ssl::resolve(layers_, ssl::natural_size(*source));
     ssl::take_size_from(config_, *source);
+    if (!resuming_) ssl::fit_batch(config_, layers_, source->size(), &notes);
+    tell();
     if (!cache) return source;
     ImagesProgress progress("cache", config_.quiet);
     ssl::ImageSourcePtr kept = ssl::with_cache(config_, source, &notes, progress.callback());

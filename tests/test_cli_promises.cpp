@@ -44,3 +44,34 @@ TEST_CASE("pretrain's loss: the same in the last line of progress, in the result
   REQUIRE(last != std::string::npos);
   CHECK(contains(outcome.err.substr(last), shown));
 }
+
+TEST_CASE("a folder with fewer images than the recipe's batch: trains, says how, and resumes to the same bits") {
+  const TemporaryDirectory dir;
+  fs::create_directories(dir / "photos");
+  for (int i = 0; i < 30; ++i) {
+    std::string pixels;
+    for (int p = 0; p < 20 * 20 * 3; ++p) pixels.push_back(static_cast<char>((p * (i + 3)) % 251));
+    write_file(dir / "photos/" + std::to_string(i) + ".ppm", "P6\n20 20\n255\n" + pixels);
+  }
+  for (const std::string method : {"simclr", "moco"}) {
+    CAPTURE(method);
+    const std::string whole = dir / (method + "-whole"), parts = dir / (method + "-parts");
+    const auto pretrain = [&](const std::string& out, const Arguments& more) {
+      return run_tacit(with({"pretrain", method, "--data", "folder:" + (dir / "photos"), "--image-size", "16",
+                             "--encoder-width", "4", "--epochs", "4", "--out", out},
+                            more));
+    };
+    const Outcome outcome = pretrain(whole, {});
+    check_ok(outcome);
+    const std::string batch = method == "moco" ? "16" : "24";  // 27 are not held out; MoCo's queue is of 4096
+    CHECK(contains(
+        outcome.err,
+        "the data has 27 images, fewer than a batch of recipe small-images, 256: --batch-size is " + batch + ", lr "));
+    CHECK(contains(read_file(whole + "/config.toml"), "\nbatch-size = " + batch + "\n"));
+    check_ok(pretrain(parts, {"--steps", "2"}));
+    check_ok(run_tacit({"pretrain", method, "--out", parts, "--resume", "--steps", "100"}));
+    CHECK(read_file(parts + "/checkpoints/last.safetensors") == read_file(whole + "/checkpoints/last.safetensors"));
+    check_error(pretrain(dir / "none", {"--batch-size", "32"}), 1, "--batch-size 32 is more than the data's 27 images");
+    CHECK_FALSE(fs::exists(dir / "none"));
+  }
+}

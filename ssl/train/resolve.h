@@ -41,4 +41,10 @@ int64_t natural_size(const ImageSource&);
 /// contradict what was filled in.
 void take_size_from(TrainConfig&, const ImageSource&);
 
+/// Where the recipe's batch is more than the data's images and no layer says another: --batch-size becomes the largest
+/// multiple of 8 that the data has and the method takes (else the largest number), and the recipe's learning rate, if
+/// no layer says one, follows: by its --base-lr, or its --lr times the batches' ratio (for AdamW its square root).
+/// `notes` receives what was done.
+void fit_batch(TrainConfig&, const ConfigLayers&, int64_t images, std::vector<std::string>* notes);
+
 }  // namespace tacit::ssl

@@ -75,3 +75,24 @@ TEST_CASE("a folder with fewer images than the recipe's batch: trains, says how,
     CHECK_FALSE(fs::exists(dir / "none"));
   }
 }
+
+TEST_CASE("augment shows what the network is shown: masked, cut, turned; its --out is a PNG") {
+  const TemporaryDirectory dir;
+  const auto sheet = [&](const std::string& method, const Arguments& more = {}) {
+    const std::string png = dir / "sheet.png";
+    const Outcome outcome =
+        run_tacit(with({"augment", method, "--data", "synthetic:20", "--image-size", "24", "--out", png}, more));
+    check_ok(outcome);
+    CHECK(contains(outcome.out, method == "simclr" ? "at 24 pixels\n" : ", as " + method + " is shown them"));
+    return read_file(png);
+  };
+  sheet("simclr");
+  CHECK(sheet("mae", {"--patch-size", "4"}) != sheet("mae", {"--patch-size", "4", "--mask-ratio", "0.5"}));
+  CHECK(sheet("jigsaw") != sheet("jigsaw", {"--gap", "0"}));
+  // Of plain views, which are the same for both but for the turns.
+  CHECK(sheet("rotation", {"--augmentation", "none"}) != sheet("simclr", {"--augmentation", "none"}));
+  const Outcome help = run_tacit({"augment", "mae", "--help"});
+  check_ok(help);
+  CHECK(contains(help.out, "the PNG to write"));
+  CHECK_FALSE(contains(help.out, "run directory"));
+}

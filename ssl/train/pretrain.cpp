@@ -207,7 +207,7 @@ class Pretraining {
                     std::to_string(report.missing.size()) + " missing, " + std::to_string(report.unexpected.size()) +
                     " unexpected" + (report.unexpected.empty() ? "" : ", first " + report.unexpected[0]));
     }
-    return views_sheet(source_, loader_options());
+    return views_sheet(source_, loader_options(), shown_views(config_));
   }
 
   /// A new run: its first checkpoint is what a run that fails in its first epoch leaves.

@@ -96,3 +96,33 @@ TEST_CASE("augment shows what the network is shown: masked, cut, turned; its --o
   CHECK(contains(help.out, "the PNG to write"));
   CHECK_FALSE(contains(help.out, "run directory"));
 }
+
+TEST_CASE("a loss that is not finite: nan without a sign, and what is advised works") {
+  const TemporaryDirectory dir;
+  const auto mae = [&](const std::string& out, const Arguments& more) {
+    return run_tacit(with({"pretrain",        "mae", "--data",          "synthetic:400",
+                           "--split",         "all", "--image-size",    "16",
+                           "--encoder-width", "32",  "--decoder-dim",   "16",
+                           "--batch-size",    "16",  "--epochs",        "10",
+                           "--optimizer",     "sgd", "--warmup-epochs", "4",
+                           "--seed",          "2",   "--out",           out},
+                          more));
+  };
+  // A rate that rises from 0.2: the loss falls below chance, by step 5, before it grows without end, by step 9.
+  const Outcome diverged = mae(dir / "run", {"--lr", "20", "--save-every-steps", "5"});
+  check_error(diverged, 1, "the loss is nan at step ");
+  const std::string checkpoint = dir / "run/checkpoints/last.safetensors";
+  CHECK(
+      contains(diverged.err, (dir / "run") + " keeps its checkpoint of step 5, but --resume keeps the learning rate"));
+  CHECK(contains(diverged.err, "; --init " + checkpoint + " starts it from that checkpoint's encoder"));
+  check_error(run_tacit({"pretrain", "mae", "--out", dir / "run", "--resume", "--lr", "0.01"}), 2,
+              "cannot change --lr");
+  const Outcome again = mae(dir / "again", {"--lr", "0.01", "--init", checkpoint, "--steps", "3"});
+  check_ok(again);
+  CHECK(contains(again.err, "init        " + checkpoint + ": "));
+  check_ok(mae(dir / "clipped", {"--lr", "20", "--clip", "1", "--steps", "12"}));
+  // A checkpoint that is no better than chance is not worth starting from.
+  const Outcome at_once = mae(dir / "at-once", {"--lr", "1e9"});
+  check_error(at_once, 1, "keeps its checkpoint of step 0");
+  CHECK_FALSE(contains(at_once.err, "--init"));
+}

@@ -4,6 +4,7 @@
 
 #include "cli/command.h"
 #include "cli/method_list.h"
+#include "ssl/train/build.h"
 #include "ssl/train/picture.h"
 
 namespace tacit::cli {
@@ -24,7 +25,7 @@ class Augment final : public Command {
     const Settings pretrain = method_settings(config_);
     for (const Settings::Setting& s : pretrain.all()) {
       if (!of_views(s)) continue;
-      settings.group(s.group).add(s.name, s.target, s.help, s.effect);
+      settings.group(s.group).add(s.name, s.target, help_of(s), s.effect);
       if (!s.shown_default.empty()) settings.show_default(s.name, s.shown_default);
     }
   }
@@ -48,10 +49,14 @@ class Augment final : public Command {
     options.image_size = config_.image_size;
     options.channels = config_.channels;
     options.seed = static_cast<uint64_t>(config_.seed);
-    ssl::views_sheet(source, options).write_png(config_.out);
+    const auto shown = ssl::shown_views(config_);
+    ssl::views_sheet(source, options, shown).write_png(config_.out);
     print_result(common_, config_.out + ": views of '" + config_.augmentation + "' at " +
-                              std::to_string(config_.image_size) + " pixels");
-    write_json(common_, {{"augmentation", config_.augmentation}, {"image_size", config_.image_size}});
+                              std::to_string(config_.image_size) + " pixels" +
+                              (shown ? ", as " + config_.method + " is shown them" : ""));
+    write_json(
+        common_,
+        {{"method", config_.method}, {"augmentation", config_.augmentation}, {"image_size", config_.image_size}});
     return 0;
   }
 
@@ -60,6 +65,12 @@ class Augment final : public Command {
     constexpr const char* kOthers[] = {"seed", "device", "threads", "memory-limit", "quiet", "out", "json"};
     if (s.group != "Optimisation" && s.group != "Run") return s.name != "init";
     return std::find(std::begin(kOthers), std::end(kOthers), s.name) != std::end(kOthers);
+  }
+
+  static std::string help_of(const Settings::Setting& s) {
+    if (s.name == "out") return "the PNG to write";
+    if (s.name == "json") return "write the policy's name and the size to this file (-: stdout)";
+    return s.help;
   }
 
   ssl::ImageSourcePtr open() {

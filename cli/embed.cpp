@@ -4,6 +4,7 @@
 
 #include "cli/feature.h"
 #include "tensor/atomic_file.h"
+#include "tensor/counted.h"
 #include "tensor/npy.h"
 
 namespace tacit::cli {
@@ -28,6 +29,8 @@ class Embed final : public RunCommand {
   int run_on(ssl::Pretrained& run) override {
     const std::string feature = feature_.chosen(run)[0];
     const ssl::ImageSourcePtr source = data_.open(ssl::parse_split(split_), common_);
+    if (data_.limit > 0 && split_ == "test")
+      say(common_, "--limit is not of the test split: it is embedded whole, " + counted(source->size(), "image"));
     check_memory(run, source->size() * run.method->encoder().features());
     std::error_code error;
     std::filesystem::create_directories(out_, error);
@@ -46,8 +49,7 @@ class Embed final : public RunCommand {
       write_file_atomically(out_ + "/files.txt", files);
     else
       std::filesystem::remove(out_ + "/files.txt", error);  // of other images
-    print_result(common_, out_ + ": " + std::to_string(set.size()) + " images, " + std::to_string(set.dimensions()) +
-                              " features");
+    print_result(common_, out_ + ": " + counted(set.size(), "image") + ", " + counted(set.dimensions(), "feature"));
     write_json(common_, {{"images", set.size()}, {"features", set.dimensions()}});
     return 0;
   }

@@ -13,6 +13,7 @@
 #include "ssl/train/finetune.h"
 #include "ssl/train/scatter.h"
 #include "tensor/atomic_file.h"
+#include "tensor/counted.h"
 
 namespace tacit::cli {
 
@@ -106,7 +107,7 @@ class Evaluate final : public RunCommand {
       }
       const std::string why = "--labels-per-class " + std::to_string(n) + ": class '" +
                               train.class_names().at(static_cast<size_t>(rarest)) + "' has only " +
-                              std::to_string(rows) + " training images";
+                              counted(rows, "training image");
       TACIT_CHECK(!said("labels-per-class"), why);
       say(common_, why + "; left out of the table");
     }
@@ -124,7 +125,7 @@ class Evaluate final : public RunCommand {
     ssl::write_scatter_png(path, {.points = table.pca,
                                   .labels = ssl::labels_of(test),
                                   .class_names = test.class_names(),
-                                  .title = "Features of " + std::to_string(test.size()) + " test images",
+                                  .title = "Features of " + counted(test.size(), "test image"),
                                   .x_axis = axis(0),
                                   .y_axis = axis(1)});
     say(common_, "their two principal components: " + path);

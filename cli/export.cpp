@@ -4,6 +4,7 @@
 #include "cli/run_command.h"
 #include "ssl/train/check.h"
 #include "ssl/train/export.h"
+#include "tensor/counted.h"
 #include "tensor/safetensors.h"
 
 namespace tacit::cli {
@@ -52,7 +53,7 @@ class Export final : public RunCommand {
     if (!timm.empty()) file.metadata["timm"] = timm;
     write_safetensors(out_, file);
     print_result(common_, out_ + ": " + encoder + (teacher_ ? " (teacher)" : "") + ", " +
-                              std::to_string(file.tensors.size()) + " tensors, " + format + "'s names");
+                              counted(file.tensors.size(), "tensor") + ", " + format + "'s names");
     if (!timm.empty()) print_result(common_, "the same features in timm: " + timm);
     write_json(common_,
                {{"encoder", encoder}, {"tensors", file.tensors.size()}, {"format", format}, {"teacher", teacher_}});

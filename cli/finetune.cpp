@@ -7,6 +7,7 @@
 #include "cli/run_command.h"
 #include "ssl/evaluate/label_efficiency.h"
 #include "ssl/train/check.h"
+#include "tensor/counted.h"
 
 namespace tacit::cli {
 
@@ -112,8 +113,8 @@ class Finetune final : public RunCommand {
     const ssl::FinetuneResult result = ssl::finetune(std::move(encoder), train, test, run.views, options_, observer);
     progress.finish();
     print_result(common_, std::string(from_scratch_ ? "from scratch: " : "fine-tuned: ") + percent(result.top1) +
-                              " of " + std::to_string(test->size()) + " test images, trained on " +
-                              std::to_string(train->size()) + " in " + std::to_string(result.steps) + " steps");
+                              " of " + counted(test->size(), "test image") + ", trained on " +
+                              std::to_string(train->size()) + " in " + counted(result.steps, "step"));
     write_json(common_, {{"top1", result.top1},
                          {"epochs", result.epochs},
                          {"steps", result.steps},

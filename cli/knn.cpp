@@ -4,6 +4,7 @@
 #include "cli/feature.h"
 #include "cli/figures.h"
 #include "ssl/evaluate/evaluate.h"
+#include "tensor/counted.h"
 
 namespace tacit::cli {
 
@@ -33,8 +34,8 @@ class Knn final : public RunCommand {
     const ssl::FeatureSet bank = features(run, feature, *train);
     const ssl::KnnResult result = ssl::knn(bank, features(run, feature, *test), options_);
     print_result(common_, "kNN(" + std::to_string(result.options.k) + "): " + percent(result.top1) + " of " +
-                              std::to_string(result.test_images) + " test images, by " +
-                              std::to_string(result.train_images) + " training images");
+                              counted(result.test_images, "test image") + ", by " +
+                              counted(result.train_images, "training image"));
     write_json(common_, to_json(result));
     return 0;
   }

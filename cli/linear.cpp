@@ -4,6 +4,7 @@
 #include "cli/feature.h"
 #include "cli/figures.h"
 #include "ssl/evaluate/evaluate.h"
+#include "tensor/counted.h"
 
 namespace tacit::cli {
 
@@ -38,8 +39,7 @@ class Linear final : public RunCommand {
         for (const ssl::SweepPoint& point : result.sweep)
           print_result(common_, "lr " + ssl::shortest(point.lr) + ": " + percent(point.validation_top1) + " held out");
       print_result(common_, (chosen.size() == 1 ? "linear: " : feature + ": ") + percent(result.top1) + " of " +
-                                std::to_string(test->size()) + " test images (lr " + ssl::shortest(result.best_lr) +
-                                ")");
+                                counted(test->size(), "test image") + " (lr " + ssl::shortest(result.best_lr) + ")");
       figures = to_json(result);
       by_feature[feature] = figures;
     }

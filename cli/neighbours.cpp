@@ -4,6 +4,7 @@
 #include "cli/run_command.h"
 #include "ssl/evaluate/knn.h"
 #include "ssl/train/picture.h"
+#include "tensor/counted.h"
 
 namespace tacit::cli {
 
@@ -59,7 +60,8 @@ class NeighboursCommand final : public RunCommand {
                                     ssl::shortest(found.similarity[static_cast<size_t>(q * found.k) + k]));
     }
     ssl::write_neighbours_png(out_, *queries, rows, *bank, lists, run.views.image_size);
-    print_result(common_, out_ + ": " + std::to_string(rows.size()) + " images and their neighbours");
+    print_result(common_, out_ + ": " + counted(rows.size(), "image") +
+                              (rows.size() == 1 ? " and its neighbours" : " and their neighbours"));
     write_json(common_, {{"k", found.k}, {"queries", answers}});
     return 0;
   }

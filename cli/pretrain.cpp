@@ -1,4 +1,5 @@
 // tacit pretrain METHOD: learns an encoder from images without labels.
+#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -8,6 +9,7 @@
 #include "ssl/train/interrupt.h"
 #include "ssl/train/pretrain.h"
 #include "ssl/train/run_directory.h"
+#include "tensor/counted.h"
 
 namespace tacit::cli {
 
@@ -73,15 +75,26 @@ class Pretrain final : public Command {
       ssl::about_flag("test-data", [&] { ssl::open_data(config_.data, ssl::Split::Test, config_.data_options()); });
     if (!resuming_) config_ = ssl::resolve(layers_, ssl::natural_size(*source));
     ssl::take_size_from(config_, *source);
+    if (!resuming_) ssl::fit_batch(config_, layers_, source->size(), &notes);
+    tell();
     if (!cache) return source;
-    ssl::ImageSourcePtr kept = ssl::with_cache(config_, source, &notes);
+    ImagesProgress progress("cache", config_.quiet);
+    ssl::ImageSourcePtr kept = ssl::with_cache(config_, source, &notes, progress.callback());
+    progress.finish();
     tell();
     return kept;
   }
 
   int finish(const ssl::PretrainResult& result) {
     nlohmann::json figures = {{"step", result.step}, {"interrupted", result.reason == ssl::StopReason::Interrupted}};
-    if (result.last.step > 0) figures["loss"] = result.last.loss;
+    std::string loss;
+    if (result.last.step > 0) {  // what the last line of progress showed
+      figures["loss"] = result.last.mean_loss;
+      figures["loss_steps"] = result.last.mean_steps;
+      char text[80];
+      std::snprintf(text, sizeof text, ", loss %.4f (the mean of the last ", result.last.mean_loss);
+      loss = text + counted(result.last.mean_steps, "step") + ")";
+    }
     for (const auto& metric : result.last.metrics) figures[metric.first] = metric.second;
     write_json(common_, figures);
     if (result.reason == ssl::StopReason::Interrupted) {
@@ -89,7 +102,7 @@ class Pretrain final : public Command {
                        config_.method + " --out " + config_.out + " --resume");
       return ssl::kInterruptedStatus;
     }
-    print_result(common_, config_.out + ": " + std::to_string(result.step) + " steps");
+    print_result(common_, config_.out + ": " + counted(result.step, "step") + loss);
     return 0;
   }
 

@@ -26,6 +26,15 @@ size_t terminal_columns() {
   return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
+/// The refreshed line of a terminal, else a line of its own.
+void print_line(const std::vector<LinePart>& parts, bool terminal) {
+  if (terminal)
+    std::fprintf(stderr, "\r\033[K%s", fitted(parts, terminal_columns() - 1).c_str());
+  else
+    std::fprintf(stderr, "%s\n", fitted(parts, SIZE_MAX).c_str());
+  std::fflush(stderr);
+}
+
 }  // namespace
 
 std::string fitted(std::vector<LinePart> parts, size_t columns) {
@@ -49,11 +58,9 @@ void Progress::begin(const ssl::RunPlan& plan) {
 
 void Progress::step(const ssl::StepRecord& record) {
   if (quiet_) return;
-  loss_ += record.loss;
   seconds_ += record.seconds;
   waited_ += record.waited;
   images_ += record.images;
-  ++steps_;
   const double since = seconds_between(shown_, Clock::now());
   const bool due = terminal_ ? since >= 0.2 : since >= 30 || record.epoch_end;
   if (due || record.step == plan_.last || record.metrics.count("knn_top1")) show(record);
@@ -73,7 +80,7 @@ void Progress::show(const ssl::StepRecord& record) {
   };
   add(6, "epoch %lld/%lld", static_cast<long long>(record.epoch), static_cast<long long>(plan_.epochs));
   add(5, "step %lld/%lld", static_cast<long long>(record.step), static_cast<long long>(plan_.last));
-  add(8, "loss %.4f", loss_ / static_cast<double>(steps_));
+  add(8, "loss %.4f", record.mean_loss);  // of the epoch, as in --json
   add(3, "(chance %.2f)", plan_.chance.loss);
   if (const double* const top1 = metric("pretext_top1")) {
     add(4, "task %.1f %%", 100 * *top1);
@@ -86,19 +93,35 @@ void Progress::show(const ssl::StepRecord& record) {
   const double* const knn = metric("knn_top1");
   if (knn) add(9, "kNN %.1f %%", 100 * *knn);
   if (const double* const linear = metric("linear_top1")) add(9, "linear %.1f %%", 100 * *linear);
-  if (terminal_)
-    std::fprintf(stderr, "\r\033[K%s", fitted(parts, terminal_columns() - 1).c_str());
-  else
-    std::fprintf(stderr, "%s\n", fitted(parts, SIZE_MAX).c_str());
-  std::fflush(stderr);
+  print_line(parts, terminal_);
   open_ = terminal_;
   if (open_ && knn) finish();  // an evaluation stays to be read
   shown_ = now;
-  loss_ = seconds_ = waited_ = 0;
-  steps_ = images_ = 0;
+  seconds_ = waited_ = 0;
+  images_ = 0;
 }
 
 void Progress::finish() {
+  if (open_) std::fputs("\n", stderr);
+  open_ = false;
+}
+
+ImagesProgress::ImagesProgress(std::string what, bool quiet)
+    : what_(std::move(what)), quiet_(quiet), terminal_(isatty(STDERR_FILENO) == 1) {}
+
+void ImagesProgress::show(int64_t done, int64_t images) {
+  const auto now = std::chrono::steady_clock::now();
+  if (quiet_ || (done < images && seconds_between(shown_, now) < (terminal_ ? 0.2 : 30))) return;
+  shown_ = now;
+  const double rate = static_cast<double>(done) / std::max(seconds_between(began_, shown_), 1e-9);
+  print_line({{3, text("%s %lld/%lld", what_.c_str(), static_cast<long long>(done), static_cast<long long>(images))},
+              {1, text("%.0f images/s", rate)},
+              {2, text("left %s", clock_text(static_cast<double>(images - done) / rate).c_str())}},
+             terminal_);
+  open_ = terminal_;
+}
+
+void ImagesProgress::finish() {
   if (open_) std::fputs("\n", stderr);
   open_ = false;
 }

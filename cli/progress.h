@@ -1,4 +1,5 @@
-// Progress of a training run on stderr: one refreshed line on a terminal, else a line per epoch or half a minute.
+// Progress of a training run on stderr: one refreshed line on a terminal, else a line per epoch or half a minute. Its
+// loss is the mean of the epoch's steps so far, other figures are of the last step, speeds since the line before.
 #pragma once
 
 #include <chrono>
@@ -30,8 +31,31 @@ class Progress {
   ssl::RunPlan plan_;
   Clock::time_point shown_, began_;
   // Since the line before.
-  double loss_ = 0, seconds_ = 0, waited_ = 0;
-  int64_t steps_ = 0, images_ = 0;
+  double seconds_ = 0, waited_ = 0;
+  int64_t images_ = 0;
+};
+
+/// The same of work on a number of images: "cache 512/60000  850 images/s  left 1:10". Where stderr is no terminal, a
+/// line per half a minute, and one at the end.
+class ImagesProgress {
+ public:
+  ImagesProgress(std::string what, bool quiet);
+  ~ImagesProgress() { finish(); }
+  ImagesProgress(const ImagesProgress&) = delete;
+  ImagesProgress& operator=(const ImagesProgress&) = delete;
+
+  void show(int64_t done, int64_t images);
+  /// show(), for what takes a function. This object must outlive it.
+  ssl::ImageProgress callback() {
+    return [this](int64_t done, int64_t images) { show(done, images); };
+  }
+  /// Ends the refreshed line.
+  void finish();
+
+ private:
+  std::string what_;
+  bool quiet_, terminal_, open_ = false;
+  std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now(), shown_ = began_;
 };
 
 /// One figure of the line, all ASCII. Where the line is too long, what has the lowest `keep` goes first.

@@ -5,6 +5,7 @@
 #include "nn/eval_mode.h"
 #include "ssl/data/loader.h"
 #include "ssl/train/picture.h"
+#include "tensor/counted.h"
 #include "tensor/join.h"
 
 namespace tacit::cli {
@@ -43,7 +44,7 @@ class Reconstruct final : public RunCommand {
     nlohmann::json listed = nlohmann::json::array();
     for (const ssl::PictureColumn& column : columns) listed.push_back(column.name);
     print_result(common_,
-                 out_ + ": " + std::to_string(source->size()) + " rows of " + join(columns, &ssl::PictureColumn::name));
+                 out_ + ": " + counted(source->size(), "row") + " of " + join(columns, &ssl::PictureColumn::name));
     write_json(common_, {{"images", source->size()}, {"columns", listed}});
     return 0;
   }

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "cli/progress.h"
 #include "ssl/data/cache.h"
 #include "ssl/train/check.h"
 #include "ssl/train/memory.h"
+#include "tensor/counted.h"
 
 namespace tacit::cli {
 
@@ -13,7 +15,7 @@ void DataArguments::add(Settings& settings) {
   settings.group("Data")
       .add("data", &data, ssl::kDataHelp)
       .add("test-data", &test_data, "SPEC of the test split where the data has none")
-      .add("limit", &limit, "only the first N training images of a fixed shuffle (0: all)")
+      .add("limit", &limit, "only the first N images of a fixed shuffle (0: all); test splits stay whole")
       .add("no-labels", &no_labels, "ignore the class directories of a folder")
       .add("max-pixels", &max_pixels, "refuse larger images before decoding them")
       .add("max-damaged", &max_damaged, "fraction of unreadable images at which to stop; fewer are left out and named")
@@ -25,8 +27,11 @@ ssl::ImageSourcePtr DataArguments::open(ssl::Split split, const Common& common) 
   const ssl::ImageSourcePtr opened = ssl::open_data(
       data, split, {.no_labels = no_labels, .limit = limit, .max_pixels = max_pixels, .test_data = test_data}, &notes);
   const bool keep = !cache.empty() && image_size > 0;
-  const ssl::ImageSourcePtr source =
-      ssl::without_damaged(keep ? ssl::cached(opened, cache, split, image_size, &notes) : opened, &notes, max_damaged);
+  ImagesProgress progress("cache", common.quiet);
+  const ssl::ImageSourcePtr kept =
+      keep ? ssl::cached(opened, cache, split, image_size, &notes, progress.callback()) : opened;
+  progress.finish();
+  const ssl::ImageSourcePtr source = ssl::without_damaged(kept, &notes, max_damaged);
   for (const std::string& note : notes)
     if (told_.insert(note).second) say(common, note);
   TACIT_CHECK(source->size() > 0, "--data ", data[0], " has no images in this split");
@@ -39,8 +44,9 @@ ssl::ImageSourcePtr DataArguments::open_labelled(ssl::Split split, const Common&
   const auto unknown = std::count_if(labels.begin(), labels.end(), [](int64_t label) { return label < 0; });
   const bool test = split == ssl::Split::Test;
   TACIT_CHECK(unknown == 0, test && !test_data.empty() ? "--test-data " + test_data : "--data " + data[0], ": ",
-              unknown, " of its ", labels.size(), test ? " test" : " training",
-              " images have no label; this command needs labelled data, such as a folder with a directory a class");
+              unknown, " of its ", counted(labels.size(), test ? "test image" : "training image"),
+              unknown == 1 ? " has" : " have",
+              " no label; this command needs labelled data, such as a folder with a directory a class");
   return source;
 }
 
@@ -64,9 +70,10 @@ void RunCommand::check_memory(const ssl::Pretrained& run, int64_t values) const 
 
 int64_t RunCommand::possible_k(int64_t k, int64_t train_images) const {
   if (k <= train_images) return k;
-  TACIT_CHECK(!said("k"), "--k ", k, " neighbours cannot be found among ", train_images, " training images");
-  say(common_,
-      "there are only " + std::to_string(train_images) + " training images: --k is " + std::to_string(train_images));
+  TACIT_CHECK(!said("k"), "--k ", counted(k, "neighbour"), " cannot be found among ",
+              counted(train_images, "training image"));
+  say(common_, std::string(train_images == 1 ? "there is only " : "there are only ") +
+                   counted(train_images, "training image") + ": --k is " + std::to_string(train_images));
   return train_images;
 }
 

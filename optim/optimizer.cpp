@@ -6,6 +6,7 @@
 #include <set>
 #include <sstream>
 
+#include "tensor/counted.h"
 #include "tensor/ops.h"
 
 namespace tacit::optim {
@@ -204,8 +205,8 @@ void Optimizer::load_state(const nn::StateDict& state) {
   });
   const Tensor& step = find("step");
   TACIT_CHECK(step.dtype() == i64 && step.numel() == 1, "[optimizer] saved step is not one i64");
-  TACIT_CHECK(state.size() == copies.size() + 1, "[optimizer] the saved state has ", state.size(),
-              " tensors, this one ", copies.size() + 1, "; it belongs to another optimiser or model");
+  TACIT_CHECK(state.size() == copies.size() + 1, "[optimizer] the saved state has ", counted(state.size(), "tensor"),
+              ", this one ", copies.size() + 1, "; it belongs to another optimiser or model");
   for (auto& copy : copies) copy.first.copy_(copy.second);
   steps_ = step.to_vector<int64_t>()[0];
 }
@@ -215,7 +216,7 @@ std::string Optimizer::describe() const {
   for (const ParamGroup& group : groups_) {
     int64_t values = 0;
     for (const Variable& p : group.parameters) values += p.value().numel();
-    text << group.name << ": " << group.parameters.size() << " tensors, " << with_commas(values)
+    text << group.name << ": " << counted(group.parameters.size(), "tensor") << ", " << with_commas(values)
          << " values, weight decay " << group.weight_decay;
     if (group.lr_scale != 1) text << ", lr x " << group.lr_scale;
     text << '\n';

@@ -41,6 +41,13 @@ void sync_folder(const std::string& path) {
 
 }  // namespace
 
+std::string bytes_of(const Tensor& tensor) {
+  const Tensor dense = tensor.contiguous_copy_if_needed();
+  std::string bytes(static_cast<size_t>(dense.numel()) * size_of(dense.dtype()), '\0');
+  if (!bytes.empty()) dense.backend().download(bytes.data(), dense.view().data, bytes.size());
+  return bytes;
+}
+
 AtomicFile::AtomicFile(const std::string& path) : path_(path), target_(path) {
   struct stat target;
   const bool replaces = ::stat(path.c_str(), &target) == 0;
@@ -99,13 +106,6 @@ void AtomicFile::write(const void* bytes, size_t count) {
     left -= static_cast<size_t>(written);
   }
   crash_point("write");
-}
-
-void AtomicFile::write(const Tensor& tensor) {
-  const Tensor dense = tensor.contiguous_copy_if_needed();
-  std::string bytes(static_cast<size_t>(dense.numel()) * size_of(dense.dtype()), '\0');
-  if (!bytes.empty()) dense.backend().download(bytes.data(), dense.view().data, bytes.size());
-  write(bytes);
 }
 
 void AtomicFile::commit() {

@@ -8,6 +8,9 @@
 
 namespace tacit {
 
+/// A tensor's elements in row-major order, as a file has them.
+std::string bytes_of(const Tensor&);
+
 /// Collects the new content of `path` in "<path>.tacit-partial" until commit(); destroyed without it, that file goes.
 /// The new file has the old one's permissions. A device, a pipe and anything below /dev and /proc (/dev/stdout,
 /// /dev/null) is written to directly, never replaced; a link to a file stays a link. Every function throws Error naming
@@ -26,8 +29,7 @@ class AtomicFile {
 
   void write(const void* bytes, size_t count);
   void write(const std::string& bytes) { write(bytes.data(), bytes.size()); }
-  /// The elements in row-major order.
-  void write(const Tensor&);
+  void write(const Tensor& tensor) { write(bytes_of(tensor)); }
   /// Puts the new content in place. The last call on this object.
   void commit();
 

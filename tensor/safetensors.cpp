@@ -1,5 +1,7 @@
 #include "tensor/safetensors.h"
 
+#include <zlib.h>
+
 #include <algorithm>
 #include <bit>
 #include <filesystem>
@@ -46,6 +48,18 @@ struct Entry {
 struct Header {
   std::vector<Entry> entries;  // in the order of the data
   std::map<std::string, std::string> metadata;
+};
+
+/// The CRC-32 of bytes that come piece by piece.
+class Checksum {
+ public:
+  void add(const std::string& bytes) {
+    crc_ = crc32_z(crc_, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size());
+  }
+  std::string text() const { return std::to_string(crc_); }
+
+ private:
+  uLong crc_ = crc32_z(0, nullptr, 0);
 };
 
 // Text from a file as it may stand in a one-line message.
@@ -212,6 +226,8 @@ SafeTensors read_safetensors(const std::string& path) {
   Header header = read_header(file);
   SafeTensors out{.tensors = {}, .metadata = std::move(header.metadata)};
   const Device cpu("cpu");
+  const auto expected = out.metadata.find(kDataChecksum);
+  Checksum checksum;
   std::string bytes;
   for (const Entry& entry : header.entries) {
     const std::string tensor = "tensor " + shown(entry.name) + ": ";
@@ -222,9 +238,13 @@ SafeTensors read_safetensors(const std::string& path) {
     const Tensor t = Tensor::empty(Shape(entry.shape), *entry.dtype->dtype, cpu);
     bytes.resize(entry.end - entry.begin);
     file.read(bytes.data(), bytes.size());
+    if (expected != out.metadata.end()) checksum.add(bytes);
     if (!bytes.empty()) t.backend().upload(t.view().data, bytes.data(), bytes.size());
     out.tensors.emplace(entry.name, t);
   }
+  file.check(expected == out.metadata.end() || expected->second == checksum.text(),
+             "its data is damaged: the checksum is ", checksum.text(), ", not the ",
+             expected == out.metadata.end() ? "" : shown(expected->second), " of its header; use another copy");
   return out;
 }
 
@@ -264,6 +284,11 @@ void write_safetensors(const std::string& path, const SafeTensors& content) {
     entry["shape"] = std::vector<int64_t>(tensor.shape().begin(), tensor.shape().end());
     entry["data_offsets"] = {at, end};
     at = end;
+  }
+  if (content.metadata.count(kDataChecksum)) {
+    Checksum checksum;
+    for (const Item& item : items) checksum.add(bytes_of(item.second));
+    json["__metadata__"][kDataChecksum] = checksum.text();
   }
 
   std::string header;

@@ -15,6 +15,11 @@ struct SafeTensors {
   std::map<std::string, std::string> metadata;  ///< "__metadata__"
 };
 
+/// Metadata under this key is the checksum of all bytes behind the header: CRC-32 (zlib's) in decimal. The writer fills
+/// it in wherever the key is there; a reader refuses a file whose bytes do not agree with it. Files without it are
+/// taken as they are.
+inline constexpr const char* kDataChecksum = "data_crc32";
+
 /// Reads a whole file. Throws Error naming the file, the tensor and the fault. Dtypes without a tacit counterpart and
 /// tensors of more than kMaxRank dimensions are errors.
 SafeTensors read_safetensors(const std::string& path);

@@ -145,3 +145,19 @@ TEST_CASE("cache: tar shards and parts of data have one too, in the order of the
   cached(open_data({dir / "a.tar"}, Split::Train, limited), dir / "cache", Split::Train, 7, &notes);
   CHECK(contains(notes.at(0), "the data has changed"));
 }
+
+TEST_CASE("cache: its making is told as it goes on, its reading is not") {
+  const TemporaryDirectory dir;
+  std::string tar;
+  for (int i = 0; i < 300; ++i) tar += tar_member(std::to_string(1000 + i) + ".pgm", pgm(4, 5, i % 256));
+  write_file(dir / "a.tar", tar + tar_end());
+  std::vector<std::pair<int64_t, int64_t>> told;
+  const auto open = [&] {
+    return cached(open_data({dir / "a.tar"}, Split::All), dir / "cache", Split::All, 7, nullptr,
+                  [&](int64_t done, int64_t images) { told.emplace_back(done, images); });
+  };
+  open();
+  CHECK(told == std::vector<std::pair<int64_t, int64_t>>{{256, 300}, {300, 300}});
+  open();
+  CHECK(told.size() == 2);
+}

@@ -113,7 +113,9 @@ TEST_CASE("damaged and non-image files in a folder are named and replaced; too m
   const Outcome few = run(dir / "few", dir / "a");
   check_ok(few);
   CHECK(contains(few.err, "7.ppm"));
-  check_error(run(dir / "many", dir / "b"), 1, ".ppm");
+  CHECK(contains(few.err, "warning: 1 of 120 files is damaged and replaced by the next ones: "));
+  check_error(run(dir / "many", dir / "b"), 1, "--max-damaged");
+  CHECK_FALSE(fs::exists(dir / "b"));  // seen before there was anything to keep
 
   // Evaluation leaves such a file out and says so; in a data set with too many it stops.
   const Outcome embedded =
@@ -126,7 +128,10 @@ TEST_CASE("damaged and non-image files in a folder are named and replaced; too m
   int64_t lines = 0;
   for (std::string line; std::getline(files, line); ++lines) CHECK_FALSE(contains(line, "/7.ppm"));
   CHECK(lines == 119);
-  check_error(run_tacit({"embed", dir / "a", "--data", "folder:" + (dir / "many"), "--out", dir / "none"}), 1, "1 %");
+  check_error(run_tacit({"embed", dir / "a", "--data", "folder:" + (dir / "many"), "--out", dir / "none"}), 1,
+              "30 of 120 images cannot be read, more than 1 %");
+  check_error(run_tacit({"embed", dir / "a", "--data", "folder:" + (dir / "many"), "--out", dir / "none"}), 1,
+              "(it ends before its last pixel) and 25 more; mend or remove such files");
 }
 
 TEST_CASE("memory: refused with a word on how to shrink") {
@@ -348,6 +353,15 @@ TEST_CASE("an unreadable run, a checkpoint of a newer format") {
   bytes[bytes.find(key) + key.size() - 2] = '7';
   write_file(dir / "newer.safetensors", bytes);
   check_error(run_tacit({"knn", dir / "newer.safetensors", "--data", "synthetic:50"}), 1, "format 7");
+  fs::copy(shared_run(), dir / "flipped", fs::copy_options::recursive);
+  const std::string flipped = dir / "flipped/checkpoints/last.safetensors";
+  const std::string good = read_file(flipped);
+  write_file(flipped, good.substr(0, good.size() - 9) + "ninebytes");
+  for (const Arguments& command : {Arguments{"knn", dir / "flipped", "--data", "synthetic:50"},
+                                   Arguments{"export", dir / "flipped", "--out", dir / "x"},
+                                   Arguments{"pretrain", "simclr", "--out", dir / "flipped", "--resume"},
+                                   small_run(dir / "run", {"--init", flipped})})
+    check_error(run_tacit(command), 1, flipped + ": its data is damaged");
   write_file(dir / "half.safetensors", bytes.substr(0, bytes.size() / 2));
   check_error(run_tacit({"knn", dir / "half.safetensors", "--data", "synthetic:50"}), 1, "half.safetensors");
 }

@@ -50,10 +50,20 @@ TEST_CASE("2 % damaged files stop a run, named, unless --max-damaged allows them
   const Outcome stopped = run_tacit(strict);
   CHECK(stopped.status == 1);
   CHECK(contains(stopped.err, "3 of 200 images cannot be read, more than 1 %"));
-  CHECK(contains(stopped.err, ".ppm is damaged"));
+  CHECK(contains(stopped.err, ".ppm (it ends before its last pixel), "));
+  CHECK(contains(stopped.err, "--max-damaged"));
   const Outcome allowed = run_tacit(run_on("folder:" + (dir / "images"), dir / "run"));
   CHECK(allowed.status == 0);
+  CHECK(contains(allowed.err, "warning: 4 of 200 files are damaged and replaced by the next ones: "));
   for (const char* name : {"1007", "1057", "1107", "1157"}) CHECK(contains(allowed.err, name));
+  // What the message says works, and no step is lost.
+  CHECK(contains(stopped.err, (dir / "strict") + " is saved at step "));
+  CHECK_FALSE(contains(stopped.err, "at step 0"));
+  CHECK(run_tacit({"pretrain", "simclr", "--out", dir / "strict", "--resume"}).status == 1);
+  CHECK(run_tacit({"pretrain", "simclr", "--out", dir / "strict", "--resume", "--max-damaged", "0.02"}).status == 0);
+  CHECK(losses_of(dir / "strict") == losses_of(dir / "run"));
+  const std::string checkpoint = "/checkpoints/last.safetensors";
+  CHECK(read_file((dir / "strict") + checkpoint) == read_file((dir / "run") + checkpoint));
   const Outcome refused = run_tacit({"knn", dir / "run", "--data", "folder:" + (dir / "images")});
   CHECK(refused.status == 1);
   CHECK(contains(refused.err, "cannot be read, more than 1 %"));
@@ -72,6 +82,9 @@ TEST_CASE("--cache is made once, gives the same numbers every time, and belongs 
                 second = run_tacit(run_on("folder:" + (dir / "images"), dir / "two", with_cache));
   CHECK(first.status == 0);
   CHECK(contains(first.err, "wrote " + (dir / "cache.all")));
+  CHECK(contains(first.err, "cache 200/200  "));
+  CHECK(contains(first.err, " images/s  left 0:00\n"));
+  CHECK_FALSE(contains(second.err, "cache 200/200"));
   CHECK(contains(first.err, "1157.ppm"));
   CHECK(second.status == 0);
   CHECK_FALSE(contains(second.err, "wrote "));

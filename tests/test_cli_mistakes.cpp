@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli.h"
+#include "tensor/safetensors.h"
 
 using namespace tacit::testing;
 namespace fs = std::filesystem;
@@ -60,15 +61,10 @@ TEST_CASE("classes are matched by name: a test split that lacks one, in the fold
 
 TEST_CASE("weights that are not finite: refused by name, wherever they come from") {
   const TemporaryDirectory dir;
-  std::string bytes = read_file(shared_run() + "/checkpoints/last.safetensors");
-  uint64_t header = 0;
-  std::memcpy(&header, bytes.data(), sizeof header);
-  const auto entries = nlohmann::json::parse(bytes.substr(8, header));
-  const float nan = std::numeric_limits<float>::quiet_NaN();
-  const uint64_t at = entries["model.encoder.conv2.weight"]["data_offsets"][0];
-  std::memcpy(bytes.data() + 8 + header + at, &nan, sizeof nan);
+  tacit::SafeTensors content = tacit::read_safetensors(shared_run() + "/checkpoints/last.safetensors");
+  content.tensors.at("model.encoder.conv2.weight").select(0, 0).fill_(std::numeric_limits<double>::quiet_NaN());
   const std::string file = dir / "nan.safetensors";
-  write_file(file, bytes);
+  tacit::write_safetensors(file, content);
   check_error(run_tacit({"knn", file, "--data", "synthetic:100"}), 1, "conv2.weight");
   check_error(run_tacit({"export", file, "--out", dir / "x"}), 1, "conv2.weight");
   check_error(run_tacit(small_run(dir / "run", {"--init", file})), 1, "--init");
@@ -197,4 +193,21 @@ TEST_CASE("json is one object with numbers as numbers; devices and links are not
   check_ok(run_tacit({"info", "--json", dir / "link.json"}));
   CHECK(fs::is_symlink(dir / "link.json"));
   CHECK(contains(read_file(dir / "real.json"), "version"));
+}
+
+TEST_CASE("one image, one step: messages count in the singular") {
+  const TemporaryDirectory dir;
+  write_ppm(dir / "one.ppm", 220, 10, 1);
+  const Outcome one = run_tacit({"embed", shared_run(), "--data", dir / "one.ppm", "--out", dir / "features"});
+  check_ok(one);
+  CHECK(contains(one.out, ": 1 image, "));
+  check_error(run_tacit({"embed", shared_run(), "--data", dir / "one.ppm", "--split", "train", "--out", dir / "x"}), 1,
+              "has 1 image: too few");
+  const Outcome run = run_tacit({"pretrain", "rotation", "--data", dir / "one.ppm", "--split", "all", "--batch-size",
+                                 "1", "--encoder-width", "4", "--epochs", "1", "--out", dir / "run"});
+  check_ok(run);
+  for (const char* part : {" 1 image, seen", "1 epoch of 1 step, batches of 1 x 1 view"})
+    CHECK(contains(run.err, part));
+  CHECK(contains(run.out, ": 1 step"));
+  CHECK_FALSE(contains(run.out, "1 steps"));
 }

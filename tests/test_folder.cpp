@@ -118,7 +118,7 @@ TEST_CASE("folders: gray, colour, transparent and mixed sizes become what the en
     options.views = augmentation("simclr", 8, channels);
     Loader loader(source, options);
     for (const float x : loader.next().views[0].to_vector<float>()) CHECK(std::isfinite(x));
-    CHECK(loader.damaged().empty());
+    CHECK(loader.damage().empty());
   }
 }
 
@@ -170,17 +170,90 @@ TEST_CASE("a folder with 2 % damaged files: named, counted, stopped above 1 %, u
     options.max_damaged = max_damaged;
     Loader loader(source, options);
     for (int i = 0; i < 10; ++i) loader.next();
-    return loader.damaged();
+    return loader.damage();
   };
   CHECK_THROWS_WITH_AS(epoch(kMaxDamaged), doctest::Contains("3 of 200 images cannot be read, more than 1 %"), Error);
-  CHECK_THROWS_WITH_AS(epoch(kMaxDamaged), doctest::Contains(".ppm is damaged"), Error);
-  const std::vector<std::string> named = epoch(0.02);
-  REQUIRE(named.size() == 4);
-  for (size_t i = 0; i < 4; ++i) CHECK(contains(named[i], std::to_string(1007 + 50 * i) + ".ppm"));
+  CHECK_THROWS_WITH_AS(epoch(kMaxDamaged), doctest::Contains(".ppm (it ends before its last pixel), "), DamageError);
+  CHECK_THROWS_WITH_AS(epoch(kMaxDamaged), doctest::Contains("allow more by a larger --max-damaged (now 0.01)"), Error);
+  const Damage damage = epoch(0.02);
+  REQUIRE(damage.size() == 4);
+  for (const int64_t i : {7, 57, 107, 157}) CHECK(contains(damage.at(i), std::to_string(1000 + i) + ".ppm"));
   // Evaluation leaves them out under the same limit.
   std::vector<std::string> notes;
   CHECK_THROWS_WITH_AS(without_damaged(source, &notes), doctest::Contains("4 of 200"), Error);
   notes.clear();
   CHECK(without_damaged(source, &notes, 0.02)->size() == 196);
-  CHECK(notes.size() == 4);
+  REQUIRE(notes.size() == 1);
+  const std::string file = source->file(7);
+  CHECK(contains(notes[0], "warning: 4 of 200 files are damaged and left out: " + file + " (it ends before its last"));
+  CHECK(contains(notes[0], "1157.ppm"));
+  // One is always let pass.
+  notes.clear();
+  CHECK(without_damaged(subset(source, {6, 7}), &notes)->size() == 1);
+  CHECK(contains(notes.at(0), "warning: 1 of 2 files is damaged and left out: "));
+}
+
+TEST_CASE("damage: a long list is cut, reasons stand without what the name has said") {
+  const TemporaryDirectory dir;
+  fs::create_directories(dir / "a");
+  for (int i = 0; i < 30; ++i) write_file(dir / "a/" + std::to_string(100 + i) + ".ppm", ppm(4, i));
+  const ImageSourcePtr source = open_data({dir / ""}, Split::All);
+  Damage damage;
+  for (int64_t i = 0; i < 27; ++i) damage.emplace(i, "[image] " + source->file(i) + " is damaged: torn");
+  damage[1] = "[image] " + source->file(1) + " has 9 x 9 pixels, the limit is 5; raise --max-pixels to read it";
+  damage[2] = "cannot read " + source->file(2) + ": Permission denied";
+  damage[3] = "";
+  const auto message = [&] {
+    try {
+      check_damage(damage, *source, 0.1);
+    } catch (const DamageError& e) {
+      return std::string(e.what());
+    }
+    return std::string();
+  }();
+  CHECK(contains(message, "27 of 30 images cannot be read, more than 10 %: " + source->file(0) + " (torn), " +
+                              source->file(1) + " (9 x 9 pixels, the limit is 5; raise --max-pixels to read it), " +
+                              source->file(2) + " (cannot be read: Permission denied), " + source->file(3) + ", " +
+                              source->file(4) + " (torn) and 22 more; "));
+  CHECK(contains(damage_warning(damage, *source, "left out"), " and 7 more"));
+  CHECK_NOTHROW(check_damage(damage, *source, 0.9));
+}
+
+TEST_CASE("folders: images that are links to nowhere count as damaged, other such links are told") {
+  const TemporaryDirectory dir;
+  for (const char* name : {"a", "b"}) {
+    fs::create_directories(dir / "set/" + name);
+    for (int i = 0; i < 60; ++i) write_file(dir / "set/" + name + "/" + std::to_string(100 + i) + ".ppm", ppm(4, i));
+  }
+  fs::create_symlink(dir / "gone.ppm", dir / "set/a/1.ppm");
+  std::vector<std::string> notes;
+  const ImageSourcePtr source = open_data({dir / "set"}, Split::All, {}, &notes);
+  CHECK(notes.empty());
+  REQUIRE(source->size() == 121);
+  CHECK(without_damaged(source, &notes)->size() == 120);
+  const std::string link = dir / "set/a/1.ppm";
+  CHECK(contains(notes.at(0), "1 of 121 files is damaged and left out: " + link + " (a link to nowhere)"));
+  LoaderOptions options;
+  options.batch_size = 121;
+  options.image_size = 4;
+  options.views = augmentation("none", 4, 3);
+  Loader loader(source, options);
+  loader.next();
+  REQUIRE(loader.damage().size() == 1);
+  CHECK(contains(loader.damage().at(0), "is a link to nowhere"));
+  // A class, and a file that may be anything: no images, but not to be lost without a word either.
+  fs::create_symlink(dir / "gone", dir / "set/c");
+  fs::create_symlink("itself", dir / "set/b/itself");
+  fs::create_symlink("no.jpg", dir / "set/stray.jpg");  // does not make the folder a flat one
+  notes.clear();
+  const ImageSourcePtr more = open_data({dir / "set"}, Split::All, {}, &notes);
+  CHECK(more->size() == 121);
+  CHECK(more->class_names().size() == 2);
+  CHECK(contains(notes.at(0), "warning: 3 links of " + (dir / "set") + " lead nowhere and are left out: " +
+                                  (dir / "set/b/itself") + ", " + (dir / "set/c") + ", " + (dir / "set/stray.jpg")));
+  fs::create_directories(dir / "links");
+  fs::create_symlink("no.jpg", dir / "links/only.jpg");
+  notes.clear();
+  CHECK_THROWS_WITH_AS(without_damaged(open_data({dir / "links"}, Split::All), &notes),
+                       doctest::Contains("only.jpg (a link to nowhere)"), Error);
 }

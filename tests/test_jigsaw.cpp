@@ -175,3 +175,21 @@ TEST_CASE("jigsaw is learned: accuracy and spread say so, chance is one of the o
   CHECK(model.metrics().at("feature_std").item() > 0.2);
   CHECK(model.project(model.encoder()(Tensor::zeros({3, kSize, kSize, 3}))).shape() == Shape{3, 16});
 }
+
+TEST_CASE("laid puzzles show each image's patches in the order of the step") {
+  const Tensor images = Tensor::uniform({5, 20, 20, 3}, 1, 2);
+  for (const bool normalization : {false, true}) {
+    const JigsawOptions options{.grid = 2, .patch_features = 8, .patch_normalization = normalization, .seed = 3};
+    const Jigsaw jigsaw(tiny_encoder(), options);
+    const Tensor laid = laid_puzzles(images, options, 7);
+    REQUIRE(laid.shape() == images.shape());
+    const Tensor patches = jigsaw.puzzle(images, 7).patches.reshape({5, 4, 8, 8, 3});
+    for (int64_t place = 0; place < 4; ++place) {
+      const int64_t top = place / 2 * 10 + 1, left = place % 2 * 10 + 1;  // cells of 10 pixels, a gap of 2
+      CHECK(laid.slice(1, top, top + 8).slice(2, left, left + 8).clone().to_vector<float>() ==
+            patches.select(1, place).clone().to_vector<float>());
+    }
+    CHECK(laid.select(1, 0).clone().to_vector<float>() == std::vector<float>(5 * 20 * 3, 0.0f));
+    CHECK(laid.clone().to_vector<float>() != laid_puzzles(images, options, 8).to_vector<float>());
+  }
+}

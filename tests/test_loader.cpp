@@ -124,7 +124,7 @@ TEST_CASE("damaged images are replaced by the next readable one and named; too m
   CHECK(seen.count(7) == 0);
   CHECK(seen.count(9) == 3);
   CHECK(seen.count(0) == 2);
-  CHECK(loader.damaged().size() == 3);
+  CHECK(loader.damage().size() == 3);
 
   std::set<int64_t> many;
   for (int64_t i = 0; i < 400; i += 10) many.insert(i);
@@ -157,6 +157,24 @@ TEST_CASE("damage counts when a batch is handed out, not when it is prepared ahe
   CHECK(stopped_at.size() == 1);
 }
 
+TEST_CASE("a batch that is too damaged by itself: the same message, whichever thread met what") {
+  std::set<int64_t> many;
+  for (int64_t i = 0; i < 400; i += 2) many.insert(i);
+  const auto source = std::make_shared<Damaged>(open_data({"synthetic:400"}, Split::All), many);
+  std::set<std::string> messages;
+  for (int repetition = 0; repetition < 20; ++repetition) {
+    Loader loader(source, options_for(repetition % 3));
+    try {
+      loader.next();
+    } catch (const DamageError& e) {
+      messages.insert(e.what());
+    }
+    CHECK(loader.damage().size() == 5);  // 1 % are 4
+  }
+  REQUIRE(messages.size() == 1);
+  CHECK(messages.begin()->find("5 of 400 images cannot be read, more than 1 %: image ") != std::string::npos);
+}
+
 TEST_CASE("a loader may go away at any time") {
   const ImageSourcePtr source = open_data({"synthetic:200"}, Split::All);
   for (int taken = 0; taken < 5; ++taken) {
@@ -184,8 +202,8 @@ TEST_CASE("the slots' protocol on threads of our own: the same batches, damage c
   {
     Loader loader(source, options);
     for (int i = 0; i < 27; ++i) check_equal(loader.next(), reference.next());
-    CHECK(loader.damaged() == reference.damaged());
-    CHECK(loader.damaged().size() == many.size());
+    CHECK(loader.damage() == reference.damage());
+    CHECK(loader.damage().size() == many.size());
   }
   for (int taken = 0; taken < 4; ++taken) {
     Loader loader(source, options);
@@ -212,7 +230,7 @@ TEST_CASE("damage met before a resume counts: the run stops at the batch where i
   Loader first(source, options_for());
   REQUIRE(stops_at(first, 0, middle) == middle);
   LoaderOptions options = options_for();
-  options.known_damaged = first.damaged_indices();
+  for (const auto& damaged : first.damage()) options.known_damaged.push_back(damaged.first);
   REQUIRE_FALSE(options.known_damaged.empty());
   Loader resumed(source, options, 0, middle);
   CHECK(stops_at(resumed, middle, 100) == end);

@@ -207,3 +207,30 @@ TEST_CASE("MAE learns: the loss falls below what the patches' means give, and hi
   const std::vector<PictureColumn> columns = model.reconstruct(x, 1);
   CHECK(mean(square(columns[2].images - x)).item() < 0.2 * mean(square(columns[1].images - x)).item());
 }
+
+TEST_CASE("masked images show exactly the patches that the encoder sees in that step") {
+  const Tensor images = ramps(6, 16, 4);
+  const MAEOptions options{.mask_ratio = 0.75, .decoder = {.dim = 16, .depth = 1, .heads = 2}, .seed = 5};
+  for (const int64_t step : {0, 3}) {
+    const Tensor masked = masked_images(images, 4, options, step);
+    REQUIRE(masked.shape() == images.shape());
+    const Tensor before = patchify(images, 4), after = patchify(masked, 4);
+    int64_t visible = 0;
+    for (int64_t i = 0; i < 6; ++i)
+      for (int64_t l = 0; l < 16; ++l) {
+        const auto patch = values_of(after.select(0, i).select(0, l));
+        const bool hidden = std::all_of(patch.begin(), patch.end(), [](double v) { return v == 0; });
+        visible += !hidden;
+        if (!hidden) CHECK(patch == values_of(before.select(0, i).select(0, l)));
+      }
+    CHECK(visible == 6 * 4);
+    // What is hidden reaches no feature.
+    const auto features = [&](const Tensor& x) {
+      MAE mae = small_mae(small_vit(16, 16, 1));
+      mae.loss({x}, {step, 10});
+      return values_of(mae.metrics().at("feature_std"));
+    };
+    CHECK(features(masked) == features(images));
+    CHECK(features(masked) != features(masked_images(images, 4, options, step + 1)));
+  }
+}

@@ -361,3 +361,34 @@ TEST_CASE("npy: the bytes of version 1.0") {
   CHECK(mentions(error_of([&] { write_npy(path, Tensor::ones({1}, bf16)); }), "NumPy has no bf16"));
   CHECK(mentions(error_of([&] { write_npy(folder / "none/x.npy", Tensor::ones({1})); }), "No such file"));
 }
+
+TEST_CASE("checksum: filled in where the key is there, and a flipped byte is noticed") {
+  const TemporaryDirectory folder;
+  const std::string path = folder / "x.safetensors";
+  const std::vector<double> digits = {'1', '2', '3', '4', '5', '6', '7', '8', '9'};
+  SafeTensors content;
+  content.tensors["x"] = tensor_of(digits, {9}, u8);
+  content.metadata = {{kDataChecksum, "whatever"}, {"a", "b"}};
+  write_safetensors(path, content);
+  const SafeTensors back = read_safetensors(path);
+  CHECK(back.metadata.at(kDataChecksum) == "3421780262");  // 0xCBF43926, CRC-32's check value
+  CHECK(back.metadata.at("a") == "b");
+  // Over all tensors in the order of the file, here falling by size of the elements, then by name.
+  content.tensors["w"] = tensor_of({1, 2}, {2});
+  content.tensors["y"] = tensor_of(digits, {3, 3}, u8).t();
+  write_safetensors(path, content);
+  CHECK(read_safetensors(path).tensors.size() == 3);
+  const std::string good = read_file(path);
+  for (size_t from_end = 1; from_end <= 26; ++from_end) {
+    std::string bad = good;
+    bad[bad.size() - from_end] = static_cast<char>(bad[bad.size() - from_end] ^ 0x10);
+    write_file(path, bad);
+    const std::string message = error_of([&] { read_safetensors(path); });
+    CHECK(mentions(message, path));
+    CHECK(mentions(message, "its data is damaged"));
+  }
+  // Without the key nothing is checked.
+  content.metadata.clear();
+  write_safetensors(path, content);
+  CHECK(read_safetensors(path).metadata.empty());
+}

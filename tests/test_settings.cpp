@@ -1,6 +1,9 @@
 // ssl/train: settings from flags and TOML, their checks, recipes, and in what order they apply.
 #include <doctest/doctest.h>
 
+#include <cmath>
+#include <limits>
+
 #include "process.h"
 #include "ssl/train/method_entry.h"
 #include "ssl/train/resolve.h"
@@ -115,6 +118,44 @@ TEST_CASE("validate: values that flags alone show to be wrong") {
   CHECK(contains(message({{"image-size", {"3"}}}), "--image-size"));
   CHECK(contains(message({{"chunk-size", {"100"}}}), "--chunk-size 100 does not divide --batch-size 256"));
   CHECK(contains(message({{"method", {"moco"}}, {"batch-size", {"8"}}, {"bn-splits", {"8"}}}), "groups of one image"));
+}
+
+TEST_CASE("numbers in messages: the shortest text that reads back, and NaN has no sign") {
+  CHECK(shortest(0.1) == "0.1");
+  CHECK(shortest(1e30) == "1e+30");
+  CHECK(shortest(std::copysign(std::numeric_limits<double>::quiet_NaN(), -1)) == "nan");
+}
+
+TEST_CASE("few images: the recipe's own batch shrinks to them, and its learning rate follows") {
+  const auto fitted = [](Settings::Given flags, int64_t images, std::vector<std::string>* notes = nullptr) {
+    flags.push_back({"data", {"synthetic"}});
+    flags.push_back({"image-size", {"32"}});
+    flags.push_back({"channels", {"3"}});
+    const ConfigLayers layers{"", "", flags};
+    TrainConfig config = resolve(layers, 32);
+    fit_batch(config, layers, images, notes);
+    CHECK_NOTHROW(validate(config));
+    return config;
+  };
+  std::vector<std::string> notes;
+  CHECK(fitted({}, 256, &notes).batch_size == 256);
+  CHECK(notes.empty());
+  const TrainConfig hundred = fitted({}, 100, &notes);
+  CHECK(hundred.batch_size == 96);
+  CHECK(*hundred.lr == 0.00122);  // 2e-3 sqrt(96 / 256), as AdamW takes it
+  CHECK(contains(notes.at(0), "the data has 100 images, fewer than a batch of recipe small-images, 256: "));
+  CHECK(contains(notes.at(0), "--batch-size is 96, lr 0.00122"));
+  CHECK(fitted({}, 7).batch_size == 7);
+  CHECK(*fitted({{"lr", {"0.5"}}}, 100).lr == 0.5);
+  CHECK(fitted({{"recipe", {"cifar10"}}}, 100).effective_lr() == doctest::Approx(0.06 * 96 / 256));
+  CHECK(*fitted({{"method", {"rotation"}}, {"recipe", {"cifar10"}}}, 64).lr == 0.05);  // SGD: in proportion
+  CHECK(fitted({{"method", {"moco"}}}, 250).batch_size == 128);  // of which its queue is a multiple
+  CHECK(fitted({{"method", {"moco"}}, {"queue-size", {"1000"}}, {"batch-size", {"8"}}, {"bn-splits", {"0"}}}, 250)
+            .batch_size == 8);
+  CHECK(fitted({{"chunk-size", {"16"}}}, 100).batch_size == 96);
+  // What was asked for stays, and is an error later.
+  CHECK(fitted({{"batch-size", {"128"}}}, 100).batch_size == 128);
+  CHECK(fitted({}, 1).batch_size == 256);  // no batch of one image
 }
 
 TEST_CASE("every recipe of MoCo takes every variant") {

@@ -4,6 +4,7 @@
 #include <limits>
 #include <sstream>
 
+#include "tensor/counted.h"
 #include "tensor/ops.h"
 #include "tests/values.h"
 
@@ -268,4 +269,12 @@ TEST_CASE("reshape refuses negative sizes and sizes whose product overflows") {
   CHECK_THROWS_AS(Tensor::zeros({0}).reshape({large, large}), Error);  // 2^64 elements, not 0
   CHECK_THROWS_AS(six.reshape({large, large, -1}), Error);
   CHECK(Tensor::zeros({0}).reshape({large, large, 0}).numel() == 0);
+}
+
+TEST_CASE("counts in messages: one is not many") {
+  CHECK(counted(int64_t{1}, "image") == "1 image");
+  CHECK(counted(int64_t{0}, "image") == "0 images");
+  CHECK(counted(size_t{2}, "image") == "2 images");
+  CHECK(counted(int64_t{1}, "class", "classes") == "1 class");
+  CHECK(counted(int64_t{3}, "class", "classes") == "3 classes");
 }

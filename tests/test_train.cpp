@@ -133,7 +133,15 @@ TEST_CASE("checkpoint: reads back; newer, foreign and broken files are clear err
   const Pretrained loaded = load_pretrained(path);
   CHECK(loaded.views.image_size == 16);
 
+  std::string bytes = testing::read_file(path);
+  bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 4);
+  testing::write_file(dir / "flipped.safetensors", bytes);
+  const std::string flipped = error_of([&] { load_pretrained(dir / "flipped.safetensors"); });
+  CHECK(contains(flipped, "flipped.safetensors: its data is damaged"));
   SafeTensors file = read_safetensors(path);
+  file.metadata.erase(kDataChecksum);  // as written before there was one
+  write_safetensors(dir / "old.safetensors", file);
+  CHECK(load_checkpoint(dir / "old.safetensors").info.step == 11);
   file.metadata["tacit_checkpoint_format"] = std::to_string(kCheckpointFormat + 1);
   write_safetensors(dir / "newer.safetensors", file);
   const std::string newer = error_of([&] { load_checkpoint(dir / "newer.safetensors"); });
@@ -193,7 +201,7 @@ TEST_CASE("trainer: steps, epochs and rates are counted from where the run stand
   bool poison = false;
   training.loss = [&](const Batch& batch, const Progress& progress) {
     const Variable loss = method->loss(batch.views, progress);
-    return poison ? mul(loss, Variable(Tensor::full({}, NAN))) : loss;
+    return poison ? mul(loss, Variable(Tensor::full({}, -NAN))) : loss;
   };
   training.after_step = [&](const Progress& progress) { after = progress.step; };
   training.lr = [](int64_t step) { return 1e-3 * static_cast<double>(step); };
@@ -212,6 +220,10 @@ TEST_CASE("trainer: steps, epochs and rates are counted from where the run stand
   CHECK(records[0].lr == doctest::Approx(5e-3));
   CHECK(records[0].images == 4);
   CHECK(records[3].epoch == 3);
+  // The mean over the epoch: steps 7, 8 and 9 are the third; of the second only step 6 is of this process.
+  CHECK(records[0].mean_loss == records[0].loss);
+  CHECK(records[3].mean_loss == doctest::Approx((records[1].loss + records[2].loss + records[3].loss) / 3));
+  CHECK(records[3].mean_steps == 3);
   CHECK(after == 8);
 
   training.done = 9;
@@ -222,7 +234,7 @@ TEST_CASE("trainer: steps, epochs and rates are counted from where the run stand
 
   poison = true;
   const std::vector<float> before = nn::state_dict(*method).begin()->second.to_vector<float>();
-  CHECK(contains(error_of([&] { train(training); }), "step 10"));
+  CHECK(contains(error_of([&] { train(training); }), "the loss is nan at step 10"));  // and not -nan
   CHECK(nn::state_dict(*method).begin()->second.to_vector<float>() == before);
 }
 
@@ -257,7 +269,7 @@ TEST_CASE("pictures: a contact sheet and neighbours are PNG files") {
   LoaderOptions options;
   options.image_size = 16;
   options.views = augmentation("simclr", 16, 3);
-  views_sheet(source, options, 4, 6).write_png(dir / "views.png");
+  views_sheet(source, options, {}, 4, 6).write_png(dir / "views.png");
   write_neighbours_png(dir / "near.png", *source, {0, 1}, *source, {{2, 3, 4}, {5}}, 16);
   write_scatter_png(dir / "points.png", {.points = Tensor::normal({50, 2}, 1, 2),
                                          .labels = labels_of(*source),

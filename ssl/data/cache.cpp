@@ -12,6 +12,7 @@
 #include "ssl/data/resample.h"
 #include "ssl/data/wrapped.h"
 #include "tensor/atomic_file.h"
+#include "tensor/counted.h"
 #include "tensor/error.h"
 #include "tensor/random.h"
 
@@ -105,7 +106,8 @@ ImageSourcePtr opened(const ImageSourcePtr& source, const std::string& path, con
   return std::make_shared<Cached>(source, std::move(file), std::move(entries));
 }
 
-void write_cache(const ImageSource& source, const std::string& path, const Header& header) {
+void write_cache(const ImageSource& source, const std::string& path, const Header& header,
+                 const ImageProgress& progress) {
   constexpr int64_t kTogether = 256;  // images in memory at a time
   AtomicFile file(path);
   file.write(&header, sizeof header);
@@ -134,6 +136,7 @@ void write_cache(const ImageSource& source, const std::string& path, const Heade
                          static_cast<uint32_t>(image.width), damaged ? 0 : static_cast<uint32_t>(image.channels)});
       offset += static_cast<int64_t>(bytes);
     }
+    if (progress) progress(first + count, source.size());
   }
   file.write(entries.data(), entries.size() * sizeof(Entry));
   file.commit();
@@ -142,7 +145,7 @@ void write_cache(const ImageSource& source, const std::string& path, const Heade
 }  // namespace
 
 ImageSourcePtr cached(ImageSourcePtr source, const std::string& path, Split split, int64_t image_size,
-                      std::vector<std::string>* notes) {
+                      std::vector<std::string>* notes, const ImageProgress& progress) {
   const auto note = [&](const std::string& text) {
     if (notes) notes->push_back(text);
   };
@@ -160,9 +163,9 @@ ImageSourcePtr cached(ImageSourcePtr source, const std::string& path, Split spli
                       source->size(), side};
   std::string why;
   if (ImageSourcePtr ready = opened(source, file, header, why)) return ready;
-  write_cache(*source, file, header);
-  note("wrote " + file + ", " + std::to_string(source->size()) + " images with a shorter side of " +
-       std::to_string(side) + " pixels" + (why.empty() ? "" : ", anew: " + why));
+  write_cache(*source, file, header, progress);
+  note("wrote " + file + ", " + counted(source->size(), "image") + " with a shorter side of " + std::to_string(side) +
+       " pixels" + (why.empty() ? "" : ", anew: " + why));
   ImageSourcePtr ready = opened(source, file, header, why);
   TACIT_CHECK(ready, "--cache: ", file, " cannot be read back: ", why);
   return ready;

@@ -5,8 +5,10 @@
 #include <functional>
 #include <numeric>
 
+#include "ssl/data/damage.h"
 #include "ssl/data/sources.h"
 #include "ssl/data/wrapped.h"
+#include "tensor/counted.h"
 #include "tensor/error.h"
 #include "tensor/random.h"
 
@@ -156,8 +158,8 @@ ImageSourcePtr concatenate_sources(const std::vector<ImageSourcePtr>& parts) {
   TACIT_CHECK(!parts.empty(), "[data] no data");
   for (const ImageSourcePtr& part : parts)
     TACIT_CHECK(part->class_names() == parts[0]->class_names(), "[data] the classes of the data sets differ (",
-                parts[0]->class_names().size(), " and ", part->class_names().size(),
-                " classes, or other names); use --no-labels or one data set");
+                parts[0]->class_names().size(), " and ", counted(part->class_names().size(), "class", "classes"),
+                ", or other names); use --no-labels or one data set");
   if (parts.size() == 1) return parts[0];
   return std::make_shared<Concatenated>(parts);
 }
@@ -171,17 +173,13 @@ ImageSourcePtr numbered_as(const ImageSource& train, ImageSourcePtr test) {
   std::vector<int64_t> number;
   for (const std::string& name : own) {
     const auto found = std::find(names.begin(), names.end(), name);
-    TACIT_CHECK(found != names.end(), "[data] class '", name, "' of the test split is not among the ", names.size(),
-                " classes of the training split ('", names.front(), "' … '", names.back(),
+    TACIT_CHECK(found != names.end(), "[data] class '", name, "' of the test split is not among the ",
+                counted(names.size(), "class", "classes"), " of the training split ('", names.front(),
+                names.size() > 1 ? "' … '" + names.back() : "",
                 "'); nothing could be right about it: rename or remove it, or use --no-labels");
     number.push_back(found - names.begin());
   }
   return std::make_shared<Renumbered>(std::move(test), std::move(number), std::move(names));
-}
-
-void check_damaged(size_t damaged, int64_t size, double max_damaged, const std::string& last) {
-  TACIT_CHECK(static_cast<double>(damaged) <= std::max(1.0, max_damaged * static_cast<double>(size)), "[data] ",
-              damaged, " of ", size, " images cannot be read, more than ", 100 * max_damaged, " %; the last: ", last);
 }
 
 ImageSourcePtr without_damaged(ImageSourcePtr source, std::vector<std::string>* notes, double max_damaged) {
@@ -195,17 +193,20 @@ ImageSourcePtr without_damaged(ImageSourcePtr source, std::vector<std::string>* 
     }
   });
   std::vector<int64_t> readable;
-  std::string last;
+  Damage damage;
   for (int64_t i = 0; i < source->size(); ++i) {
     const std::string& fault = faults[static_cast<size_t>(i)];
-    if (fault.empty()) readable.push_back(i);
-    if (!fault.empty()) last = fault;
-    if (!fault.empty() && notes) notes->push_back("warning: left out: " + fault);
+    if (fault.empty())
+      readable.push_back(i);
+    else
+      damage.emplace(i, fault);
   }
-  const auto damaged = static_cast<size_t>(source->size()) - readable.size();
-  check_damaged(damaged, source->size(), max_damaged, last);
-  TACIT_CHECK(!readable.empty(), "[data] not one image can be read: ", last);
-  return damaged == 0 ? source : subset(std::move(source), std::move(readable));
+  if (damage.empty()) return source;
+  check_damage(damage, *source, max_damaged);
+  const std::string warning = damage_warning(damage, *source, "left out");
+  TACIT_CHECK(!readable.empty(), "[data] not one image can be read; ", warning);
+  if (notes) notes->push_back(warning);
+  return subset(std::move(source), std::move(readable));
 }
 
 }  // namespace tacit::ssl

@@ -3,8 +3,10 @@
 #include <filesystem>
 #include <sstream>
 
+#include "ssl/data/damage.h"
 #include "ssl/data/decode.h"
 #include "ssl/data/sources.h"
+#include "tensor/counted.h"
 #include "tensor/error.h"
 #include "tensor/random.h"
 #include "tensor/read_file.h"
@@ -17,6 +19,12 @@ namespace {
 
 constexpr const char* kAnnotations = "val_annotations.txt";
 
+/// A link whose target is gone, or a link to itself.
+bool leads_nowhere(const fs::path& path) {
+  std::error_code error;
+  return fs::is_symlink(path, error) && !fs::exists(path, error);
+}
+
 class FolderSource final : public ImageSource {
  public:
   FolderSource(std::vector<std::string> files, std::vector<int64_t> labels, std::vector<std::string> names,
@@ -26,7 +34,10 @@ class FolderSource final : public ImageSource {
   }
   int64_t size() const override { return static_cast<int64_t>(files_.size()); }
   Image image(int64_t i) const override { return image_for(i, 0); }
-  Image image_for(int64_t i, int64_t side) const override { return decode_file(file(i), max_pixels_, side); }
+  Image image_for(int64_t i, int64_t side) const override {
+    TACIT_CHECK(!leads_nowhere(file(i)), "[image] ", file(i), " is a link to nowhere");
+    return decode_file(file(i), max_pixels_, side);
+  }
   std::optional<int64_t> label(int64_t i) const override {
     if (labels_.empty()) return std::nullopt;
     return labels_[static_cast<size_t>(i)];
@@ -51,18 +62,22 @@ class FolderSource final : public ImageSource {
 
 bool hidden(const fs::path& path) { return path.filename().string().starts_with('.'); }
 
-// Links to directories are not followed, so that a loop cannot trap the search.
-std::vector<std::string> images_below(const fs::path& directory) {
+/// Files in the order of their paths. An image that is a link to nowhere is among them, so that it counts as damaged;
+/// other such links, which may have been directories, are added to `lost`. Links to directories are not followed, so
+/// that a loop cannot trap the search.
+std::vector<std::string> images_below(const fs::path& directory, std::vector<std::string>& lost) {
   std::vector<std::string> files;
   std::error_code error;
   fs::recursive_directory_iterator at(directory, fs::directory_options::skip_permission_denied, error), end;
   for (; !error && at != end; at.increment(error)) {
     std::error_code ignored;
-    if (hidden(at->path())) {
+    const std::string path = at->path().string();
+    if (hidden(at->path()))
       at.disable_recursion_pending();
-    } else if (at->is_regular_file(ignored) && is_image_file(at->path().string())) {
-      files.push_back(at->path().string());
-    }
+    else if (is_image_file(path) && (at->is_regular_file(ignored) || leads_nowhere(at->path())))
+      files.push_back(path);
+    else if (leads_nowhere(at->path()))
+      lost.push_back(path);
   }
   TACIT_CHECK(!error, "[folder] cannot read ", directory.string(), ": ", error.message());
   std::sort(files.begin(), files.end());
@@ -71,41 +86,49 @@ std::vector<std::string> images_below(const fs::path& directory) {
 
 struct Tree {
   ImageSourcePtr source;
-  std::string note;
+  std::vector<std::string> notes;
 };
 
 Tree read_tree(const std::string& directory, const DataOptions& options) {
   std::vector<fs::path> classes;
-  bool flat = options.no_labels;
-  std::string stray;  // an image beside the sub-directories
+  std::vector<std::string> lost;  // links to nowhere
+  std::string stray;              // an image beside the sub-directories
   for (const auto& entry : fs::directory_iterator(directory)) {
     if (hidden(entry.path())) continue;
-    std::error_code broken;  // a link to nowhere or to itself is neither
+    std::error_code broken;  // a link to nowhere is neither
     if (entry.is_directory(broken)) classes.push_back(entry.path());
     if (entry.is_regular_file(broken) && is_image_file(entry.path().string())) stray = entry.path().string();
+    if (leads_nowhere(entry.path())) lost.push_back(entry.path().string());
   }
-  flat = flat || !stray.empty();
+  const bool flat = options.no_labels || !stray.empty() || classes.empty();
   std::sort(classes.begin(), classes.end());
-  std::vector<std::string> files, names;
+  std::vector<std::string> files, names, notes;
   std::vector<int64_t> labels;
-  std::string note;
   if (flat) {
-    files = images_below(directory);
+    lost.clear();  // the search finds them again
+    files = images_below(directory, lost);
     if (!classes.empty() && !options.no_labels)
-      note = directory + " has images beside its sub-directories (" + stray +
-             "), so these are not read as classes; move such images away to use labels";
+      notes.push_back(directory + " has images beside its sub-directories (" + stray +
+                      "), so these are not read as classes; move such images away to use labels");
   } else {
     for (const fs::path& path : classes) {
-      const std::vector<std::string> found = images_below(path);
+      const std::vector<std::string> found = images_below(path, lost);
       if (found.empty()) continue;
       labels.insert(labels.end(), found.size(), static_cast<int64_t>(names.size()));
       names.push_back(path.filename().string());
       files.insert(files.end(), found.begin(), found.end());
     }
   }
-  TACIT_CHECK(!files.empty(), "[folder] ", directory, " has no .jpg, .jpeg, .png, .bmp, .pgm or .ppm files below it");
+  if (!lost.empty()) {
+    std::sort(lost.begin(), lost.end());
+    notes.push_back("warning: " + counted(lost.size(), "link") + " of " + directory +
+                    (lost.size() == 1 ? " leads nowhere and is" : " lead nowhere and are") +
+                    " left out: " + first_of(lost, 20));
+  }
+  TACIT_CHECK(!files.empty(), "[folder] ", directory, " has no .jpg, .jpeg, .png, .bmp, .pgm or .ppm files below it",
+              lost.empty() ? "" : ", but links to nowhere: " + first_of(lost, 5));
   return {std::make_shared<FolderSource>(std::move(files), std::move(labels), std::move(names), options.max_pixels),
-          std::move(note)};
+          std::move(notes)};
 }
 
 /// Tiny-ImageNet's val/: images/ and, a line an image, its name, its class and more in val_annotations.txt.
@@ -135,10 +158,10 @@ Tree read_annotated(const std::string& directory, const DataOptions& options) {
       labels.push_back(std::lower_bound(names.begin(), names.end(), entry.second) - names.begin());
   }
   return {std::make_shared<FolderSource>(std::move(files), std::move(labels), std::move(names), options.max_pixels),
-          ""};
+          {}};
 }
 
-Opened opened(Tree tree, bool whole) { return {std::move(tree.source), whole, std::move(tree.note)}; }
+Opened opened(Tree tree, bool whole) { return {std::move(tree.source), whole, std::move(tree.notes)}; }
 
 /// Only test/ and val/ are there, which would be read as two classes.
 void check_training_part(const std::string& path) {
@@ -212,6 +235,7 @@ Opened open_folder(const std::string& path, Split split, const DataOptions& opti
   testing.source = numbered_as(*training.source, testing.source);
   if (split == Split::Test) return opened(std::move(testing), false);
   training.source = concatenate_sources({training.source, testing.source});
+  training.notes.insert(training.notes.end(), testing.notes.begin(), testing.notes.end());
   return opened(std::move(training), false);
 }
 

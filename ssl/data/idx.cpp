@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "ssl/data/sources.h"
+#include "tensor/counted.h"
 #include "tensor/error.h"
 
 namespace fs = std::filesystem;
@@ -49,9 +50,10 @@ class Input {
   int64_t read(void* to, int64_t n) {
     const int got = gzread(file_, to, static_cast<unsigned>(n));
     int status = Z_OK;
-    const char* const message = gzerror(file_, &status);
+    std::string message = gzerror(file_, &status);
+    if (message.starts_with(path_ + ": ")) message.erase(0, path_.size() + 2);  // zlib begins with it
     TACIT_CHECK(got >= 0 && (status == Z_OK || status == Z_STREAM_END), "[idx] cannot read ", path_, ": ",
-                status == Z_ERRNO ? "not a readable file" : message);
+                status == Z_ERRNO ? std::string("not a readable file") : message);
     return got;
   }
   std::string path_;
@@ -81,13 +83,13 @@ Part read_part(const std::string& directory, const std::string& part) {
   TACIT_CHECK(magic == 0x803, "[idx] ", image_path, " has magic number ", magic, ", images have 2051",
               magic == 0x801 ? " (these are labels)" : "");
   const int64_t n = images.number(), h = images.number(), w = images.number();
-  TACIT_CHECK(n > 0 && h > 0 && w > 0 && h <= 16384 && w <= 16384, "[idx] ", image_path, " says ", n, " images of ", h,
-              " x ", w, " pixels");
+  TACIT_CHECK(n > 0 && h > 0 && w > 0 && h <= 16384 && w <= 16384, "[idx] ", image_path, " says ", counted(n, "image"),
+              " of ", h, " x ", w, " pixels");
   Input labels(label_path);
   const int64_t label_magic = labels.number(), label_count = labels.number();
   TACIT_CHECK(label_magic == 0x801, "[idx] ", label_path, " has magic number ", label_magic, ", labels have 2049");
-  TACIT_CHECK(label_count == n, "[idx] ", image_path, " has ", n, " images, ", label_path, " has ", label_count,
-              " labels");
+  TACIT_CHECK(label_count == n, "[idx] ", image_path, " has ", counted(n, "image"), ", ", label_path, " has ",
+              counted(label_count, "label"));
   std::vector<uint8_t> bytes = labels.rest(n);
   return {images.rest(n * h * w), std::move(bytes), h, w};
 }

@@ -58,7 +58,7 @@ enum class Split { Train, Test, Unlabeled, All };
 
 struct DataOptions {
   bool no_labels = false;           ///< folder: ignore class sub-directories
-  int64_t limit = 0;                ///< training split only: the first n after a shuffle seeded by 0; 0 = all
+  int64_t limit = 0;                ///< of every split but Test: the first n after a shuffle seeded by 0; 0 = all
   int64_t max_pixels = 64'000'000;  ///< larger images are refused before decoding
   std::string test_data;            ///< SPEC for the test split where the kind has none
 };
@@ -75,7 +75,8 @@ ImageSourcePtr open_data(const std::vector<std::string>& specs, Split, const Dat
 /// The images at these indices of another source.
 ImageSourcePtr subset(ImageSourcePtr, std::vector<int64_t> indices);
 /// A source of files without those that cannot be decoded: for evaluation, where each image counts once. Decodes every
-/// file (in parallel); each one left out is named in `notes`. More than max_damaged of them is an error.
+/// file (in parallel); `notes` receives a warning that counts and names those left out. More than max_damaged of them
+/// is an error.
 ImageSourcePtr without_damaged(ImageSourcePtr, std::vector<std::string>* notes = nullptr,
                                double max_damaged = kMaxDamaged);
 /// All labels, -1 where unknown.

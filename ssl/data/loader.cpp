@@ -9,11 +9,11 @@
 #include <condition_variable>
 #include <deque>
 #include <exception>
-#include <map>
 #include <mutex>
 #include <numeric>
+#include <span>
 
-#include "ssl/data/sources.h"
+#include "tensor/counted.h"
 
 namespace tacit::ssl {
 
@@ -27,7 +27,7 @@ struct Slot {
   int64_t epoch = 0, position = 0;
   std::shared_ptr<const std::vector<int64_t>> order;
   Batch batch;
-  std::map<int64_t, std::string> damaged;  // met while preparing it
+  Damage damage;  // met while preparing it
   std::exception_ptr error;
 };
 using SlotPtr = std::shared_ptr<Slot>;
@@ -55,9 +55,9 @@ struct Loader::State {
   double waited = 0;
 
   // Of the batches handed out: what is prepared ahead must not count. "" for those known from before.
-  std::map<int64_t, std::string> damaged;
+  Damage damage;
 
-  std::mutex mutex;  // guards every slot's `damaged` and the waiting for a slot
+  std::mutex mutex;  // guards every slot's `damage` and the waiting for a slot
   std::condition_variable done;
   std::atomic<bool> stop{false};
   std::shared_ptr<Workers> workers;
@@ -114,14 +114,32 @@ struct Loader::State {
       } catch (const Error& e) {
         {
           const std::lock_guard lock(mutex);
-          slot.damaged.emplace(i, e.what());
-          check_damaged(slot.damaged.size(), source->size(), options.max_damaged, e.what());
+          slot.damage.emplace(i, e.what());
+          check_damage(slot.damage, *source, options.max_damaged);
         }
         TACIT_CHECK(tried + 1 < source->size(), "[loader] not one of the ", source->size(),
                     " images can be read: ", e.what());
         i = (i + 1) % source->size();
       }
     }
+  }
+
+  /// The first damaged images, one by one in the batch's order, until they are too many: which ones several threads
+  /// had met by then is chance.
+  Damage first_damage(std::span<const int64_t> drawn) const {
+    Damage damage;
+    for (const int64_t first : drawn)
+      for (int64_t tried = 0, i = first; tried < source->size(); ++tried, i = (i + 1) % source->size()) {
+        if (damage.count(i)) continue;
+        try {
+          source->image_for(i, kDecodeMargin * options.image_size);
+          break;
+        } catch (const Error& e) {
+          damage.emplace(i, e.what());
+          if (too_damaged(damage, *source, options.max_damaged)) return damage;
+        }
+      }
+    return damage;
   }
 
   void prepare(Slot& slot) {
@@ -137,19 +155,27 @@ struct Loader::State {
       batch.views.push_back(Tensor::empty({count, size, size, channels}, f32, host));
       to.push_back(batch.views.back().view().ptr<float>());
     }
-    batch.indices.assign(slot.order->begin() + first, slot.order->begin() + first + count);
+    const std::span<const int64_t> drawn(slot.order->data() + first, static_cast<size_t>(count));
+    batch.indices.assign(drawn.begin(), drawn.end());
     std::vector<int64_t> labels(static_cast<size_t>(count));
-    workers->for_each(count, [&](int64_t b) {
+    const auto make = [&](int64_t b) {
       int64_t& index = batch.indices[static_cast<size_t>(b)];
-      const auto drawn = static_cast<uint64_t>(index);
+      const auto number = static_cast<uint64_t>(index);
       const Image image = readable(index, slot);
       labels[static_cast<size_t>(b)] = source->label(index).value_or(-1);
       for (size_t v = 0; v < options.views.size(); ++v) {
-        Random random(options.seed, random_stream("augment", static_cast<uint64_t>(slot.epoch), drawn, v));
+        Random random(options.seed, random_stream("augment", static_cast<uint64_t>(slot.epoch), number, v));
         const ViewParameters view = draw_view(options.views[v], image.height, image.width, random);
         apply_view(image, view, options.views[v], size, channels, to[v] + b * per_view);
       }
-    });
+    };
+    try {
+      workers->for_each(count, make);
+    } catch (const DamageError&) {
+      slot.damage = first_damage(drawn);
+      if (!too_damaged(slot.damage, *source, options.max_damaged)) throw;  // files that changed meanwhile
+      return;                                                              // next() throws for it
+    }
     batch.labels = Tensor::from(labels, {count}, host);
   }
 };
@@ -162,14 +188,14 @@ Loader::Loader(ImageSourcePtr source, LoaderOptions options, int64_t epoch, int6
   State& s = *state_;
   s.batches = options.drop_last ? source->size() / options.batch_size
                                 : (source->size() + options.batch_size - 1) / options.batch_size;
-  TACIT_CHECK(s.batches > 0, "[loader] batches of ", options.batch_size, " from ", source->size(),
-              " images: use a smaller batch");
+  TACIT_CHECK(s.batches > 0, "[loader] batches of ", options.batch_size, " from ", counted(source->size(), "image"),
+              ": use a smaller batch");
   TACIT_CHECK(epoch >= 0 && position >= 0 && position < s.batches, "[loader] position ", position, " of ", s.batches,
               " batches");
   s.source = std::move(source);
   s.options = std::move(options);
   s.workers = s.options.workers ? s.options.workers : std::make_shared<TbbWorkers>();
-  for (const int64_t i : s.options.known_damaged) s.damaged.emplace(i, "");
+  for (const int64_t i : s.options.known_damaged) s.damage.emplace(i, "");
   s.epoch = epoch;
   s.position = position;
 }
@@ -191,9 +217,9 @@ Batch Loader::next() {
   }
   s.waited += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (slot->error) std::rethrow_exception(slot->error);
-  for (const auto& [i, why] : slot->damaged) {
-    s.damaged.insert_or_assign(i, why);
-    check_damaged(s.damaged.size(), s.source->size(), s.options.max_damaged, why);
+  for (const auto& [i, why] : slot->damage) {
+    s.damage.insert_or_assign(i, why);
+    check_damage(s.damage, *s.source, s.options.max_damaged);
   }
   Batch batch = std::move(slot->batch);
   const Device device = default_device();
@@ -205,18 +231,7 @@ Batch Loader::next() {
 int64_t Loader::batches_per_epoch() const { return state_->batches; }
 double Loader::waited_seconds() const { return state_->waited; }
 
-std::vector<std::string> Loader::damaged() const {
-  std::vector<std::string> reasons;
-  for (const auto& entry : state_->damaged)
-    if (!entry.second.empty()) reasons.push_back(entry.second);
-  return reasons;
-}
-
-std::vector<int64_t> Loader::damaged_indices() const {
-  std::vector<int64_t> indices;
-  for (const auto& entry : state_->damaged) indices.push_back(entry.first);
-  return indices;
-}
+const Damage& Loader::damage() const { return state_->damage; }
 
 void for_each_plain_batch(const ImageSource& source, const ViewPolicy& normalisation, int64_t image_size,
                           int64_t channels, int64_t batch_size,

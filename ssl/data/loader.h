@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "ssl/data/augment.h"
+#include "ssl/data/damage.h"
 #include "ssl/data/image_source.h"
 #include "tensor/tensor.h"
 
@@ -61,11 +62,9 @@ class Loader {
   int64_t batches_per_epoch() const;
   /// Seconds that next() has waited so far.
   double waited_seconds() const;
-  /// Distinct files of the batches handed out so far that could not be read, with the reason; each was replaced by the
-  /// next readable index.
-  std::vector<std::string> damaged() const;
-  /// Their indices and the known ones', ascending.
-  std::vector<int64_t> damaged_indices() const;
+  /// The images of the batches handed out so far that could not be read, each replaced by the next readable index, and
+  /// the known ones.
+  const Damage& damage() const;
 
  private:
   struct State;

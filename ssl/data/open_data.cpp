@@ -8,6 +8,7 @@
 #include "ssl/data/archive.h"
 #include "ssl/data/some_indices.h"
 #include "ssl/data/sources.h"
+#include "tensor/counted.h"
 #include "tensor/error.h"
 
 namespace fs = std::filesystem;
@@ -67,22 +68,26 @@ ImageSourcePtr hold_out(const ImageSourcePtr& whole, Split split, const std::str
   if (split == Split::All || split == Split::Unlabeled) return whole;
   std::vector<int64_t> order = shuffled_indices(whole->size(), "held out");
   const auto held = std::max<int64_t>(1, static_cast<int64_t>(static_cast<double>(whole->size()) * kHeldOut));
-  TACIT_CHECK(whole->size() > held, "[data] ", spec, " has ", whole->size(),
-              " image: too few to hold some out for testing; use --split all or --test-data");
+  TACIT_CHECK(whole->size() > held, "[data] ", spec, " has ", counted(whole->size(), "image"),
+              ": too few to hold some out for testing; use --split all or --test-data");
   const auto middle = order.begin() + held;
   std::vector<int64_t> part =
       split == Split::Test ? std::vector<int64_t>(order.begin(), middle) : std::vector<int64_t>(middle, order.end());
   std::sort(part.begin(), part.end());
   if (notes)
     notes->push_back(spec + " has no test split: a fixed 10 % (" + std::to_string(held) + " of " +
-                     std::to_string(whole->size()) + " images) is held out for testing");
+                     counted(whole->size(), "image") + ") is held out for testing");
   return subset(whole, std::move(part));
+}
+
+void tell(const Opened& opened, std::vector<std::string>* notes) {
+  if (notes) notes->insert(notes->end(), opened.notes.begin(), opened.notes.end());
 }
 
 ImageSourcePtr open_one(const std::string& spec, Split split, const DataOptions& options,
                         std::vector<std::string>* notes) {
   const Opened opened = open_spec(spec, split, options);
-  if (notes && !opened.note.empty()) notes->push_back(opened.note);
+  tell(opened, notes);
   if (!opened.whole || !options.test_data.empty()) return opened.source;
   return hold_out(opened.source, split, spec, notes);
 }
@@ -117,15 +122,16 @@ ImageSourcePtr open_data(const std::vector<std::string>& specs, Split split, con
     DataOptions own = options;
     own.test_data.clear();
     const Opened opened = open_spec(options.test_data, Split::Test, own);
-    if (notes && !opened.note.empty()) notes->push_back(opened.note);
+    tell(opened, notes);
     return numbered_as(*open_all(specs, Split::Train, options, nullptr), opened.source);
   }
   const ImageSourcePtr source = open_all(specs, split, options, notes);
-  if (split != Split::Train || options.limit <= 0) return source;
+  if (split == Split::Test || options.limit <= 0) return source;
   if (options.limit >= source->size()) {
     if (notes && options.limit > source->size())
       notes->push_back("--limit " + std::to_string(options.limit) + " is more than the " +
-                       std::to_string(source->size()) + " training images: all of them are used");
+                       counted(source->size(), split == Split::Train ? "training image" : "image") +
+                       ": all of them are used");
     return source;
   }
   return subset(source, some_indices(source->size(), options.limit, "limit"));

@@ -20,9 +20,6 @@ ImageSourcePtr without_labels(ImageSourcePtr);
 /// either has no labels. Throws Error naming a class that `train` does not have.
 ImageSourcePtr numbered_as(const ImageSource& train, ImageSourcePtr test);
 
-/// Throws Error when so many damaged images of `size` are more than max_damaged allows; `last` says why the last is.
-void check_damaged(size_t damaged, int64_t size, double max_damaged, const std::string& last);
-
 /// A hash of a file's path, size and time of change, and of `before`.
 uint64_t file_identity(const std::string& path, uint64_t before);
 /// {H, W} that all of a sample of n images have by size_of(i); {0, 0} where they differ. {0, 0} is one not known.
@@ -32,7 +29,7 @@ std::pair<int64_t, int64_t> common_size(int64_t n, const std::function<std::pair
 struct Opened {
   ImageSourcePtr source;
   bool whole = false;
-  std::string note = {};  ///< what the user should be told about it
+  std::vector<std::string> notes = {};  ///< what the user should be told about it
 };
 /// MNIST's format: {train,t10k}-{images-idx3,labels-idx1}-ubyte, plain or .gz, in one directory.
 Opened open_idx(const std::string& directory, Split);

@@ -5,6 +5,7 @@
 #include "ssl/data/archive.h"
 #include "ssl/data/input_file.h"
 #include "ssl/data/sources.h"
+#include "tensor/counted.h"
 #include "tensor/error.h"
 
 namespace fs = std::filesystem;
@@ -64,8 +65,8 @@ void check_size(int64_t bytes, const std::string& where) {
 }
 
 std::vector<int64_t> read_labels(const std::string& bytes, int64_t images, const std::string& where) {
-  TACIT_CHECK(static_cast<int64_t>(bytes.size()) == images, "[stl10] ", where, " has ", bytes.size(), " labels for ",
-              images, " images");
+  TACIT_CHECK(static_cast<int64_t>(bytes.size()) == images, "[stl10] ", where, " has ", counted(bytes.size(), "label"),
+              " for ", counted(images, "image"));
   std::vector<int64_t> labels;
   for (const char byte : bytes) {
     const int64_t label = static_cast<uint8_t>(byte);

@@ -6,6 +6,7 @@
 #include <numbers>
 
 #include "ssl/data/sources.h"
+#include "tensor/counted.h"
 #include "tensor/error.h"
 #include "tensor/random.h"
 
@@ -84,8 +85,8 @@ class SyntheticSource final : public ImageSource {
 Opened open_synthetic(int64_t n, Split split) {
   TACIT_CHECK(split != Split::Unlabeled, "[synthetic] there is no unlabeled split");
   const int64_t test = n >= 5 ? n / 5 : 0;
-  TACIT_CHECK(split != Split::Test || test > 0, "[synthetic] ", n,
-              " images are too few for a test split; use 5 or more");
+  TACIT_CHECK(split != Split::Test || test > 0, "[synthetic] ", counted(n, "image"),
+              n == 1 ? " is too few" : " are too few", " for a test split; use 5 or more");
   if (split == Split::Train) return {std::make_shared<SyntheticSource>(0, n - test)};
   if (split == Split::Test) return {std::make_shared<SyntheticSource>(n - test, test)};
   return {std::make_shared<SyntheticSource>(0, n)};

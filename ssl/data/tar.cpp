@@ -13,6 +13,7 @@
 #include "ssl/data/input_file.h"
 #include "ssl/data/sources.h"
 #include "ssl/data/tar_reader.h"
+#include "tensor/counted.h"
 #include "tensor/error.h"
 #include "tensor/random.h"
 
@@ -242,12 +243,12 @@ Opened open_tar(const std::string& pattern, Split split, const DataOptions& opti
   const auto source = std::make_shared<TarSource>(std::move(shards), options.max_pixels);
   TACIT_CHECK(source->size() > 0, "[tar] ", pattern, " has no .jpg, .jpeg, .png, .bmp, .pgm or .ppm files in it");
   const int64_t unlabelled = source->unlabelled();
-  std::string note;
+  std::vector<std::string> notes;
   if (unlabelled > 0 && unlabelled < source->size())
-    note = pattern + ": " + std::to_string(unlabelled) + " of " + std::to_string(source->size()) +
-           " images have no .cls, so the data counts as unlabelled";
+    notes.push_back(pattern + ": " + std::to_string(unlabelled) + " of " + counted(source->size(), "image") +
+                    (unlabelled == 1 ? " has" : " have") + " no .cls, so the data counts as unlabelled");
   if (options.no_labels && source->labelled()) return {without_labels(source), true};
-  return {source, true, note};
+  return {source, true, notes};
 }
 
 }  // namespace tacit::ssl

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "tensor/counted.h"
 #include "tensor/error.h"
 #include "tensor/random.h"
 
@@ -11,8 +12,8 @@ namespace tacit::ssl {
 int64_t check_labelled(const std::vector<int64_t>& labels, const std::string& what) {
   TACIT_CHECK(!labels.empty(), "[evaluate] ", what, " has no images");
   const auto unknown = std::count_if(labels.begin(), labels.end(), [](int64_t l) { return l < 0; });
-  TACIT_CHECK(unknown == 0, "[evaluate] ", unknown, " of ", labels.size(), " images of ", what,
-              " have no label; accuracies need labelled data");
+  TACIT_CHECK(unknown == 0, "[evaluate] ", unknown, " of ", counted(labels.size(), "image"), " of ", what,
+              unknown == 1 ? " has" : " have", " no label; accuracies need labelled data");
   return 1 + *std::max_element(labels.begin(), labels.end());
 }
 
@@ -84,8 +85,8 @@ LabelDraw draw_labels(const std::vector<int64_t>& labels, int64_t classes, int64
   for (size_t c = 0; c < by_class.size(); ++c) {
     const std::string name = c < class_names.size() ? " (" + class_names[c] + ")" : "";
     TACIT_CHECK(static_cast<int64_t>(by_class[c].size()) >= labels_per_class, "[labels] class ", c, name, " has ",
-                by_class[c].size(), " training images, fewer than the ", labels_per_class,
-                " labels per class asked for");
+                counted(by_class[c].size(), "training image"), ", fewer than the ", counted(labels_per_class, "label"),
+                " per class asked for");
     const auto order =
         shuffled(by_class[c], seed,
                  random_stream("label draw", static_cast<uint64_t>(labels_per_class), static_cast<uint64_t>(draw), c));

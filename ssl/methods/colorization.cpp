@@ -9,6 +9,7 @@
 #include "ssl/methods/color_bins.h"
 #include "ssl/methods/lab.h"
 #include "ssl/srgb.h"
+#include "tensor/counted.h"
 
 namespace tacit::ssl {
 
@@ -77,10 +78,11 @@ Variable Colorization::predict(const Tensor& rgb, Variable* map) {
 Variable Colorization::loss(const std::vector<Tensor>& views, const Progress&) {
   TACIT_CHECK(views.size() == 1, "[colorization] needs one view, got ", views.size());
   const Target t = target(views[0]);
-  TACIT_CHECK(
-      t.pixels > 0, "[colorization] all ", views[0].size(0),
-      " images of a batch are gray: nothing can be learned from them; leave gray images out of --data, or use a "
-      "larger --batch-size where they are few");
+  TACIT_CHECK(t.pixels > 0, "[colorization] ",
+              views[0].size(0) == 1 ? "the one image of a batch is"
+                                    : "all " + counted(views[0].size(0), "image") + " of a batch are",
+              " gray: nothing can be learned from them; leave gray images out of --data, or use a "
+              "larger --batch-size where they are few");
   Variable map;
   const Variable out = predict(views[0], &map);
   metrics_["feature_std"] = feature_spread(global_avg_pool(map).value());
@@ -129,8 +131,9 @@ void Colorization::prepare(const std::function<std::vector<Tensor>()>& next_view
     }
     pixels += t.pixels;
   }
-  TACIT_CHECK(pixels > 0, "[colorization] the first ", seen, " images are all gray (no |a| or |b| above ",
-              options_.gray, "): colorization on gray data learns nothing; give --data colour images");
+  TACIT_CHECK(pixels > 0, "[colorization] the first ", counted(seen, "image"), seen == 1 ? " is" : " are all",
+              " gray (no |a| or |b| above ", options_.gray,
+              "): colorization on gray data learns nothing; give --data colour images");
   const auto shares = [](const std::vector<double>& values) {
     const double total = std::accumulate(values.begin(), values.end(), 0.0);
     return Tensor::from(values, {static_cast<int64_t>(values.size())}) / total;

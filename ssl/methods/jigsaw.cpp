@@ -40,6 +40,27 @@ Draws draw(const PatchGeometry& g, int64_t batch, int64_t size, int64_t grid, in
   return d;
 }
 
+/// Cuts and shuffles square images in the orders of `permutations`, (P, grid²) i64.
+Puzzle deal(const Tensor& images, const JigsawOptions& options, const Tensor& permutations, int64_t step) {
+  TACIT_CHECK(images.rank() == 4 && images.size(1) == images.size(2), "[jigsaw] cuts square images (B, S, S, C), got ",
+              images.shape());
+  const int64_t batch = images.size(0), size = images.size(1), cells = options.grid * options.grid;
+  const PatchGeometry g = patch_geometry(size, options.grid, options.gap);
+  const Draws drawn = draw(g, batch, size, options.grid, permutations.size(0),
+                           Random(options.seed, random_stream("jigsaw", static_cast<uint64_t>(step))));
+  std::vector<int64_t> within;  // the pixels of a patch, as rows from its start on
+  for (int64_t i = 0; i < g.patch * g.patch; ++i) within.push_back(i / g.patch * size + i % g.patch);
+  const Device device = images.device();
+  const Tensor labels = Tensor::from(drawn.labels, {batch}, device);
+  const Tensor starts =
+      gather(Tensor::from(drawn.starts, {batch, cells}, device), 1, index_select(permutations, 0, labels));
+  const Tensor rows = starts.reshape({batch * cells, 1}) + Tensor::from(within, {1, g.patch * g.patch}, device);
+  Tensor patches = index_select(images.reshape({batch * size * size, images.size(3)}), 0, rows.flatten())
+                       .reshape({batch * cells, g.patch, g.patch, images.size(3)});
+  if (options.patch_normalization) patches = normalized(patches);
+  return {patches, labels};
+}
+
 }  // namespace
 
 int64_t permutation_count(int64_t grid, int64_t permutations) {
@@ -59,6 +80,21 @@ PatchGeometry patch_geometry(int64_t image_size, int64_t grid, std::optional<int
   return g;
 }
 
+Tensor laid_puzzles(const Tensor& images, const JigsawOptions& options, int64_t step) {
+  const int64_t grid = options.grid, size = images.size(1), batch = images.size(0), channels = images.size(3);
+  const Puzzle puzzle =
+      deal(images, options, jigsaw_permutations(grid, permutation_count(grid, options.permutations)), step);
+  const PatchGeometry g = patch_geometry(size, grid, options.gap);
+  const Tensor patches = puzzle.patches.reshape({batch, grid * grid, g.patch, g.patch, channels});
+  const Tensor laid = Tensor::zeros(images.shape(), images.dtype(), images.device());
+  for (int64_t place = 0; place < grid * grid; ++place) {
+    const int64_t top = g.margin + place / grid * g.cell + g.gap / 2,
+                  left = g.margin + place % grid * g.cell + g.gap / 2;
+    laid.slice(1, top, top + g.patch).slice(2, left, left + g.patch).copy_(patches.select(1, place));
+  }
+  return laid;
+}
+
 Jigsaw::Jigsaw(nn::Encoder encoder, JigsawOptions options)
     : options_(options),
       encoder_(std::move(encoder)),
@@ -72,23 +108,7 @@ Jigsaw::Jigsaw(nn::Encoder encoder, JigsawOptions options)
 }
 
 Puzzle Jigsaw::puzzle(const Tensor& images, int64_t step) const {
-  TACIT_CHECK(images.rank() == 4 && images.size(1) == images.size(2), "[jigsaw] cuts square images (B, S, S, C), got ",
-              images.shape());
-  const int64_t batch = images.size(0), size = images.size(1), cells = options_.grid * options_.grid;
-  const PatchGeometry g = patch_geometry(size, options_.grid, options_.gap);
-  const Draws drawn = draw(g, batch, size, options_.grid, permutations_.value().size(0),
-                           Random(options_.seed, random_stream("jigsaw", static_cast<uint64_t>(step))));
-  std::vector<int64_t> within;  // the pixels of a patch, as rows from its start on
-  for (int64_t i = 0; i < g.patch * g.patch; ++i) within.push_back(i / g.patch * size + i % g.patch);
-  const Device device = images.device();
-  const Tensor labels = Tensor::from(drawn.labels, {batch}, device);
-  const Tensor starts =
-      gather(Tensor::from(drawn.starts, {batch, cells}, device), 1, index_select(permutations_.value(), 0, labels));
-  const Tensor rows = starts.reshape({batch * cells, 1}) + Tensor::from(within, {1, g.patch * g.patch}, device);
-  Tensor patches = index_select(images.reshape({batch * size * size, images.size(3)}), 0, rows.flatten())
-                       .reshape({batch * cells, g.patch, g.patch, images.size(3)});
-  if (options_.patch_normalization) patches = normalized(patches);
-  return {patches, labels};
+  return deal(images, options_, permutations_.value(), step);
 }
 
 Variable Jigsaw::loss(const std::vector<Tensor>& views, const Progress& progress) {

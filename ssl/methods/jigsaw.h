@@ -41,6 +41,10 @@ struct Puzzle {
   Tensor labels;   ///< (B) i64: which permutation; place i shows cell permutation[i]
 };
 
+/// Square images (B, S, S, C) as the network is shown them in step `step`, for people: every image's patches at their
+/// places in the puzzle, on a ground of the mean colour, 0.
+Tensor laid_puzzles(const Tensor& images, const JigsawOptions&, int64_t step);
+
 class Jigsaw : public Method {
  public:
   Jigsaw(nn::Encoder encoder, JigsawOptions options);

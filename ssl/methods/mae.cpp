@@ -23,11 +23,21 @@ PatchMoments moments_of(const Tensor& patches) {
 
 int64_t numbers_of_patch(const nn::ViTOptions& o) { return o.patch * o.patch * o.channels; }
 
+uint64_t mask_stream(int64_t step) { return random_stream("MAE mask", static_cast<uint64_t>(step)); }
+
 }  // namespace
 
 Tensor normalize_patches(const Tensor& patches) {
   const PatchMoments m = moments_of(patches);
   return (patches - m.mean) / m.std;
+}
+
+Tensor masked_images(const Tensor& images, int64_t patch, const MAEOptions& options, int64_t step) {
+  const Tensor patches = patchify(images, patch);
+  const Masking masking = random_masking(images.size(0), patches.size(1), options.mask_ratio, options.seed,
+                                         mask_stream(step), images.device());
+  return unpatchify(patches * (1.0 - masking.mask.to(images.dtype()).unsqueeze(2)), patch, images.size(1),
+                    images.size(2));
 }
 
 const nn::ViTOptions& MAE::checked(nn::Encoder& encoder, const MAEOptions& options) {
@@ -52,7 +62,7 @@ MAE::MAE(nn::Encoder encoder, MAEOptions options)
 Variable MAE::loss(const std::vector<Tensor>& views, const Progress& progress) {
   TACIT_CHECK(views.size() == 1, "[MAE] needs one view (B, H, W, C), got ", views.size());
   const Tensor& images = views[0];
-  const Masking masking = draw(images, options_.seed, random_stream("MAE mask", static_cast<uint64_t>(progress.step)));
+  const Masking masking = draw(images, options_.seed, mask_stream(progress.step));
   const Variable latent = encode(images, masking.keep);
   metrics_["feature_std"] =
       feature_spread(vit_options_.pool == nn::Pool::Cls ? latent.value().select(1, 0)

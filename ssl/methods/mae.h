@@ -27,6 +27,9 @@ struct MAEOptions {
 /// (x - mean) / sqrt(variance + 1e-6) of every patch (last dimension, at least 2 numbers), the variance unbiased.
 Tensor normalize_patches(const Tensor& patches);
 
+/// Images (N, H, W, C) as the encoder is shown them in step `step`, for people: hidden patches at the mean colour, 0.
+Tensor masked_images(const Tensor& images, int64_t patch, const MAEOptions&, int64_t step);
+
 class MAE : public Method {
  public:
   /// The encoder must hold a ViT whose tokens are normalised before they are pooled (no ViTOptions::fc_norm with

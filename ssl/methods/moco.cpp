@@ -7,6 +7,7 @@
 #include "optim/ema.h"
 #include "ssl/methods/batch_metrics.h"
 #include "ssl/methods/row_cross_entropy.h"
+#include "tensor/counted.h"
 #include "tensor/random.h"
 
 namespace tacit::ssl {
@@ -107,7 +108,7 @@ Variable MoCo::contrast(const Variable& q, const Tensor& k, Tensor* top1) const 
 
 void MoCo::enqueue(const Tensor& k) {
   const int64_t size = queue_.value().size(0), n = k.size(0);
-  TACIT_CHECK(size % n == 0, "[MoCo] a queue of ", size, " is not a multiple of the ", n, " keys of a step");
+  TACIT_CHECK(size % n == 0, "[MoCo] a queue of ", size, " is not a multiple of the ", counted(n, "key"), " of a step");
   const auto at = static_cast<int64_t>(queue_ptr_.value().item());
   queue_.value().slice(0, at, at + n).copy_(k);
   queue_ptr_.value().fill_(static_cast<double>((at + n) % size));
@@ -123,8 +124,8 @@ Chance MoCo::chance(int64_t batch_size) const {
 std::vector<std::string> MoCo::describe(int64_t images, int64_t) const {
   if (v3() || options_.queue_size * 2 < images) return {};
   return {"warning: --queue-size " + std::to_string(options_.queue_size) + " is near the data's " +
-          std::to_string(images) +
-          " images: most images then have an old key of their own among the negatives; a tenth of the data is safe"};
+          counted(images, "image") +
+          ": most images then have an old key of their own among the negatives; a tenth of the data is safe"};
 }
 
 void MoCo::visit(nn::Visitor& v) {

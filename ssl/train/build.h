@@ -1,6 +1,7 @@
 // From settings to objects: the method, its optimiser and schedule, and a whole model from a checkpoint.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -24,6 +25,10 @@ std::function<double(int64_t)> make_schedule(const TrainConfig&, int64_t steps);
 /// fitted and those of the file that the encoder lacks. Throws Error where none fits or one of the encoder's is
 /// missing.
 nn::LoadReport load_initial_weights(Method&, const std::string& file);
+
+/// What the method's network is shown of views (B, S, S, C) in a step, for people, in the same shape and scale: masked,
+/// cut, turned. Empty where it is the views themselves.
+std::function<Tensor(const Tensor& views, int64_t step)> shown_views(const TrainConfig&);
 
 /// A model as a checkpoint describes it.
 struct Pretrained {

@@ -31,7 +31,8 @@ Metadata to_metadata(const CheckpointInfo& info) {
                        {"images", std::to_string(info.images)},
                        {"mean", numbers(info.mean)},
                        {"std", numbers(info.std)},
-                       {"config", settings_of(config).toml(true)}};
+                       {"config", settings_of(config).toml(true)},
+                       {kDataChecksum, ""}};  // the writer fills it in
   if (!info.damaged.empty()) metadata["damaged"] = nlohmann::json(info.damaged).dump();
   return metadata;
 }
@@ -114,7 +115,7 @@ void save_checkpoint(const std::string& path, const Checkpoint& checkpoint) {
   // A weight that is not finite must never replace a good checkpoint.
   const std::string fault = not_finite(checkpoint.model);
   TACIT_CHECK(fault.empty(), "not saving ", path, ": a weight is no longer a finite number: ", fault,
-              "; the last checkpoint is kept. Try a smaller --lr");
+              "; the last checkpoint is kept. Begin another run with a smaller --lr");
   SafeTensors file;
   file.metadata = to_metadata(checkpoint.info);
   for (const auto& tensor : checkpoint.model) file.tensors[kModel + tensor.first] = tensor.second;

@@ -32,7 +32,8 @@ struct Checkpoint {
 
 /// Atomic: on any failure the file that was there stays. Throws Error when a weight is not finite, or for no space.
 void save_checkpoint(const std::string& path, const Checkpoint&);
-/// Throws Error naming the file: not a checkpoint, damaged, or of a newer format (naming both versions).
+/// Throws Error naming the file: not a checkpoint, damaged (tensor data has a checksum), or of a newer format (naming
+/// both versions).
 Checkpoint load_checkpoint(const std::string& path);
 /// The same without the tensors.
 CheckpointInfo load_checkpoint_info(const std::string& path);

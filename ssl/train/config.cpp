@@ -6,6 +6,7 @@
 #include "ssl/data/augment.h"
 #include "ssl/train/check.h"
 #include "ssl/train/method_entry.h"
+#include "tensor/counted.h"
 
 namespace tacit::ssl {
 
@@ -138,7 +139,10 @@ Settings settings_of(TrainConfig& c) {
       .add("quiet", &c.quiet, "no progress")
       .add("out", &c.out, "the run directory to make", Effect::Session)
       .add("resume", &c.resume, "go on with the run in --out, under its config.toml", Effect::Session)
-      .add("json", &c.json, "write the last figures to this file (-: stdout)", Effect::Session);
+      .add("json", &c.json,
+           "write the figures of the last step, and the loss as the mean of the last epoch's loss_steps, to this file "
+           "(-: stdout)",
+           Effect::Session);
   for (const MethodEntry& entry : method_entries()) {
     s.group(std::string("Only some methods: ") + entry.name);
     entry.add_settings(s, c);
@@ -186,8 +190,8 @@ void validate(const TrainConfig& c) {
   check_optimisation(c);
   const auto views = static_cast<int64_t>(augmentation(c.augmentation, 32, 3).size());
   check(views == method.views || c.augmentation == "none", "--augmentation " + c.augmentation + " makes " +
-                                                               std::to_string(views) + " views of an image, " +
-                                                               c.method + " needs " + std::to_string(method.views));
+                                                               counted(views, "view") + " of an image, " + c.method +
+                                                               " needs " + std::to_string(method.views));
   if (method.check) method.check(c);
 }
 

@@ -10,6 +10,7 @@
 #include "nn/linear.h"
 #include "optim/adamw.h"
 #include "optim/schedule.h"
+#include "tensor/counted.h"
 
 namespace tacit::ssl {
 
@@ -63,8 +64,8 @@ std::vector<optim::ParamGroup> parameter_groups(Classifier& model, const Finetun
 LoaderOptions loader_options(const FinetuneOptions& options, const PlainViews& views, int64_t images) {
   LoaderOptions loading;
   loading.batch_size = options.batch_size > 0 ? options.batch_size : finetune_batch_size(images);
-  TACIT_CHECK(loading.batch_size <= images, "--batch-size ", loading.batch_size, " is more than the ", images,
-              " training images");
+  TACIT_CHECK(loading.batch_size <= images, "--batch-size ", loading.batch_size, " is more than the ",
+              counted(images, "training image"));
   loading.image_size = views.image_size;
   loading.channels = views.channels;
   loading.views = {augmentation(options.augmentation, views.image_size, views.channels)[0]};

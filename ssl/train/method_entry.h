@@ -32,6 +32,9 @@ struct MethodEntry {
   std::vector<Recipe> recipes;
   /// Its views are RGB in [0, 1], of which the encoder sees one channel, the lightness: (L - 50) / 50.
   bool lightness = false;
+  /// Its views (B, S, S, C) as its network is shown them in a step, in the same shape and scale, for people. Null: as
+  /// they are.
+  Tensor (*shown)(const TrainConfig&, const Tensor& views, int64_t step) = nullptr;
 };
 
 /// Throws UsageError listing the known ones.

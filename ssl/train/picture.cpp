@@ -81,7 +81,8 @@ void ContactSheet::put(int64_t row, int64_t column, const float* pixels, int64_t
 
 void ContactSheet::write_png(const std::string& path) const { ssl::write_png(path, rgb_, width_, height_); }
 
-ContactSheet views_sheet(ImageSourcePtr source, LoaderOptions options, int64_t images, int64_t views) {
+ContactSheet views_sheet(ImageSourcePtr source, LoaderOptions options, const ShownViews& shown, int64_t images,
+                         int64_t views) {
   images = std::min(images, source->size());
   const std::vector<ViewPolicy> policies = options.views;
   options.views.clear();
@@ -95,7 +96,8 @@ ContactSheet views_sheet(ImageSourcePtr source, LoaderOptions options, int64_t i
   for (int64_t i = 0; i < images; ++i)
     put_plain(sheet, i, 0, source->image(batch.indices[static_cast<size_t>(i)]), size, channels);
   for (size_t v = 0; v < batch.views.size(); ++v)
-    put_column(sheet, static_cast<int64_t>(v) + 1, batch.views[v], options.views[v]);
+    put_column(sheet, static_cast<int64_t>(v) + 1,
+               shown ? shown(batch.views[v], static_cast<int64_t>(v)) : batch.views[v], options.views[v]);
   return sheet;
 }
 

@@ -1,6 +1,7 @@
 // Pictures for people: contact sheets of views, of nearest neighbours and of what a method predicts, written as PNG.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -27,8 +28,13 @@ class ContactSheet {
   std::vector<uint8_t> rgb_;
 };
 
-/// A row an image: the plain one, then `views` views of it as the method's first batches would see them.
-ContactSheet views_sheet(ImageSourcePtr, LoaderOptions, int64_t images = 10, int64_t views = 8);
+/// What a method's network is shown of views (B, S, S, C) in a step, in the same shape and scale; none: the views.
+using ShownViews = std::function<Tensor(const Tensor& views, int64_t step)>;
+
+/// A row an image: the plain one, then `views` views of it as the method's first batches would see them, each as if of
+/// a step of its own.
+ContactSheet views_sheet(ImageSourcePtr, LoaderOptions, const ShownViews& shown = {}, int64_t images = 10,
+                         int64_t views = 8);
 
 /// A row a query: the query, then the images of `bank` at its `neighbours` (nearest first), all at `size` pixels.
 void write_neighbours_png(const std::string& path, const ImageSource& queries, const std::vector<int64_t>& rows,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <sstream>
 
 #include "nn/norm.h"
@@ -13,6 +14,7 @@
 #include "ssl/train/memory.h"
 #include "ssl/train/picture.h"
 #include "ssl/train/run_directory.h"
+#include "tensor/counted.h"
 
 namespace tacit::ssl {
 
@@ -101,15 +103,26 @@ class Pretraining {
     training.steps = plan_.steps;
     training.steps_per_epoch = plan_.steps_per_epoch;
     training.clip = config_.clip;
-    training.remedy = "The last checkpoint is from before it. Try a smaller --lr, a longer warm-up or --clip 1";
-    training.on_step = [&](StepRecord& record) { on_step(record); };
+    training.remedy = remedy();
+    training.on_step = [&](StepRecord& record) {
+      on_step(record);
+      training.remedy = remedy();
+    };
     training.stop = interrupted;
     observer_.begin(plan_);
 
     PretrainResult result;
-    result.reason = train(training);
+    try {
+      result.reason = train(training);
+    } catch (const DamageError& e) {  // no step was lost, and none has seen other images than it should
+      if (last_.step > saved_) save(last_.step);
+      throw DamageError(
+          e.what() + ("; " + config_.out + " is saved at step " + std::to_string(saved_)) +
+          ": --resume with a larger --max-damaged goes on there (with files removed, begin another --out)");
+    }
     if (last_.step > saved_) save(last_.step);
-    for (const std::string& file : loader_->damaged()) observer_.say("warning: " + file + " could not be read");
+    if (!loader_->damage().empty())
+      observer_.say(damage_warning(loader_->damage(), *source_, "replaced by the next ones"));
     result.step = std::max(plan_.done, last_.step);
     result.last = last_;
     return result;
@@ -140,7 +153,7 @@ class Pretraining {
 
   void plan_schedule() {
     TACIT_CHECK(source_->size() >= config_.batch_size, "--batch-size ", config_.batch_size, " is more than the data's ",
-                source_->size(), " images; use at most that many");
+                counted(source_->size(), "image"), "; use at most that many");
     plan_.epochs = config_.epochs;
     plan_.steps_per_epoch = source_->size() / config_.batch_size;
     plan_.steps = plan_.last = plan_.epochs * plan_.steps_per_epoch;
@@ -160,15 +173,16 @@ class Pretraining {
   void describe() {
     plan_.chance = method_->chance(config_.batch_size);
     std::ostringstream text;
-    text << "data        " << source_->size() << " images";
-    if (source_->labelled()) text << " of " << source_->class_names().size() << " classes";
+    text << "data        " << counted(source_->size(), "image");
+    if (source_->labelled()) text << " of " << counted(source_->class_names().size(), "class", "classes");
     text << ", seen at " << config_.image_size << " x " << config_.image_size << " x " << config_.channels << "\n"
-         << "encoder     " << config_.encoder << ", " << method_->encoder().parameter_count() << " parameters, "
-         << method_->encoder().features() << " features\n"
-         << "recipe      " << config_.recipe << "; " << plan_.epochs << " epochs of " << plan_.steps_per_epoch
-         << " steps, batches of " << config_.batch_size << " x " << policies_.size() << " views\n"
+         << "encoder     " << config_.encoder << ", " << counted(method_->encoder().parameter_count(), "parameter")
+         << ", " << counted(method_->encoder().features(), "feature") << "\n"
+         << "recipe      " << config_.recipe << "; " << counted(plan_.epochs, "epoch") << " of "
+         << counted(plan_.steps_per_epoch, "step") << ", batches of " << config_.batch_size << " x "
+         << counted(policies_.size(), "view") << "\n"
          << "optimiser   " << config_.optimizer << ", lr " << shortest(config_.effective_lr()) << " (warm-up "
-         << config_.warmup_steps(plan_.steps) << " steps, then "
+         << counted(config_.warmup_steps(plan_.steps), "step") << ", then "
          << (config_.schedule == "cosine" ? "cosine to 0" : "by steps") << ")\n";
     std::istringstream groups(optimizer_->describe());
     for (std::string line; std::getline(groups, line);) text << "            " << line << "\n";
@@ -178,8 +192,8 @@ class Pretraining {
     for (std::string line; std::getline(lines, line);) observer_.say(line);
     if (config_.bn_splits > 1) {
       const int64_t groups = nn::split_groups(config_.batch_size, config_.bn_splits);
-      observer_.say("batch norm  over " + std::to_string(groups) + " groups of " +
-                    std::to_string(config_.batch_size / groups) + " images");
+      observer_.say("batch norm  over " + counted(groups, "group") + " of " +
+                    counted(config_.batch_size / groups, "image"));
     }
     for (const std::string& line : method_->describe(source_->size(), config_.batch_size)) observer_.say(line);
   }
@@ -189,12 +203,11 @@ class Pretraining {
   ContactSheet first_look() {
     if (!config_.init.empty()) {
       const nn::LoadReport report = load_initial_weights(*method_, config_.init);
-      observer_.say("init        " + config_.init + ": " + std::to_string(report.matched.size()) +
-                    " tensors matched, " + std::to_string(report.missing.size()) + " missing, " +
-                    std::to_string(report.unexpected.size()) + " unexpected" +
-                    (report.unexpected.empty() ? "" : ", first " + report.unexpected[0]));
+      observer_.say("init        " + config_.init + ": " + counted(report.matched.size(), "tensor") + " matched, " +
+                    std::to_string(report.missing.size()) + " missing, " + std::to_string(report.unexpected.size()) +
+                    " unexpected" + (report.unexpected.empty() ? "" : ", first " + report.unexpected[0]));
     }
-    return views_sheet(source_, loader_options());
+    return views_sheet(source_, loader_options(), shown_views(config_));
   }
 
   /// A new run: its first checkpoint is what a run that fails in its first epoch leaves.
@@ -210,8 +223,8 @@ class Pretraining {
     const std::string difference = first_difference(checkpoint.info.config, config_, false);
     if (!difference.empty())
       throw UsageError("--resume cannot change " + difference + " (the first is " + path + "'s)");
-    TACIT_CHECK(checkpoint.info.images == source_->size(), "--data has ", source_->size(),
-                " images, the run was started with ", checkpoint.info.images, "; a resume needs the same data");
+    TACIT_CHECK(checkpoint.info.images == source_->size(), "--data has ", counted(source_->size(), "image"),
+                ", the run was started with ", checkpoint.info.images, "; a resume needs the same data");
     nn::load_state(*method_, checkpoint.model);
     optimizer_->load_state(checkpoint.optimizer);
     plan_.done = saved_ = checkpoint.info.step;
@@ -238,7 +251,8 @@ class Pretraining {
     checkpoint.info.step = step;
     checkpoint.info.steps_per_epoch = plan_.steps_per_epoch;
     checkpoint.info.images = source_->size();
-    if (loader_) checkpoint.info.damaged = loader_->damaged_indices();
+    if (loader_)
+      for (const auto& damaged : loader_->damage()) checkpoint.info.damaged.push_back(damaged.first);
     checkpoint.info.mean = policies_[0].mean;
     checkpoint.info.std = policies_[0].std;
     checkpoint.model = nn::state_dict(*method_);
@@ -246,6 +260,17 @@ class Pretraining {
     directory_->sync();
     save_checkpoint(directory_->checkpoint(), checkpoint);
     saved_ = step;
+    saved_loss_ = step > 0 && last_.step == step ? last_.loss : std::numeric_limits<double>::infinity();
+  }
+
+  /// What can be done about a loss that is not finite; a resume could only repeat it.
+  std::string remedy() const {
+    std::string text = config_.out + " keeps its checkpoint of step " + std::to_string(saved_) +
+                       ", but --resume keeps the learning rate too: begin another --out with a smaller --lr, a longer "
+                       "warm-up or --clip 1";
+    if (saved_loss_ < plan_.chance.loss)  // worth keeping
+      text += "; --init " + directory_->checkpoint() + " starts it from that checkpoint's encoder";
+    return text;
   }
 
   TrainConfig config_;
@@ -261,6 +286,7 @@ class Pretraining {
   std::vector<int64_t> damaged_;  // images met before this process that could not be read
   StepRecord last_;
   int64_t saved_ = -1;
+  double saved_loss_ = std::numeric_limits<double>::infinity();  // of the step that was saved, if by this process
 };
 
 }  // namespace

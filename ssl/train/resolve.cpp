@@ -1,10 +1,13 @@
 #include "ssl/train/resolve.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
 
-#include "ssl/data/cache.h"
 #include "ssl/train/method_entry.h"
 #include "ssl/train/run_directory.h"
+#include "tensor/counted.h"
 #include "tensor/read_file.h"
 
 namespace tacit::ssl {
@@ -16,6 +19,12 @@ void apply_layers(TrainConfig& config, const ConfigLayers& layers) {
   settings.apply_toml(layers.toml, layers.toml_file);
   settings.apply(layers.flags);
   settings.check_known_to_method();
+}
+
+double three_digits(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.3g", value);
+  return std::strtod(text, nullptr);
 }
 
 }  // namespace
@@ -73,9 +82,10 @@ ImageSourcePtr open_training_data(const TrainConfig& config, std::vector<std::st
   return source;
 }
 
-ImageSourcePtr with_cache(const TrainConfig& config, ImageSourcePtr source, std::vector<std::string>* notes) {
+ImageSourcePtr with_cache(const TrainConfig& config, ImageSourcePtr source, std::vector<std::string>* notes,
+                          const ImageProgress& progress) {
   if (config.cache.empty()) return source;
-  return cached(std::move(source), config.cache, parse_split(config.split), config.image_size, notes);
+  return cached(std::move(source), config.cache, parse_split(config.split), config.image_size, notes, progress);
 }
 
 int64_t natural_size(const ImageSource& source) {
@@ -93,6 +103,37 @@ void take_size_from(TrainConfig& config, const ImageSource& source) {
   } catch (const UsageError& e) {  // the flags alone were in order
     throw Error(e.what() + std::string("; the data's images decided what the flags did not"));
   }
+}
+
+void fit_batch(TrainConfig& config, const ConfigLayers& layers, int64_t images, std::vector<std::string>* notes) {
+  TrainConfig layered;
+  Settings said = settings_of(layered);
+  said.apply_toml(layers.toml, layers.toml_file);
+  said.apply(layers.flags);
+  if (config.batch_size <= images || said.said("batch-size")) return;
+  TrainConfig fitting = config;
+  const auto fits = [&](int64_t batch) {
+    fitting.batch_size = batch;
+    try {
+      validate(fitting);
+    } catch (const UsageError&) {  // MoCo's queue, chunks, groups of batch norm
+      return false;
+    }
+    return true;
+  };
+  int64_t batch = images / 8 * 8;
+  while (batch > 0 && !fits(batch)) batch -= 8;
+  if (batch == 0)
+    for (batch = images; batch > 0 && !fits(batch);) --batch;
+  if (batch == 0) return;
+  const double ratio = static_cast<double>(batch) / static_cast<double>(config.batch_size);
+  if (fitting.lr && !said.said("lr"))
+    fitting.lr = three_digits(*fitting.lr * (fitting.optimizer == "adamw" ? std::sqrt(ratio) : ratio));
+  if (notes)
+    notes->push_back("the data has " + counted(images, "image") + ", fewer than a batch of recipe " + config.recipe +
+                     ", " + std::to_string(config.batch_size) + ": --batch-size is " + std::to_string(batch) + ", lr " +
+                     shortest(fitting.effective_lr()));
+  config = fitting;
 }
 
 }  // namespace tacit::ssl

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "ssl/data/cache.h"
 #include "ssl/train/config.h"
 
 namespace tacit::ssl {
@@ -32,11 +33,18 @@ std::string first_difference(const TrainConfig& before, const TrainConfig& after
 /// Opens config.data; `notes` receives what the user should be told.
 ImageSourcePtr open_training_data(const TrainConfig&, std::vector<std::string>* notes);
 /// The training data through config.cache, where that is given; image_size must be known.
-ImageSourcePtr with_cache(const TrainConfig&, ImageSourcePtr, std::vector<std::string>* notes);
+ImageSourcePtr with_cache(const TrainConfig&, ImageSourcePtr, std::vector<std::string>* notes,
+                          const ImageProgress& progress = {});
 /// The side that a source's images have, the shorter one; 0 when sizes vary.
 int64_t natural_size(const ImageSource&);
 /// Fills in image_size and channels where the configuration leaves them to the data. Throws Error where the settings
 /// contradict what was filled in.
 void take_size_from(TrainConfig&, const ImageSource&);
+
+/// Where the recipe's batch is more than the data's images and no layer says another: --batch-size becomes the largest
+/// multiple of 8 that the data has and the method takes (else the largest number), and the recipe's learning rate, if
+/// no layer says one, follows: by its --base-lr, or its --lr times the batches' ratio (for AdamW its square root).
+/// `notes` receives what was done.
+void fit_batch(TrainConfig&, const ConfigLayers&, int64_t images, std::vector<std::string>* notes);
 
 }  // namespace tacit::ssl

@@ -315,6 +315,7 @@ std::string Settings::toml(bool only_trajectory) const {
 }
 
 std::string shortest(double value) {
+  if (std::isnan(value)) return "nan";  // its sign means nothing
   char buffer[40];
   const auto result = std::to_chars(buffer, buffer + sizeof buffer, value);
   return std::string(buffer, result.ptr);

@@ -98,7 +98,7 @@ decltype(auto) about_flag(const std::string& flag, F&& f) {
   }
 }
 
-/// The shortest decimal text that reads back as the same double.
+/// The shortest decimal text that reads back as the same double; "nan" whatever its sign.
 std::string shortest(double value);
 
 }  // namespace tacit::ssl

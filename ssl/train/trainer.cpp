@@ -3,6 +3,8 @@
 #include <chrono>
 #include <cmath>
 
+#include "ssl/train/settings.h"
+
 namespace tacit::ssl {
 
 namespace {
@@ -14,7 +16,7 @@ void one_step(Training& t, StepRecord& record, const Batch& batch) {
   const Progress progress{record.step - 1, t.steps};
   const Variable loss = t.loss(batch, progress);
   record.loss = loss.item();
-  TACIT_CHECK(std::isfinite(record.loss), "the loss is ", record.loss, " at step ", record.step, " (epoch ",
+  TACIT_CHECK(std::isfinite(record.loss), "the loss is ", shortest(record.loss), " at step ", record.step, " (epoch ",
               record.epoch, ", lr ", record.lr, "). ", t.remedy);
   if (t.metrics)
     for (const auto& metric : t.metrics()) record.metrics[metric.first] = metric.second.item();
@@ -28,7 +30,13 @@ void one_step(Training& t, StepRecord& record, const Batch& batch) {
 }  // namespace
 
 StopReason train(Training& t) {
+  double epoch_loss = 0;
+  int64_t epoch_steps = 0;
   for (int64_t step = t.done; step < t.last; ++step) {
+    if (step % t.steps_per_epoch == 0) {
+      epoch_loss = 0;
+      epoch_steps = 0;
+    }
     const double start = now();
     const Batch batch = t.next();
     const double ready = now();
@@ -39,6 +47,9 @@ StopReason train(Training& t) {
     record.lr = t.lr(step);
     record.images = static_cast<int64_t>(batch.indices.size());
     one_step(t, record, batch);
+    epoch_loss += record.loss;
+    record.mean_steps = ++epoch_steps;
+    record.mean_loss = epoch_loss / static_cast<double>(epoch_steps);
     record.seconds = now() - start;
     record.waited = ready - start;
     if (t.on_step) t.on_step(record);

@@ -17,6 +17,8 @@ struct StepRecord {
   int64_t step = 0, epoch = 0;
   bool epoch_end = false;  ///< the last step of its epoch
   double loss = 0, lr = 0;
+  double mean_loss = 0;                   ///< of this epoch's steps so far, of those in this process
+  int64_t mean_steps = 0;                 ///< so many
   std::map<std::string, double> metrics;  ///< of the method, and what callbacks add
   // What follows is timing and differs from run to run.
   double seconds = 0;  ///< of this step, waiting for data included

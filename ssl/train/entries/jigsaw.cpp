@@ -104,29 +104,39 @@ void check_settings(const TrainConfig& c) {
   }
 }
 
+JigsawOptions options_of(const TrainConfig& c) {
+  return {.grid = c.grid,
+          .permutations = c.permutations,
+          .gap = c.gap,
+          .patch_features = c.patch_features,
+          .patch_normalization = c.patch_normalization,
+          .seed = static_cast<uint64_t>(c.seed)};
+}
+
 std::unique_ptr<Method> make(const TrainConfig& c) {
-  return std::make_unique<Jigsaw>(nn::make_encoder(c.encoder_options()),
-                                  JigsawOptions{.grid = c.grid,
-                                                .permutations = c.permutations,
-                                                .gap = c.gap,
-                                                .patch_features = c.patch_features,
-                                                .patch_normalization = c.patch_normalization,
-                                                .seed = static_cast<uint64_t>(c.seed)});
+  return std::make_unique<Jigsaw>(nn::make_encoder(c.encoder_options()), options_of(c));
+}
+
+Tensor shown(const TrainConfig& c, const Tensor& views, int64_t step) {
+  return laid_puzzles(views, options_of(c), step);
 }
 
 }  // namespace
 
 MethodEntry jigsaw_entry() {
-  return {"jigsaw",
-          "tells in which order the pieces of an image were laid (Noroozi & Favaro 2016)",
-          1,
-          add_settings,
-          check_settings,
-          make,
-          usual_recipes(
-              fashion_mnist_demo, small_images, folder,
-              {{"cifar10", "CIFAR-10 with a ResNet-18, 100 epochs: hours on a CPU", cifar10},
-               {"imagenet", "VISSL's ResNet-50 with 2000 permutations, for folders of ImageNet's size", imagenet}})};
+  MethodEntry entry{
+      "jigsaw",
+      "tells in which order the pieces of an image were laid (Noroozi & Favaro 2016)",
+      1,
+      add_settings,
+      check_settings,
+      make,
+      usual_recipes(
+          fashion_mnist_demo, small_images, folder,
+          {{"cifar10", "CIFAR-10 with a ResNet-18, 100 epochs: hours on a CPU", cifar10},
+           {"imagenet", "VISSL's ResNet-50 with 2000 permutations, for folders of ImageNet's size", imagenet}})};
+  entry.shown = shown;
+  return entry;
 }
 
 }  // namespace tacit::ssl

@@ -125,27 +125,36 @@ void check_settings(const TrainConfig& c) {
       "--patch-size 1 on one channel: a patch of one number has no deviation; use larger ones or --norm-pixels=false");
 }
 
+MAEOptions options_of(const TrainConfig& c) {
+  return {.mask_ratio = c.mask_ratio,
+          .decoder = {.dim = c.decoder_dim, .depth = c.decoder_depth, .heads = c.decoder_heads},
+          .norm_pixels = c.norm_pixels,
+          .seed = static_cast<uint64_t>(c.seed)};
+}
+
 std::unique_ptr<Method> make(const TrainConfig& c) {
-  return std::make_unique<MAE>(
-      nn::make_encoder(c.encoder_options()),
-      MAEOptions{.mask_ratio = c.mask_ratio,
-                 .decoder = {.dim = c.decoder_dim, .depth = c.decoder_depth, .heads = c.decoder_heads},
-                 .norm_pixels = c.norm_pixels,
-                 .seed = static_cast<uint64_t>(c.seed)});
+  return std::make_unique<MAE>(nn::make_encoder(c.encoder_options()), options_of(c));
+}
+
+Tensor shown(const TrainConfig& c, const Tensor& views, int64_t step) {
+  return masked_images(views, patch_size_of(c), options_of(c), step);
 }
 
 }  // namespace
 
 MethodEntry mae_entry() {
-  return {"mae",
-          "fills in the patches that are hidden from a Vision Transformer (He et al. 2022)",
-          1,
-          add_settings,
-          check_settings,
-          make,
-          usual_recipes(fashion_mnist_demo, small_images, folder,
-                        {{"cifar10", "ViT-T with patches of 4 pixels, 200 epochs: days on a CPU", cifar10},
-                         {"imagenet", "the official ViT-B/16, 800 epochs: for folders of that size", imagenet}})};
+  MethodEntry entry{
+      "mae",
+      "fills in the patches that are hidden from a Vision Transformer (He et al. 2022)",
+      1,
+      add_settings,
+      check_settings,
+      make,
+      usual_recipes(fashion_mnist_demo, small_images, folder,
+                    {{"cifar10", "ViT-T with patches of 4 pixels, 200 epochs: days on a CPU", cifar10},
+                     {"imagenet", "the official ViT-B/16, 800 epochs: for folders of that size", imagenet}})};
+  entry.shown = shown;
+  return entry;
 }
 
 }  // namespace tacit::ssl

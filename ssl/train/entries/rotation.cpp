@@ -75,19 +75,28 @@ std::unique_ptr<Method> make(const TrainConfig& c) {
                                     RotationOptions{.seed = static_cast<uint64_t>(c.seed)});
 }
 
+/// One of the four turns.
+Tensor shown(const TrainConfig&, const Tensor& views, int64_t step) {
+  const Shape& s = views.shape();
+  return four_rotations(views).reshape({s[0], 4, s[1], s[2], s[3]}).select(1, step % 4);
+}
+
 }  // namespace
 
 MethodEntry rotation_entry() {
-  return {"rotation",
-          "tells by how many quarters each image was turned (Gidaris et al. 2018)",
-          1,
-          add_settings,
-          nullptr,
-          make,
-          usual_recipes(
-              fashion_mnist_demo, small_images, folder,
-              {{"cifar10", "the official CIFAR-10 setting, network in network, 200 epochs: days on a CPU", cifar10},
-               {"imagenet", "VISSL's ResNet-50 for folders of ImageNet's size", imagenet}})};
+  MethodEntry entry{
+      "rotation",
+      "tells by how many quarters each image was turned (Gidaris et al. 2018)",
+      1,
+      add_settings,
+      nullptr,
+      make,
+      usual_recipes(
+          fashion_mnist_demo, small_images, folder,
+          {{"cifar10", "the official CIFAR-10 setting, network in network, 200 epochs: days on a CPU", cifar10},
+           {"imagenet", "VISSL's ResNet-50 for folders of ImageNet's size", imagenet}})};
+  entry.shown = shown;
+  return entry;
 }
 
 }  // namespace tacit::ssl

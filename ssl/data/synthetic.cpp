@@ -82,7 +82,7 @@ class SyntheticSource final : public ImageSource {
 }  // namespace
 
 Opened open_synthetic(int64_t n, Split split) {
-  TACIT_CHECK(split != Split::Unlabeled, "[synthetic] there is no unlabeled split");
+  TACIT_CHECK(split != Split::Unlabeled, "[synthetic] there is no unlabeled split; use --split train");
   const int64_t test = n >= 5 ? n / 5 : 0;
   TACIT_CHECK(split != Split::Test || test > 0, "[synthetic] ", n,
               " images are too few for a test split; use 5 or more");

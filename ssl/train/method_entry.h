@@ -32,6 +32,8 @@ struct MethodEntry {
   std::vector<Recipe> recipes;
   /// Its views are RGB in [0, 1], of which the encoder sees one channel, the lightness: (L - 50) / 50.
   bool lightness = false;
+  /// Its frozen features say little of what it learned; fine-tuning beside training from scratch does.
+  bool judged_by_finetuning = false;
 };
 
 /// Throws UsageError listing the known ones.

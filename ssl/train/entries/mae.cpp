@@ -154,7 +154,9 @@ MethodEntry mae_entry() {
           usual_recipes(fashion_mnist_demo, small_images, folder,
                         {{"cifar10", "ViT-T with patches of 4 pixels, 200 epochs: days on a CPU", cifar10},
                          {"stl10", "STL-10's unlabelled images, ViT-T with patches of 12 pixels: days on a CPU", stl10},
-                         {"imagenet", "the official ViT-B/16, 800 epochs: for folders of that size", imagenet}})};
+                         {"imagenet", "the official ViT-B/16, 800 epochs: for folders of that size", imagenet}}),
+          /*lightness=*/false,
+          /*judged_by_finetuning=*/true};
 }
 
 }  // namespace tacit::ssl

@@ -11,6 +11,7 @@
 #include "cli/run_command.h"
 #include "ssl/train/check.h"
 #include "ssl/train/finetune.h"
+#include "ssl/train/method_entry.h"
 #include "ssl/train/scatter.h"
 #include "tensor/atomic_file.h"
 #include "tensor/counted.h"
@@ -36,6 +37,7 @@ class Evaluate final : public RunCommand {
         .add("with-finetuning", &with_finetuning_, "also the run fine-tuned end to end by that row's recipe")
         .add("recipe", &recipe_, "of those rows: default, or mae (fine-tuning of ViTs; see tacit finetune)")
         .add("min-steps", &training_.min_steps, "steps of those rows, however few images there are");
+    settings.show_default("with-finetuning", "true for mae, else false");
     feature_.add(settings);
   }
   void resolve(Settings& settings, const ssl::ConfigLayers& layers) override {
@@ -56,6 +58,7 @@ class Evaluate final : public RunCommand {
   int run_on(ssl::Pretrained& run) override {
     const std::string feature = feature_.chosen(run)[0];
     if (feature != "encoder") options_.stage = feature;
+    if (!said("with-finetuning")) with_finetuning_ = ssl::method_entry(run.info.config.method).judged_by_finetuning;
     // The run may be somebody else's: what is left beside it is a convenience, the table on stdout and --json is not.
     const bool beside = warn_if_failing([&] {
       for (const char* file : {"label_draws.json", "evaluation.json"}) AtomicFile probe(beside_run(file));

@@ -51,7 +51,7 @@ void bind(Bound& bound, CLI::App& parent) {
     const std::string shown = setting.shown_default.empty() ? (none ? "" : value) : setting.shown_default;
     const std::string help = setting.help + (shown.empty() ? "" : " (default " + shown + ")");
     CLI::Option* option = nullptr;
-    if (std::holds_alternative<bool*>(setting.target)) {
+    if (std::holds_alternative<bool*>(setting.target) || std::holds_alternative<std::optional<bool>*>(setting.target)) {
       option = bound.app->add_flag_function(
           "--" + name,
           [&bound, name](int64_t count) {

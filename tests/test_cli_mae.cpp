@@ -1,6 +1,7 @@
 // MAE on the command line: mistakes named by flag and value, pictures, the decoder in the checkpoint.
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "cli.h"
 
@@ -76,6 +77,24 @@ TEST_CASE("mae: features of the encoder and of its blocks; there is no projectio
   check_error(
       run_tacit({"knn", mae_run(), "--data", "synthetic:200", "--quiet", "--k", "5", "--feature", "projection"}), 1,
       "no projection head");
+}
+
+TEST_CASE("evaluate: MAE is judged by fine-tuning beside training from scratch, unless it is told not to be") {
+  const auto methods = [](const std::string& run, const Arguments& more) {
+    const Outcome outcome = run_tacit(with({"evaluate", run, "--data", "synthetic:60", "--labels-per-class", "2",
+                                            "--draws", "1", "--min-steps", "2", "--json", "-", "--quiet"},
+                                           more));
+    check_ok(outcome);
+    std::set<std::string> found;
+    const nlohmann::json table = nlohmann::json::parse(outcome.out);
+    for (const nlohmann::json& row : table["label_efficiency"]) found.insert(static_cast<std::string>(row["method"]));
+    return found;
+  };
+  using Set = std::set<std::string>;
+  CHECK(methods(mae_run(), {}) == Set{"pixels", "random", "supervised", "finetuned", "run"});
+  CHECK(methods(mae_run(), {"--with-finetuning=false"}) == Set{"pixels", "random", "supervised", "run"});
+  CHECK(methods(shared_run(), {}) == Set{"pixels", "random", "supervised", "run"});
+  CHECK(contains(run_tacit({"evaluate", "--help"}).out, "true for mae"));
 }
 
 TEST_CASE("reconstruct: a row an image, from the decoder in the checkpoint; the seed chooses the masks") {

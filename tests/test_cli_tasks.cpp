@@ -95,6 +95,55 @@ TEST_CASE("linear probes of a block and of all blocks") {
   CHECK(read_file(dir / "second/features.npy").size() < read_file(dir / "all/features.npy").size() / 3);
 }
 
+TEST_CASE("rotation with both of its trunks, network in network and ResNet, is probed at every block") {
+  const TemporaryDirectory dir;
+  for (const auto& [encoder, stage] : {std::pair<std::string, std::string>{"nin", "block"}, {"resnet18", "layer"}}) {
+    CAPTURE(encoder);
+    const std::string run = dir / encoder;
+    check_ok(run_tacit(task("rotation", run, {"--encoder", encoder, "--steps", "2"})));
+    const Outcome probe = run_tacit(
+        {"linear", run, "--data", "synthetic:60", "--epochs", "2", "--feature", "all", "--json", "-", "--quiet"});
+    check_ok(probe);
+    const nlohmann::json figures = nlohmann::json::parse(probe.out);
+    REQUIRE(figures["features"].size() == 4);
+    for (int i = 1; i <= 4; ++i) CHECK(figures["features"].contains(stage + std::to_string(i)));
+  }
+}
+
+TEST_CASE("MoCo's queue and checkpoints of another method: refused by flag and values") {
+  const TemporaryDirectory dir;
+  check_error(run_tacit({"pretrain", "moco", "--data", "synthetic:500", "--queue-size", "1000", "--batch-size", "256",
+                         "--out", dir / "run"}),
+              2, "--queue-size 1000 must be a multiple of the 256 keys a step makes (--batch-size 256)");
+  check_error(run_tacit({"pretrain", "moco", "--data", "synthetic:500", "--queue-size", "384", "--batch-size", "128",
+                         "--symmetric", "--out", dir / "run"}),
+              2, "256 keys a step makes (--batch-size 128, --symmetric)");
+  check_error(run_tacit({"pretrain", "moco", "--data", "synthetic:500", "--stop-grad-conv1", "--variant", "v3",
+                         "--encoder", "resnet18", "--out", dir / "run"}),
+              2, "--encoder resnet18 has none");
+  check_error(run_tacit({"pretrain", "moco", "--data", "synthetic:500", "--recipe", "stl10", "--out", dir / "run"}), 1,
+              "no unlabeled split");
+  CHECK_FALSE(fs::exists(dir / "run"));
+  const std::string before = checkpoint(shared_run());
+  check_error(run_tacit({"pretrain", "moco", "--out", shared_run(), "--resume"}), 2, "--method from");
+  CHECK(checkpoint(shared_run()) == before);
+  // The directory says SimCLR, the file in it is rotation's.
+  check_ok(run_tacit(task("rotation", dir / "turned", {"--steps", "1"})));
+  fs::copy(shared_run(), dir / "mixed", fs::copy_options::recursive);
+  fs::copy_file(dir / "turned/checkpoints/last.safetensors", dir / "mixed/checkpoints/last.safetensors",
+                fs::copy_options::overwrite_existing);
+  check_error(run_tacit({"pretrain", "simclr", "--out", dir / "mixed", "--resume"}), 2, "rotation");
+  // Weights of another method's encoder are welcome, of another encoder not.
+  const Arguments start = {"pretrain",        "byol", "--data",       "synthetic:60", "--image-size", "16",
+                           "--encoder-width", "8",    "--batch-size", "16",           "--steps",      "1",
+                           "--quiet"};
+  check_ok(run_tacit(with(start, {"--init", dir / "turned/checkpoints/last.safetensors", "--out", dir / "byol"})));
+  check_error(run_tacit(with(start, {"--encoder", "resnet18", "--init", dir / "turned/checkpoints/last.safetensors",
+                                     "--out", dir / "other"})),
+              1, "--init");
+  CHECK_FALSE(fs::exists(dir / "other"));
+}
+
 TEST_CASE("jigsaw: puzzles that cannot be laid are refused before any work, by flag and value") {
   const TemporaryDirectory dir;
   const std::string out = dir / "run";
@@ -148,11 +197,13 @@ TEST_CASE("colorization: learns within seconds, is evaluated by lightness, and s
   CHECK(static_cast<double>(figures["pretext_top1"]) > 10 * static_cast<double>(figures["chance_top1"]));
   CHECK(figures.contains("knn_top1"));
   const Arguments data = {"--data", "synthetic:100", "--quiet"};
-  for (const Arguments& command : {Arguments{"knn", run, "--k", "5"}, Arguments{"linear", run, "--epochs", "2"},
-                                   Arguments{"embed", run, "--out", dir / "features"},
-                                   Arguments{"neighbours", run, "--queries", "2", "--out", dir / "neighbours.png"},
-                                   Arguments{"finetune", run, "--epochs", "1", "--min-steps", "3"},
-                                   Arguments{"reconstruct", run, "--images", "4", "--out", dir / "colours.png"}}) {
+  for (const Arguments& command :
+       {Arguments{"knn", run, "--k", "5"}, Arguments{"linear", run, "--epochs", "2"},
+        Arguments{"embed", run, "--out", dir / "features"},
+        Arguments{"neighbours", run, "--queries", "2", "--out", dir / "neighbours.png"},
+        Arguments{"finetune", run, "--epochs", "1", "--min-steps", "3"},
+        Arguments{"evaluate", run, "--labels-per-class", "2", "--draws", "1", "--min-steps", "3", "--with-finetuning"},
+        Arguments{"reconstruct", run, "--images", "4", "--out", dir / "colours.png"}}) {
     CAPTURE(command[0]);
     check_ok(run_tacit(with(command, data)));
   }

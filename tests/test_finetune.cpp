@@ -123,6 +123,11 @@ TEST_CASE("fine-tuning encoder: weights carried over; mean pooling starts fc_nor
   nn::Encoder unchanged = finetuning_encoder(encoder, small_vit(), options);
   for (const auto& [name, value] : nn::state_dict(unchanged)) CHECK(same(value, before.at(name)));
 
+  nn::Encoder frozen = encoder;
+  frozen.freeze();
+  for (const auto& named : finetuning_encoder(frozen, small_vit(), options).named_parameters())
+    CHECK(named.second->variable().requires_grad());
+
   options = finetune_recipe("mae");
   nn::Encoder rebuilt = finetuning_encoder(encoder, small_vit(), options);
   const nn::StateDict after = nn::state_dict(rebuilt);

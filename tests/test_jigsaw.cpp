@@ -87,6 +87,10 @@ TEST_CASE("patches: cells, gaps and sizes") {
     CHECK(g.patch == row.patch);
     CHECK(g.margin == row.margin);
   }
+  Jigsaw large(tiny_encoder(), {.grid = 3, .permutations = 4, .patch_features = 4});
+  const Puzzle puzzle = large.puzzle(Tensor::normal({2, 255, 255, 3}, 1, 1), 0);
+  CHECK(puzzle.patches.shape() == Shape{18, 64, 64, 3});
+  CHECK(std::isfinite(large.loss({Tensor::normal({2, 255, 255, 3}, 1, 1)}, {0, 1}).item()));
   CHECK(patch_geometry(32, 2, 0).patch == 16);
   CHECK_THROWS_WITH_AS(patch_geometry(16, 3, std::nullopt), doctest::Contains("--grid 3"), Error);
   CHECK_THROWS_WITH_AS(patch_geometry(32, 2, 11), doctest::Contains("--gap 11"), Error);

@@ -1,7 +1,9 @@
-// MoCo: the loss by hand, when the key encoder moves, what the queue holds, the shuffle, the symmetric loss, v3.
+// MoCo: the loss by hand, when the key encoder moves, what the queue holds, the shuffle, the symmetric loss, v3 and its
+// frozen patch embedding.
 #include <doctest/doctest.h>
 
 #include "autograd/ops.h"
+#include "optim/adamw.h"
 #include "optim/ema.h"
 #include "optim/sgd.h"
 #include "ssl/methods/moco.h"
@@ -173,6 +175,51 @@ TEST_CASE("MoCo v3: no queue, both directions, predictor; the key encoder's mome
   CHECK(model.chance(kImages).loss == doctest::Approx(4 * 0.5 * std::log(8.0)));
 }
 
+TEST_CASE("MoCo: with --stop-grad-conv1 a ViT's patch embedding never changes, while all else learns") {
+  const auto patches = [](const std::string& name) { return mentions(name, "patch_embed."); };
+  for (const bool stop : {true, false}) {
+    CAPTURE(stop);
+    MoCoOptions options = tiny_options();
+    options.variant = "v3";
+    options.predictor = {12, 6};
+    options.predictor_last_batch_norm = true;
+    options.stop_grad_conv1 = stop;
+    MoCo model(nn::make_encoder({.name = "vit_micro", .width = 32, .image_size = 16, .patch_size = 8, .seed = 1}),
+               options);
+    optim::AdamW optimizer(optim::single_group(model, 0.5), {.lr = 0.1});  // as the recipe: decay on everything
+    const nn::StateDict before = nn::state_dict(model);
+    for (int64_t step = 0; step < 3; ++step) {
+      const Variable loss = model.loss(tiny_views(static_cast<uint64_t>(step), kImages, f32), {step, 10});
+      optimizer.zero_grad();
+      loss.backward();
+      optimizer.step();
+      model.after_step({step, 10});
+    }
+    int embeddings = 0, others = 0;
+    const nn::StateDict after = nn::state_dict(model);
+    for (const auto& named : model.named_parameters()) {
+      CAPTURE(named.first);
+      const bool changed = max_abs_difference(after.at(named.first), before.at(named.first)) > 0;
+      if (patches(named.first)) {
+        CHECK(changed == !stop);
+        ++embeddings;
+      } else if (mentions(named.first, "weight")) {
+        CHECK(changed);
+        ++others;
+      }
+    }
+    CHECK(embeddings == 4);  // weight and bias, online and key
+    CHECK(others > 40);
+    // A random projection, not a projection of zeros.
+    CHECK(sum(square(before.at("online.encoder.patch_embed.proj.weight"))).item() > 1);
+    CHECK(model.describe(1000, kImages).size() == (stop ? 1 : 0));
+    MoCo copy = model;  // stays what it was
+    for (const auto& named : copy.named_parameters())
+      if (patches(named.first) && mentions(named.first, "online."))
+        CHECK(named.second->variable().requires_grad() == !stop);
+  }
+}
+
 TEST_CASE("MoCo: options out of range are refused; the variant is one of three") {
   const auto message = [](const MoCoOptions& options) { return error_of([&] { MoCo(tiny_encoder(), options); }); };
   CHECK(mentions(message({.variant = "v4"}), "unknown variant 'v4'"));
@@ -180,6 +227,7 @@ TEST_CASE("MoCo: options out of range are refused; the variant is one of three")
   CHECK(mentions(message({.momentum = 1.5}), "momentum"));
   CHECK(mentions(message({.queue_size = 0}), "queue"));
   CHECK(mentions(message({.variant = "v3", .projector = {16, 6}, .predictor = {16, 5}}), "must be the projector's, 6"));
+  CHECK(mentions(message({.stop_grad_conv1 = true}), "no patch embedding"));
 }
 
 TEST_CASE("info_nce: many candidates are taken in blocks of rows, and the loss and gradient are those of the whole") {

@@ -318,6 +318,7 @@ const std::vector<Row> kMethods = {
     {"moco", "--projector 16,8 --queue-size 64 --bn-splits 4"},
     {"moco", "--projector 16,8 --queue-size 96 --symmetric"},
     {"moco", "--projector 16,8 --predictor 16,8 --variant v3 --bn-splits 0"},
+    {"moco", "--projector 16,8 --predictor 16,8 --variant v3 --bn-splits 0 --encoder vit_micro --patch-size 4"},
     {"byol", "--projector 16,8 --predictor 16,8"},
     {"byol", "--projector 16,8 --predictor 16,8 --target-momentum 0 --optimizer lars"},
     {"mae", "--encoder vit_micro --patch-size 4 --decoder-dim 16 --decoder-depth 1 --decoder-heads 2"},
@@ -350,6 +351,8 @@ TEST_CASE("every method: same bits after a kill and a resume at another number o
     check_ok(run_tacit(method_run(row, dir / "whole", {"--threads", "1"})));
     const std::string metrics = deterministic_metrics(dir / "whole"), checkpoint = checkpoint_bytes(dir / "whole");
     CHECK(lines_of(metrics) == 18);
+    for (const char* key : {"\"loss\":", "\"chance_loss\":", "\"feature_std\":"})
+      CHECK(contains(read_file(dir / "whole/metrics.jsonl"), key));
     // Killed while a checkpoint is written: the one before it counts, steps behind metrics.jsonl.
     const std::string run = dir / "killed";
     RunOptions options;

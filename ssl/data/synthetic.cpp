@@ -83,7 +83,7 @@ class SyntheticSource final : public ImageSource {
 }  // namespace
 
 Opened open_synthetic(int64_t n, Split split) {
-  TACIT_CHECK(split != Split::Unlabeled, "[synthetic] there is no unlabeled split");
+  TACIT_CHECK(split != Split::Unlabeled, "[synthetic] there is no unlabeled split; use --split train");
   const int64_t test = n >= 5 ? n / 5 : 0;
   TACIT_CHECK(split != Split::Test || test > 0, "[synthetic] ", counted(n, "image"),
               n == 1 ? " is too few" : " are too few", " for a test split; use 5 or more");

@@ -12,9 +12,25 @@
 
 namespace tacit::ssl {
 
+namespace {
+
+nn::Encoder with_frozen_patches(nn::Encoder encoder) {
+  bool found = false;
+  for (const auto& named : encoder.named_parameters()) {
+    if (named.first.rfind("patch_embed.", 0) != 0) continue;
+    named.second->freeze();
+    found = true;
+  }
+  TACIT_CHECK(found, "[MoCo] --stop-grad-conv1: this encoder has no patch embedding to keep as it is; it is of ViTs");
+  return encoder;
+}
+
+}  // namespace
+
 MoCo::MoCo(nn::Encoder encoder, MoCoOptions options)
     : options_(std::move(options)),
-      online_(std::move(encoder), options_.projector,
+      online_(options_.stop_grad_conv1 ? with_frozen_patches(std::move(encoder)) : std::move(encoder),
+              options_.projector,
               {.batch_norm = options_.projector_batch_norm || options_.variant == "v3",
                .last_batch_norm = options_.variant == "v3",
                .splits = options_.bn_splits,
@@ -122,10 +138,14 @@ Chance MoCo::chance(int64_t batch_size) const {
 }
 
 std::vector<std::string> MoCo::describe(int64_t images, int64_t) const {
-  if (v3() || options_.queue_size * 2 < images) return {};
-  return {"warning: --queue-size " + std::to_string(options_.queue_size) + " is near the data's " +
-          counted(images, "image") +
-          ": most images then have an old key of their own among the negatives; a tenth of the data is safe"};
+  std::vector<std::string> lines;
+  if (options_.stop_grad_conv1)
+    lines.emplace_back("patches     embedded by a random projection that is not learned (--stop-grad-conv1)");
+  if (!v3() && options_.queue_size * 2 >= images)
+    lines.push_back("warning: --queue-size " + std::to_string(options_.queue_size) + " is near the data's " +
+                    counted(images, "image") +
+                    ": most images then have an old key of their own among the negatives; a tenth of the data is safe");
+  return lines;
 }
 
 void MoCo::visit(nn::Visitor& v) {

@@ -10,7 +10,9 @@
 // key belongs to a query; the average runs over parameters, with those of before this step's update, and the key
 // encoder keeps its own batch norm statistics; `symmetric` adds the loss with the views exchanged and puts both views'
 // keys into the queue, after both losses. v3's heads have no bias and end in a batch norm without weight and bias, but
-// for the predictor of ResNets, which ends in its linear layer (the official code).
+// for the predictor of ResNets, which ends in its linear layer (the official code). `stop_grad_conv1` is v3's trick
+// against dips in a ViT's training: the patch embedding is a random projection that nothing updates, neither a gradient
+// nor weight decay.
 #pragma once
 
 #include <optional>
@@ -30,6 +32,7 @@ struct MoCoOptions {
   bool projector_batch_norm = false;             ///< after the head's hidden layers; v3 always has it
   std::vector<int64_t> predictor = {4096, 256};  ///< v3
   bool predictor_last_batch_norm = false;        ///< v3: true for ViTs
+  bool stop_grad_conv1 = false;                  ///< of a ViT: its patch embedding stays as it was drawn
   int64_t bn_splits = 0;                         ///< of the heads' batch norms: BatchNormOptions::splits
   uint64_t seed = 0;
 };

@@ -90,6 +90,13 @@ std::vector<int64_t> predict(Classifier& model, const ImageSource& test, const P
   return predictions;
 }
 
+/// Whether every parameter learns: MoCo's --stop-grad-conv1 leaves some that do not.
+bool learns_whole(nn::Encoder& encoder) {
+  const auto parameters = encoder.named_parameters();
+  return std::all_of(parameters.begin(), parameters.end(),
+                     [](const auto& named) { return named.second->variable().requires_grad(); });
+}
+
 }  // namespace
 
 FinetuneOptions finetune_recipe(const std::string& name) {
@@ -120,11 +127,14 @@ nn::Encoder finetuning_encoder(const nn::Encoder& encoder, const nn::EncoderOpti
   if (options.pool != "run") wanted.pool = options.pool;
   if (options.learn_positions) wanted.position = "learned";
   wanted.drop_path = options.drop_path;
-  if (wanted.pool == made_by.pool && wanted.position == made_by.position && wanted.drop_path == made_by.drop_path)
-    return encoder;
-  TACIT_CHECK(made_by.name.rfind("vit", 0) == 0, "[finetune] --pool, --drop-path and --learn-positions are of a ViT; ",
-              made_by.name, " has none of them (nor has it --recipe mae)");
-  nn::Encoder rebuilt = nn::make_encoder(wanted), source = encoder;
+  nn::Encoder source = encoder;
+  const bool same =
+      wanted.pool == made_by.pool && wanted.position == made_by.position && wanted.drop_path == made_by.drop_path;
+  if (same && learns_whole(source)) return source;
+  TACIT_CHECK(same || made_by.name.rfind("vit", 0) == 0,
+              "[finetune] --pool, --drop-path and --learn-positions are of a ViT; ", made_by.name,
+              " has none of them (nor has it --recipe mae)");
+  nn::Encoder rebuilt = nn::make_encoder(wanted);
   const nn::LoadReport report = nn::load_state(rebuilt, nn::state_dict(source), false);
   for (const std::string& name : report.missing)
     TACIT_CHECK(name.rfind("fc_norm.", 0) == 0 || name.rfind("norm.", 0) == 0, "[finetune] the encoder lacks ", name);

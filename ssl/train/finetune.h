@@ -44,8 +44,9 @@ int64_t finetune_batch_size(int64_t images);
 
 /// `encoder`, made by these EncoderOptions, with the drop path, pooling and positions of the FinetuneOptions. All
 /// weights are carried over but, where the pooling changes from class token to mean, that of `norm`: `fc_norm` starts
-/// afresh, as in MAE. Positions that become learned start from the fixed ones. Throws Error where drop path, pooling or
-/// positions are asked of an encoder that is no ViT.
+/// afresh, as in MAE. Positions that become learned start from the fixed ones. What pre-training froze (MoCo's
+/// --stop-grad-conv1) learns again. Throws Error where drop path, pooling or positions are asked of an encoder that is
+/// no ViT.
 nn::Encoder finetuning_encoder(const nn::Encoder& encoder, const nn::EncoderOptions&, const FinetuneOptions&);
 
 /// What a display may want to know: steps of this training.

@@ -20,13 +20,13 @@ MemoryLimit memory_limit(const std::string& flag);
 /// "1.5 GB".
 std::string readable_bytes(int64_t bytes);
 
-/// Bytes that pre-training with these settings takes beyond the data: whole steps of the method, measured on a
-/// throw-away model with few images and extended to what the encoder sees at a time (--batch-size, or --chunk-size),
-/// the loader's batches, and similarities of all views by formula. With an evaluation of so many images on the way (0:
-/// none) the larger of the two. image_size and channels must be resolved.
+/// Bytes that pre-training with these settings takes for its tensors, blocks kept for reuse included: whole steps of
+/// the method, measured on a throw-away model with few images and extended to what the encoder sees at a time
+/// (--batch-size, or --chunk-size), the loader's batches, and similarities of all views by formula. With an evaluation
+/// of so many images on the way (0: none) the larger of the two. image_size and channels must be resolved.
 int64_t estimate_training_memory(const TrainConfig&, int64_t evaluation_images = 0);
-/// Throws Error, with a batch, or chunk, that would fit, where the estimate exceeds the limit. The measurement itself
-/// stays below it.
+/// Throws Error, with a batch, or chunk, that would fit, where the estimate and what a process takes beside tensors
+/// exceed the limit. The measurement itself stays below it.
 void check_training_memory(const TrainConfig&, int64_t evaluation_images = 0);
 /// Throws Error where a batch of plain views through the encoder and so many feature values (f32, with copies in work)
 /// would exceed the limit of --memory-limit `flag`.

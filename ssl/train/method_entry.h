@@ -35,6 +35,8 @@ struct MethodEntry {
   /// Its views (B, S, S, C) as its network is shown them in a step, in the same shape and scale, for people. Null: as
   /// they are.
   Tensor (*shown)(const TrainConfig&, const Tensor& views, int64_t step) = nullptr;
+  /// Its frozen features say little of what it learned; fine-tuning beside training from scratch does.
+  bool judged_by_finetuning = false;
 };
 
 /// Throws UsageError listing the known ones.

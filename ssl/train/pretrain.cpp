@@ -27,6 +27,16 @@ ImageSourcePtr sample(const ImageSourcePtr& source, int64_t n) {
   return source->size() <= n ? source : subset(source, some_indices(source->size(), n, "evaluation subset"));
 }
 
+/// Whether an evaluation could test on images that the run learns from.
+bool learns_from_test(const TrainConfig& config) {
+  if (config.split != "all" && config.split != "test") return false;
+  try {
+    return open_data(config.data, Split::Test, config.data_options())->labelled();
+  } catch (const Error&) {
+    return false;  // there is no test split to spoil
+  }
+}
+
 /// kNN(20) and a linear probe on part of the data while a run goes on. It changes nothing that the run depends on.
 class OnlineEvaluation {
  public:
@@ -195,6 +205,9 @@ class Pretraining {
       observer_.say("batch norm  over " + counted(groups, "group") + " of " +
                     counted(config_.batch_size / groups, "image"));
     }
+    if (learns_from_test(config_))
+      observer_.say("warning: --split " + config_.split +
+                    ": the test images are learned from; what an evaluation says of them will be too good");
     for (const std::string& line : method_->describe(source_->size(), config_.batch_size)) observer_.say(line);
   }
 

@@ -69,6 +69,7 @@ struct Parse {
   void operator()(int64_t* t) const { *t = parse_integer(flag, one()); }
   void operator()(double* t) const { *t = parse_double(flag, one()); }
   void operator()(std::string* t) const { *t = one(); }
+  void operator()(std::optional<bool>* t) const { *t = parse_bool(flag, one()); }
   void operator()(std::optional<int64_t>* t) const { *t = parse_integer(flag, one()); }
   void operator()(std::optional<double>* t) const { *t = parse_double(flag, one()); }
   void operator()(std::vector<std::string>* t) const { *t = texts; }
@@ -141,6 +142,7 @@ struct FromToml {
   void operator()(int64_t* t) const { *t = scalar<int64_t>(node, "a whole number"); }
   void operator()(double* t) const { *t = scalar<double>(node, "a number"); }
   void operator()(std::string* t) const { *t = scalar<std::string>(node, "a string"); }
+  void operator()(std::optional<bool>* t) const { *t = scalar<bool>(node, "true or false"); }
   void operator()(std::optional<int64_t>* t) const { *t = scalar<int64_t>(node, "a whole number"); }
   void operator()(std::optional<double>* t) const { *t = scalar<double>(node, "a number"); }
   void operator()(std::vector<std::string>* t) const { *t = list<std::string>("a string or a list of strings"); }
@@ -167,6 +169,7 @@ struct ToToml {
   std::string operator()(const int64_t* t) const { return std::to_string(*t); }
   std::string operator()(const double* t) const { return toml_double(*t); }
   std::string operator()(const std::string* t) const { return quoted(*t); }
+  std::string operator()(const std::optional<bool>* t) const { return *t ? (**t ? "true" : "false") : ""; }
   std::string operator()(const std::optional<int64_t>* t) const { return *t ? std::to_string(**t) : ""; }
   std::string operator()(const std::optional<double>* t) const { return *t ? toml_double(**t) : ""; }
   template <class T>

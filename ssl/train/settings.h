@@ -31,8 +31,8 @@ enum class Effect : uint8_t {
 class Settings {
  public:
   /// Where the value lives. An empty optional is "not set".
-  using Target = std::variant<bool*, int64_t*, double*, std::string*, std::optional<int64_t>*, std::optional<double>*,
-                              std::vector<std::string>*, std::vector<int64_t>*>;
+  using Target = std::variant<bool*, int64_t*, double*, std::string*, std::optional<bool>*, std::optional<int64_t>*,
+                              std::optional<double>*, std::vector<std::string>*, std::vector<int64_t>*>;
   struct Setting {
     std::string name, help, group;
     Target target;

@@ -39,6 +39,15 @@ void cifar10(TrainConfig& c) {
   c.base_lr = 0.12;
 }
 
+/// The STL-10 setting of W-MSE's authors (stl10_htdt): heads 1024-128, momentum .99 rising to 1; linear 92.0 %, 5
+/// nearest neighbours 88.6 % in their paper.
+void stl10(TrainConfig& c) {
+  stl10_htdt(c);
+  c.projector = {1024, 128};
+  c.predictor = {1024, 128};
+  c.target_momentum = 0.99;
+}
+
 /// The paper's 100-epoch setting (github.com/google-deepmind/deepmind-research, byol/configs/byol.py): batches of 4096,
 /// LARS 0.45 for 256, weight decay 1e-6, heads 4096-256.
 void imagenet(TrainConfig& c) {
@@ -87,6 +96,7 @@ MethodEntry byol_entry() {
           make,
           usual_recipes(fashion_mnist_demo, small_images, folder,
                         {{"cifar10", "CIFAR-10 with a ResNet-18, 200 epochs: days on a CPU", cifar10},
+                         {"stl10", "STL-10's unlabelled images, ResNet-18, 2000 epochs: days on a GPU", stl10},
                          {"imagenet", "the paper's setting for folders of ImageNet's size", imagenet}})};
 }
 

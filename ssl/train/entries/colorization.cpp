@@ -42,6 +42,12 @@ void cifar10(TrainConfig& c) {
   c.color_width = 128;
 }
 
+/// No paper trains this task on STL-10: the CIFAR-10 recipe at 96 pixels, a prediction for each fourth one.
+void stl10(TrainConfig& c) {
+  cifar10(c);
+  stl10_images(c);
+}
+
 /// richzhang/colorization (train/solver.prototxt, models/colorization_train_val_v2.prototxt): crops of 176 of 256
 /// pixels, batches of 40, Adam at 3e-5 with beta2 .99, a tenth after each 225,000 of 500,000 steps (here 7, 14 and 16
 /// epochs of ImageNet), ten neighbours, 256 channels before the prediction. Its trunk is a VGG without pooling; VISSL's
@@ -112,6 +118,7 @@ MethodEntry colorization_entry() {
           {{"small-images", "images up to 64 pixels, quickly (the default for them)", small_images},
            {"folder", "a folder of photographs at 64 pixels (the default for larger images)", folder},
            {"cifar10", "CIFAR-10 with a ResNet-18, 100 epochs: hours on a CPU", cifar10},
+           {"stl10", "STL-10's unlabelled images, ResNet-18, 100 epochs: days on a CPU", stl10},
            {"imagenet", "the official setting with a ResNet-50, for folders of that size", imagenet}},
           true};
 }

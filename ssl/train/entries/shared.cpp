@@ -70,6 +70,29 @@ void cifar_resnet(TrainConfig& c) {
   c.warmup_fraction = 0;
 }
 
+void stl10_images(TrainConfig& c) {
+  c.split = "unlabeled";
+  c.image_size = 96;
+  c.channels = 3;
+}
+
+void stl10_htdt(TrainConfig& c) {
+  stl10_images(c);
+  c.encoder = "resnet18";
+  c.augmentation = "dkobak";  // its numbers, without normalisation
+  c.batch_size = 512;
+  c.epochs = 2000;
+  c.optimizer = "adamw";
+  c.lr = 2e-3;
+  c.weight_decay = 1e-6;
+  c.decay_all = true;
+  c.warmup_fraction.reset();
+  c.warmup_epochs = 2.5;  // 500 steps
+  c.schedule = "steps";
+  c.lr_drop_epochs = {1950, 1975};
+  c.lr_drop_factor = 0.2;
+}
+
 void imagenet_resnet(TrainConfig& c) {
   c.encoder = "resnet50";
   c.image_size = 224;

@@ -25,6 +25,13 @@ void small_budget_folder(TrainConfig&);
 /// ResNet-18 with the CIFAR stem, SGD with momentum 0.9, weight decay 5e-4 on everything, batches of 512: what the
 /// CIFAR-10 recipes of several papers' codes have in common.
 void cifar_resnet(TrainConfig&);
+/// STL-10's 100,000 unlabelled images, whole: 96 pixels, so that ResNets have their ImageNet stem, as in solo-learn.
+void stl10_images(TrainConfig&);
+/// What github.com/htdt/self-supervised (Ermolov et al., "Whitening for Self-Supervised Representation Learning", ICML
+/// 2021) trains SimCLR and BYOL on STL-10 with: ResNet-18, batches of 512, Adam at 2e-3 after 500 steps of warm-up,
+/// times .2 for the last 50 and again for the last 25 of 2000 epochs, weight decay 1e-6, milder colours than SimCLR's.
+/// There crops have 64 pixels, under a 3 x 3 stem with pooling, and the 5,000 training images are used too.
+void stl10_htdt(TrainConfig&);
 /// ResNet-50 at 224 pixels.
 void imagenet_resnet(TrainConfig&);
 /// The same with the optimiser that BYOL's and MoCo v3's codes share: batches of 4096, LARS, weight decay 1e-6 on

@@ -131,7 +131,8 @@ void Colorization::prepare(const std::function<std::vector<Tensor>()>& next_view
     }
     pixels += t.pixels;
   }
-  TACIT_CHECK(pixels > 0, "[colorization] the first ", counted(seen, "image"), seen == 1 ? " is" : " are all",
+  const int64_t looked_at = std::min(seen, images);
+  TACIT_CHECK(pixels > 0, "[colorization] the first ", counted(looked_at, "image"), looked_at == 1 ? " is" : " are all",
               " gray (no |a| or |b| above ", options_.gray,
               "): colorization on gray data learns nothing; give --data colour images");
   const auto shares = [](const std::vector<double>& values) {

@@ -85,6 +85,13 @@ TEST_CASE("memory: the estimate is near what whole steps take, for every method 
     c.batch_size = 64;
     check_estimate(c);
   }
+  TrainConfig residual = tiny_config();  // tensors of many sizes, freed at different times
+  residual.encoder = "resnet18";
+  residual.encoder_width = 16;
+  residual.image_size = 32;
+  residual.batch_size = 128;
+  residual.chunk_size = 32;
+  check_estimate(residual);
   TrainConfig wide = tiny_config();  // the similarities of all views are most of it
   wide.image_size = 8;
   wide.batch_size = 2048;

@@ -79,7 +79,7 @@ TEST_CASE("groups: vectors without decay by default; describe names them") {
   CHECK(groups[1].weight_decay == 0);
   CHECK(single_group(toy.layer, 0.3)[0].names.size() == 2);
   SGD sgd(toy.layer, {.lr = 1, .weight_decay = 0.3});
-  CHECK(sgd.describe().find("decay: 1 tensors, 2 values, weight decay 0.3") != std::string::npos);
+  CHECK(sgd.describe().find("decay: 1 tensor, 2 values, weight decay 0.3") != std::string::npos);
   nn::Linear frozen(2, 2);
   frozen.freeze();
   CHECK_THROWS_WITH_AS(SGD(frozen, {}), doctest::Contains("no parameters"), Error);
@@ -184,7 +184,7 @@ TEST_CASE("layer-wise decay: scales by layer, decay by rank and name, as BEiT an
   CHECK(groups[1].names == Strings{"encoder.cls_token"});
   CHECK(groups[5].names == Strings{"head.bias"});
   SGD sgd(groups, {.lr = 1});
-  CHECK(sgd.describe().find("layer_0_decay: 1 tensors, 2 values, weight decay 0.05, lr x 0.5625\n") == 0);
+  CHECK(sgd.describe().find("layer_0_decay: 1 tensor, 2 values, weight decay 0.05, lr x 0.5625\n") == 0);
   sum(model.block.bias.variable() + model.head.bias.variable()).backward();
   const double block = model.block.bias.value().to_vector<float>()[0], head = model.head.bias.value().item();
   sgd.step();

@@ -204,6 +204,7 @@ MethodEntry moco_entry() {
           make,
           usual_recipes(fashion_mnist_demo, small_images, folder,
                         {{"cifar10", "the official CIFAR-10 demo, ResNet-18, 200 epochs: days on a CPU", cifar10},
+                         {"moco-cifar10-demo", "the same by the name of its notebook", cifar10},
                          {"stl10", "v2 on STL-10's unlabelled images, ResNet-18, 320 epochs: days on a GPU", stl10},
                          {"imagenet", "v2's ImageNet setting for folders of that size", imagenet},
                          {"imagenet-v3", "v3's ResNet-50 setting for folders of that size", imagenet_v3},

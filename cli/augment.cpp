@@ -5,6 +5,7 @@
 #include "cli/command.h"
 #include "cli/method_list.h"
 #include "ssl/train/picture.h"
+#include "tensor/directory.h"
 
 namespace tacit::cli {
 
@@ -48,7 +49,7 @@ class Augment final : public Command {
     options.image_size = config_.image_size;
     options.channels = config_.channels;
     options.seed = static_cast<uint64_t>(config_.seed);
-    ssl::views_sheet(source, options).write_png(config_.out);
+    ssl::views_sheet(source, options).write_png(with_directory(config_.out));
     print_result(common_, config_.out + ": views of '" + config_.augmentation + "' at " +
                               std::to_string(config_.image_size) + " pixels");
     write_json(common_, {{"augmentation", config_.augmentation}, {"image_size", config_.image_size}});

@@ -4,6 +4,7 @@
 
 #include "cli/feature.h"
 #include "tensor/atomic_file.h"
+#include "tensor/directory.h"
 #include "tensor/npy.h"
 
 namespace tacit::cli {
@@ -26,15 +27,12 @@ class Embed final : public RunCommand {
     ssl::parse_split(split_);
   }
   int run_on(ssl::Pretrained& run) override {
+    ssl::about_flag("out", [&] { check_directory(out_); });
     const std::string feature = feature_.chosen(run)[0];
     const ssl::ImageSourcePtr source = data_.open(ssl::parse_split(split_), common_);
     check_memory(run, source->size() * run.method->encoder().features());
-    std::error_code error;
-    std::filesystem::create_directories(out_, error);
-    TACIT_CHECK(!error && std::filesystem::is_directory(out_), "cannot make the directory ", out_, ": ",
-                error ? error.message() : "a file is in its place");
     const ssl::FeatureSet set = features(run, feature, *source);
-    write_npy(out_ + "/features.npy", set.features);
+    write_npy(with_directory(out_ + "/features.npy"), set.features);
     write_npy(out_ + "/labels.npy", Tensor::from(set.labels, {set.size()}));
     std::string files;
     bool any = false;
@@ -42,10 +40,11 @@ class Embed final : public RunCommand {
       any = any || !source->file(i).empty();
       files += source->file(i) + "\n";
     }
+    std::error_code ignored;
     if (any)
       write_file_atomically(out_ + "/files.txt", files);
     else
-      std::filesystem::remove(out_ + "/files.txt", error);  // of other images
+      std::filesystem::remove(out_ + "/files.txt", ignored);  // of other images
     print_result(common_, out_ + ": " + std::to_string(set.size()) + " images, " + std::to_string(set.dimensions()) +
                               " features");
     write_json(common_, {{"images", set.size()}, {"features", set.dimensions()}});

@@ -4,6 +4,7 @@
 #include "cli/run_command.h"
 #include "ssl/train/check.h"
 #include "ssl/train/export.h"
+#include "tensor/directory.h"
 #include "tensor/safetensors.h"
 
 namespace tacit::cli {
@@ -50,7 +51,7 @@ class Export final : public RunCommand {
     if (run.views.normalisation.lightness) file.metadata["input"] = "(L - 50) / 50 of CIE Lab";
     const std::string timm = ssl::timm_call(run.method->encoder());
     if (!timm.empty()) file.metadata["timm"] = timm;
-    write_safetensors(out_, file);
+    write_safetensors(with_directory(out_), file);
     print_result(common_, out_ + ": " + encoder + (teacher_ ? " (teacher)" : "") + ", " +
                               std::to_string(file.tensors.size()) + " tensors, " + format + "'s names");
     if (!timm.empty()) print_result(common_, "the same features in timm: " + timm);

@@ -4,6 +4,7 @@
 #include "cli/run_command.h"
 #include "ssl/evaluate/knn.h"
 #include "ssl/train/picture.h"
+#include "tensor/directory.h"
 
 namespace tacit::cli {
 
@@ -26,6 +27,7 @@ class NeighboursCommand final : public RunCommand {
   }
   void check() const override {
     if (out_.empty()) throw UsageError("--out is required: the PNG to write");
+    ssl::check_specs("query", queries_);
     check_flag("k", static_cast<double>(k_), 1, 100);
     check_flag("queries", static_cast<double>(count_), 1, 1000);
   }
@@ -58,7 +60,7 @@ class NeighboursCommand final : public RunCommand {
           print_result(common_, queries->file(q) + "\t" + bank->file(lists.back()[k]) + "\t" +
                                     ssl::shortest(found.similarity[static_cast<size_t>(q * found.k) + k]));
     }
-    ssl::write_neighbours_png(out_, *queries, rows, *bank, lists, run.views.image_size);
+    ssl::write_neighbours_png(with_directory(out_), *queries, rows, *bank, lists, run.views.image_size);
     print_result(common_, out_ + ": " + std::to_string(rows.size()) + " images and their neighbours");
     write_json(common_, {{"k", found.k}, {"queries", answers}});
     return 0;

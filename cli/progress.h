@@ -1,4 +1,5 @@
-// Progress of a training run on stderr: one refreshed line on a terminal, else a line per epoch or half a minute.
+// Progress of a training run on stderr: one refreshed line on a terminal, else a line per epoch or half a minute. The
+// rule: a log stays readable, so epochs of which many pass in seconds share a line.
 #pragma once
 
 #include <chrono>
@@ -25,6 +26,7 @@ class Progress {
  private:
   using Clock = std::chrono::steady_clock;
   void show(const ssl::StepRecord&);
+  bool due(const ssl::StepRecord&) const;
 
   bool quiet_, terminal_, open_ = false;
   ssl::RunPlan plan_;

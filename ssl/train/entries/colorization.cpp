@@ -113,6 +113,7 @@ MethodEntry colorization_entry() {
            {"folder", "a folder of photographs at 64 pixels (the default for larger images)", folder},
            {"cifar10", "CIFAR-10 with a ResNet-18, 100 epochs: hours on a CPU", cifar10},
            {"imagenet", "the official setting with a ResNet-50, for folders of that size", imagenet}},
+          "--color-loss regression",
           true};
 }
 

@@ -78,7 +78,8 @@ MethodEntry simclr_entry() {
           check_settings,
           make,
           usual_recipes(fashion_mnist_demo, small_images, folder,
-                        {{"cifar10", "CIFAR-10 with a ResNet-18, 100 epochs: hours on a CPU", cifar10}})};
+                        {{"cifar10", "CIFAR-10 with a ResNet-18, 100 epochs: hours on a CPU", cifar10}}),
+          "--batch-size 1024 --chunk-size 256"};
 }
 
 }  // namespace tacit::ssl

@@ -85,6 +85,7 @@
 #include "tensor/backend.h"
 #include "tensor/caching_allocator.h"
 #include "tensor/device.h"
+#include "tensor/directory.h"
 #include "tensor/dtype.h"
 #include "tensor/error.h"
 #include "tensor/memory_limit.h"

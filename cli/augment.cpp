@@ -6,6 +6,7 @@
 #include "cli/method_list.h"
 #include "ssl/train/build.h"
 #include "ssl/train/picture.h"
+#include "tensor/directory.h"
 
 namespace tacit::cli {
 
@@ -50,7 +51,7 @@ class Augment final : public Command {
     options.channels = config_.channels;
     options.seed = static_cast<uint64_t>(config_.seed);
     const auto shown = ssl::shown_views(config_);
-    ssl::views_sheet(source, options, shown).write_png(config_.out);
+    ssl::views_sheet(source, options, shown).write_png(with_directory(config_.out));
     print_result(common_, config_.out + ": views of '" + config_.augmentation + "' at " +
                               std::to_string(config_.image_size) + " pixels" +
                               (shown ? ", as " + config_.method + " is shown them" : ""));

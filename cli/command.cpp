@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -9,6 +10,7 @@
 #include "ssl/train/memory.h"
 #include "tensor/atomic_file.h"
 #include "tensor/device.h"
+#include "tensor/directory.h"
 #include "tensor/memory_limit.h"
 
 namespace tacit::cli {
@@ -40,7 +42,7 @@ void write_json(const Common& common, const nlohmann::json& figures) {
   if (common.json == "-")
     std::cout << json_text(figures);
   else if (!common.json.empty())
-    write_file_atomically(common.json, json_text(figures));
+    write_file_atomically(with_directory(common.json), json_text(figures));
 }
 
 void print_result(const Common& common, const std::string& line) {
@@ -63,7 +65,13 @@ Common common_of(const ssl::TrainConfig& config) {
 }
 
 void check_writable(const char* flag, const std::string& path) {
-  ssl::about_flag(flag, [&] { AtomicFile probe(path); });  // without commit() it leaves nothing
+  ssl::about_flag(flag, [&] {
+    const std::string directory = std::filesystem::path(path).parent_path().string();
+    if (directory.empty() || std::filesystem::is_directory(directory))
+      AtomicFile probe(path);  // without commit() it leaves nothing
+    else
+      check_directory(directory);
+  });
 }
 
 void start(const Common& common) {

@@ -3,6 +3,7 @@
 // The parser of command lines is known to main.cpp alone.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
@@ -32,6 +33,13 @@ struct Positional {
   bool required = true;
 };
 
+/// What --help shows.
+struct Help {
+  std::string summary;  ///< above the flags
+  std::string below;
+  std::function<bool(const Settings::Setting&)> shows = [](const Settings::Setting&) { return true; };
+};
+
 class Command {
  public:
   virtual ~Command() = default;
@@ -40,6 +48,8 @@ class Command {
   virtual const char* summary() const = 0;
   /// Command lines that work, shown under --help.
   virtual const char* example() const = 0;
+  /// May depend on the positional arguments, which have been read.
+  virtual Help help() const { return {summary(), std::string("\nExample:\n") + example()}; }
   /// Positional arguments (METHOD, RUN).
   virtual std::vector<Positional> arguments() { return {}; }
   /// All flags; pointers must stay valid.
@@ -74,7 +84,8 @@ std::string percent(double fraction);
 /// makes the device the default one and sets the threads. A malformed limit is a UsageError. A device's name or index
 /// that cannot exist is a UsageError, one that this build or machine lacks an Error.
 void start(const Common&);
-/// Throws Error naming the flag where this file cannot be written. For outputs that come only after long work.
+/// Throws Error naming the flag where this file, or a directory for it, cannot be written. For outputs that come only
+/// after long work; leaves nothing behind. They are then written to with_directory(path).
 void check_writable(const char* flag, const std::string& path);
 
 std::unique_ptr<Command> make_pretrain();

@@ -5,6 +5,7 @@
 #include "cli/feature.h"
 #include "tensor/atomic_file.h"
 #include "tensor/counted.h"
+#include "tensor/directory.h"
 #include "tensor/npy.h"
 
 namespace tacit::cli {
@@ -27,17 +28,14 @@ class Embed final : public RunCommand {
     ssl::parse_split(split_);
   }
   int run_on(ssl::Pretrained& run) override {
+    ssl::about_flag("out", [&] { check_directory(out_); });
     const std::string feature = feature_.chosen(run)[0];
     const ssl::ImageSourcePtr source = data_.open(ssl::parse_split(split_), common_);
     if (data_.limit > 0 && split_ == "test")
       say(common_, "--limit is not of the test split: it is embedded whole, " + counted(source->size(), "image"));
     check_memory(run, source->size() * run.method->encoder().features());
-    std::error_code error;
-    std::filesystem::create_directories(out_, error);
-    TACIT_CHECK(!error && std::filesystem::is_directory(out_), "cannot make the directory ", out_, ": ",
-                error ? error.message() : "a file is in its place");
     const ssl::FeatureSet set = features(run, feature, *source);
-    write_npy(out_ + "/features.npy", set.features);
+    write_npy(with_directory(out_ + "/features.npy"), set.features);
     write_npy(out_ + "/labels.npy", Tensor::from(set.labels, {set.size()}));
     std::string files;
     bool any = false;
@@ -45,10 +43,11 @@ class Embed final : public RunCommand {
       any = any || !source->file(i).empty();
       files += source->file(i) + "\n";
     }
+    std::error_code ignored;
     if (any)
       write_file_atomically(out_ + "/files.txt", files);
     else
-      std::filesystem::remove(out_ + "/files.txt", error);  // of other images
+      std::filesystem::remove(out_ + "/files.txt", ignored);  // of other images
     print_result(common_, out_ + ": " + counted(set.size(), "image") + ", " + counted(set.dimensions(), "feature"));
     write_json(common_, {{"images", set.size()}, {"features", set.dimensions()}});
     return 0;

@@ -2,7 +2,6 @@
 #include "ssl/evaluate/evaluate.h"
 
 #include <chrono>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "cli/feature.h"
@@ -15,6 +14,7 @@
 #include "ssl/train/scatter.h"
 #include "tensor/atomic_file.h"
 #include "tensor/counted.h"
+#include "tensor/directory.h"
 
 namespace tacit::cli {
 
@@ -123,14 +123,12 @@ class Evaluate final : public RunCommand {
       return "component " + std::to_string(i + 1) + ", " + percent(table.explained[i]) + " of the variance";
     };
     const std::string path = beside_run("images/pca.png");
-    std::error_code ignored;  // the file then says what is wrong
-    std::filesystem::create_directories(std::filesystem::path(path).parent_path(), ignored);
-    ssl::write_scatter_png(path, {.points = table.pca,
-                                  .labels = ssl::labels_of(test),
-                                  .class_names = test.class_names(),
-                                  .title = "Features of " + counted(test.size(), "test image"),
-                                  .x_axis = axis(0),
-                                  .y_axis = axis(1)});
+    ssl::write_scatter_png(with_directory(path), {.points = table.pca,
+                                                  .labels = ssl::labels_of(test),
+                                                  .class_names = test.class_names(),
+                                                  .title = "Features of " + counted(test.size(), "test image"),
+                                                  .x_axis = axis(0),
+                                                  .y_axis = axis(1)});
     say(common_, "their two principal components: " + path);
   }
 

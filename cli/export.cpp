@@ -5,6 +5,7 @@
 #include "ssl/train/check.h"
 #include "ssl/train/export.h"
 #include "tensor/counted.h"
+#include "tensor/directory.h"
 #include "tensor/safetensors.h"
 
 namespace tacit::cli {
@@ -51,7 +52,7 @@ class Export final : public RunCommand {
     if (run.views.normalisation.lightness) file.metadata["input"] = "(L - 50) / 50 of CIE Lab";
     const std::string timm = ssl::timm_call(run.method->encoder());
     if (!timm.empty()) file.metadata["timm"] = timm;
-    write_safetensors(out_, file);
+    write_safetensors(with_directory(out_), file);
     print_result(common_, out_ + ": " + encoder + (teacher_ ? " (teacher)" : "") + ", " +
                               counted(file.tensors.size(), "tensor") + ", " + format + "'s names");
     if (!timm.empty()) print_result(common_, "the same features in timm: " + timm);

@@ -28,8 +28,10 @@ class Finetune final : public RunCommand {
         .add("from-scratch", &from_scratch_, "the same network and recipe without pre-training")
         .add("labels-per-class", &labels_per_class_, "only n labelled images of every class (0: all)")
         .add("draw", &draw_, "which draw of them")
-        .add("epochs", &options_.epochs, "length of the schedule, but at least --min-steps")
-        .add("min-steps", &options_.min_steps, "steps however few images there are")
+        .add("epochs", &options_.epochs,
+             "length of the schedule; where only this is said, it is not stretched to --min-steps")
+        .add("min-steps", &options_.min_steps,
+             "the schedule has at least so many, however few images there are, unless only --epochs is said")
         .add("batch-size", &options_.batch_size, "images a step (0: 10 to 128, by their number)")
         .add("lr", &options_.lr, "peak learning rate of AdamW")
         .add("base-lr", &options_.base_lr, "the same for a batch of 256: lr = base-lr * batch-size / 256")
@@ -56,6 +58,7 @@ class Finetune final : public RunCommand {
     ssl::check_choice("recipe", recipe_, ssl::finetune_recipe_names());
     options_ = ssl::finetune_recipe(recipe_);
     Command::resolve(settings, layers);
+    if (said("epochs") && !said("min-steps")) options_.min_steps = 1;
   }
   void check() const override {
     check_flag("epochs", static_cast<double>(options_.epochs), 1, 1e6);
@@ -107,6 +110,11 @@ class Finetune final : public RunCommand {
       plan.steps_per_epoch = steps_per_epoch;
       plan.epochs = (steps + steps_per_epoch - 1) / steps_per_epoch;
       plan.chance.loss = std::log(static_cast<double>(std::max<size_t>(train->class_names().size(), 1)));
+      const int64_t asked = options_.epochs * steps_per_epoch;
+      say(common_, "training    to step " + std::to_string(steps) + ", epoch " + std::to_string(plan.epochs) +
+                       (steps > asked ? ", for --min-steps; --epochs " + std::to_string(options_.epochs) +
+                                            " alone would end at step " + std::to_string(asked)
+                                      : ""));
       progress.begin(plan);
     };
     observer.step = [&](const ssl::StepRecord& record) { progress.step(record); };

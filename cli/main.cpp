@@ -40,7 +40,6 @@ std::vector<std::unique_ptr<Command>> all_commands() {
 void bind(Bound& bound, CLI::App& parent) {
   Command& command = *bound.command;
   bound.app = parent.add_subcommand(command.name(), command.summary());
-  bound.app->footer(std::string("\nExample:\n") + command.example());
   for (const Positional& p : command.arguments())
     bound.app->add_option(p.name, *p.target, p.help)->required(p.required)->option_text(p.shown);
   command.settings(bound.settings);
@@ -78,6 +77,14 @@ void bind(Bound& bound, CLI::App& parent) {
       ->group("General");
   bound.app->allow_extras();  // run() names what is left over
   bound.app->add_flag("--print-config", bound.print_config, "print the resolved settings and stop")->group("General");
+}
+
+void prepare_help(Bound& bound) {
+  const Help help = bound.command->help();
+  bound.app->description(help.summary)->footer(help.below);
+  for (const Settings::Setting& setting : bound.settings.all())
+    if (CLI::Option* const option = bound.app->get_option_no_throw("--" + setting.name))
+      if (!help.shows(setting)) option->group("");  // hides it
 }
 
 int execute(Bound& bound) {
@@ -127,7 +134,11 @@ int run(int argc, char** argv) {
   check_command(argc > 1 ? argv[1] : "", bound);
   try {
     app.parse(argc, argv);
-  } catch (const CLI::Success& asked) {  // --help, --version
+  } catch (const CLI::CallForHelp& asked) {
+    for (Bound& candidate : bound)
+      if (candidate.app->parsed()) prepare_help(candidate);
+    return app.exit(asked);
+  } catch (const CLI::Success& asked) {  // --version
     return app.exit(asked);
   } catch (const CLI::ParseError& wrong) {
     throw UsageError(wrong.what() + std::string("; see tacit ") + (argc > 1 && argv[1][0] != '-' ? argv[1] : "") +

@@ -6,10 +6,10 @@
 namespace tacit::cli {
 
 /// One line a method.
-inline std::string method_list() {
+inline std::string method_list(const std::string& indent = "") {
   std::string text;
   for (const ssl::MethodEntry& entry : ssl::method_entries())
-    text += (text.empty() ? "" : "\n") + std::string(entry.name) + ": " + entry.summary;
+    text += (text.empty() ? "" : "\n") + indent + entry.name + ": " + entry.summary;
   return text;
 }
 

@@ -5,6 +5,7 @@
 #include "ssl/evaluate/knn.h"
 #include "ssl/train/picture.h"
 #include "tensor/counted.h"
+#include "tensor/directory.h"
 
 namespace tacit::cli {
 
@@ -27,6 +28,7 @@ class NeighboursCommand final : public RunCommand {
   }
   void check() const override {
     if (out_.empty()) throw UsageError("--out is required: the PNG to write");
+    ssl::check_specs("query", queries_);
     check_flag("k", static_cast<double>(k_), 1, 100);
     check_flag("queries", static_cast<double>(count_), 1, 1000);
   }
@@ -59,7 +61,7 @@ class NeighboursCommand final : public RunCommand {
           print_result(common_, queries->file(q) + "\t" + bank->file(lists.back()[k]) + "\t" +
                                     ssl::shortest(found.similarity[static_cast<size_t>(q * found.k) + k]));
     }
-    ssl::write_neighbours_png(out_, *queries, rows, *bank, lists, run.views.image_size);
+    ssl::write_neighbours_png(with_directory(out_), *queries, rows, *bank, lists, run.views.image_size);
     print_result(common_, out_ + ": " + counted(rows.size(), "image") +
                               (rows.size() == 1 ? " and its neighbours" : " and their neighbours"));
     write_json(common_, {{"k", found.k}, {"queries", answers}});

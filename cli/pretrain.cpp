@@ -6,6 +6,7 @@
 #include "cli/command.h"
 #include "cli/method_list.h"
 #include "cli/progress.h"
+#include "ssl/train/build.h"
 #include "ssl/train/interrupt.h"
 #include "ssl/train/pretrain.h"
 #include "ssl/train/run_directory.h"
@@ -24,12 +25,27 @@ class Pretrain final : public Command {
            "  tacit pretrain simclr --data ~/photos --epochs 50 --out photos-run\n"
            "  tacit pretrain simclr --out run --resume";
   }
-  std::vector<Positional> arguments() override { return {{"method", "METHOD", method_list(), &config_.method}}; }
+  std::vector<Positional> arguments() override {
+    return {{"method", "METHOD", "what to learn by; `tacit pretrain --help` lists the methods", &method_}};
+  }
+  Help help() const override {
+    if (method_.empty())
+      return {summary(),
+              "\nMethods:\n" + method_list("  ") +
+                  "\n\ntacit pretrain METHOD --help shows a method's flags and recipes." + "\n\nExample:\n" + example(),
+              [](const Settings::Setting&) { return false; }};
+    const ssl::MethodEntry& entry = ssl::method_entry(method_);
+    std::string below = "\nRecipes:\n";
+    for (const ssl::Recipe& recipe : entry.recipes)
+      below += std::string("  ") + recipe.name + ": " + recipe.summary + "\n";
+    return {method_ + ": " + entry.summary, below + "\nExample:\n" + examples_of(entry),
+            [this](const Settings::Setting& setting) { return setting.known_to(method_); }};
+  }
   void settings(Settings& settings) override { settings = method_settings(config_); }
 
   void resolve(Settings&, const ssl::ConfigLayers& said) override {
     layers_ = said;
-    layers_.flags.push_back({"method", {config_.method}});
+    layers_.flags.push_back({"method", {method_}});
     const ssl::TrainConfig said_alone = ssl::without_defaults(layers_);
     if (said_alone.resume && said_alone.out.empty()) throw UsageError("--resume needs --out, the run to go on with");
     resuming_ = said_alone.resume && ssl::RunDirectory::has_config(said_alone.out);
@@ -48,7 +64,10 @@ class Pretrain final : public Command {
 
   int run() override {
     if (config_.out.empty()) throw UsageError("--out is required: the run directory to make");
+    // The files that flags name, before the data is read, which may take long.
     ssl::RunDirectory::check(config_.out, config_.resume);
+    if (!config_.init.empty() && !(config_.resume && ssl::RunDirectory::has_checkpoint(config_.out)))
+      ssl::check_initial_weights(config_.init);
     if (config_.resume && !resuming_)
       say(common_, "warning: --resume: there is no run in " + config_.out + " yet: starting one at step 0");
     start(common_);
@@ -64,6 +83,17 @@ class Pretrain final : public Command {
   }
 
  private:
+  static std::string examples_of(const ssl::MethodEntry& entry) {
+    const std::string pretrain = std::string("  tacit pretrain ") + entry.name, photos = pretrain + " --data ~/photos ";
+    std::string text;
+    for (const ssl::Recipe& recipe : entry.recipes)
+      if (recipe.name == std::string("fashion-mnist-demo"))
+        text += pretrain + " --data fashion-mnist --recipe fashion-mnist-demo --out run\n";
+    text += photos + "--epochs 50 --out photos-run\n";
+    if (*entry.example) text += photos + entry.example + " --out other-run\n";
+    return text + pretrain + " --out photos-run --resume";
+  }
+
   ssl::ImageSourcePtr open(bool cache) {
     std::vector<std::string> notes;
     const ssl::ImageSourcePtr source = ssl::open_training_data(config_, &notes);
@@ -102,10 +132,12 @@ class Pretrain final : public Command {
                        config_.method + " --out " + config_.out + " --resume");
       return ssl::kInterruptedStatus;
     }
-    print_result(common_, config_.out + ": " + counted(result.step, "step") + loss);
+    const std::string whole = result.step == result.steps ? "" : std::to_string(result.step) + " of ";
+    print_result(common_, config_.out + ": " + whole + counted(result.steps, "step") + loss);
     return 0;
   }
 
+  std::string method_;
   ssl::TrainConfig config_;
   ssl::ConfigLayers layers_;
   bool resuming_ = false;

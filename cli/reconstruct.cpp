@@ -6,6 +6,7 @@
 #include "ssl/data/loader.h"
 #include "ssl/train/picture.h"
 #include "tensor/counted.h"
+#include "tensor/directory.h"
 #include "tensor/join.h"
 
 namespace tacit::cli {
@@ -40,7 +41,7 @@ class Reconstruct final : public RunCommand {
                               });
     TACIT_CHECK(!columns.empty(), run_path_, " was trained by ", run.info.config.method,
                 ", which predicts no pixels; reconstruct is for mae and colorization");
-    ssl::write_columns_png(out_, columns, views.normalisation);
+    ssl::write_columns_png(with_directory(out_), columns, views.normalisation);
     nlohmann::json listed = nlohmann::json::array();
     for (const ssl::PictureColumn& column : columns) listed.push_back(column.name);
     print_result(common_,

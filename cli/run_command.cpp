@@ -53,6 +53,8 @@ ssl::ImageSourcePtr DataArguments::open_labelled(ssl::Split split, const Common&
 int RunCommand::run() {
   if (needs_data() && data_.data.empty())
     throw UsageError("--data is required: a path, kind:path, fashion-mnist or synthetic[:N]");
+  ssl::check_specs("data", data_.data);
+  if (!data_.test_data.empty()) ssl::check_specs("test-data", {data_.test_data});
   check_flag("limit", static_cast<double>(data_.limit), 0, 1e18);
   check_flag("max-pixels", static_cast<double>(data_.max_pixels), 1, 1e18);
   check_flag("max-damaged", data_.max_damaged, 0, 1);

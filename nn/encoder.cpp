@@ -57,8 +57,6 @@ template <int64_t dim, int64_t depth, int64_t heads>
 Encoder make_vit(const EncoderOptions& o) {
   constexpr int64_t head_size = dim / heads;
   const int64_t width = o.width > 0 ? o.width : dim;
-  TACIT_CHECK(width < head_size || width % head_size == 0, "[encoder] ", o.name, " of width ", width,
-              ": the width must be a multiple of the size of a head, ", head_size, ", or below it");
   return Encoder(ViT({.dim = width,
                       .depth = depth,
                       .heads = std::max<int64_t>(1, width / head_size),
@@ -76,17 +74,22 @@ Encoder make_vit(const EncoderOptions& o) {
 struct Row {
   const char* name;
   Encoder (*make)(const EncoderOptions&);
+  int64_t head_size = 0;  // of ViTs
 };
+template <int64_t dim, int64_t depth, int64_t heads>
+constexpr Row vit(const char* name) {
+  return {name, make_vit<dim, depth, heads>, dim / heads};
+}
 // The only list of encoders.
 constexpr Row kEncoders[] = {{"resnet18", make_resnet<18>},
                              {"resnet34", make_resnet<34>},
                              {"resnet50", make_resnet<50>},
                              {"small_cnn", make_small_cnn},
                              {"nin", make_nin},
-                             {"vit_micro", make_vit<128, 4, 4>},
-                             {"vit_tiny", make_vit<192, 12, 3>},
-                             {"vit_small", make_vit<384, 12, 6>},
-                             {"vit_base", make_vit<768, 12, 12>}};
+                             vit<128, 4, 4>("vit_micro"),
+                             vit<192, 12, 3>("vit_tiny"),
+                             vit<384, 12, 6>("vit_small"),
+                             vit<768, 12, 12>("vit_base")};
 
 }  // namespace
 
@@ -121,6 +124,15 @@ int64_t default_patch_size(int64_t image_size) {
   return best;
 }
 
+void check_encoder_width(const std::string& name, int64_t width) {
+  for (const Row& row : kEncoders) {
+    if (name != row.name || row.head_size == 0 || width == 0) continue;
+    TACIT_CHECK(width < row.head_size ? width % 4 == 0 : width % row.head_size == 0, "[encoder] ", name, " of width ",
+                width, ": it must be a multiple of ", row.head_size,
+                ", the size of a head, or a multiple of 4 below it");
+  }
+}
+
 std::vector<std::string> encoder_names() {
   std::vector<std::string> names;
   for (const Row& row : kEncoders) names.emplace_back(row.name);
@@ -128,6 +140,7 @@ std::vector<std::string> encoder_names() {
 }
 
 Encoder make_encoder(const EncoderOptions& o) {
+  check_encoder_width(o.name, o.width);
   for (const Row& row : kEncoders)
     if (o.name == row.name) return row.make(o);
   throw Error("[encoder] unknown encoder '" + o.name + "'; known: " + join(encoder_names()));

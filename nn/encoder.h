@@ -12,8 +12,8 @@ namespace tacit::nn {
 struct EncoderOptions {
   std::string name = "resnet18";  ///< resnet18 resnet34 resnet50 small_cnn nin vit_micro vit_tiny vit_small vit_base
   /// Channels of the first stage; 0: the published number (64; small_cnn 32; nin 192). ViTs: the dimension of a token
-  /// (micro 128, tiny 192, small 384, base 768), in heads of the published size (64; micro 32), or one head if it is
-  /// smaller.
+  /// (micro 128, tiny 192, small 384, base 768), in heads of the published size (64; micro 32), or one head if it is a
+  /// smaller multiple of 4.
   int64_t width = 0;
   std::string stem = "auto";  ///< ResNets: cifar, imagenet, or auto: cifar for images up to 64 pixels
   int64_t image_size = 32;
@@ -53,6 +53,8 @@ class Encoder : public AnyModule {
 /// Above 64 pixels 16; else the divisor of the image's side that is nearest to an eighth of it, the larger of two (32
 /// and 28 pixels: 4; 64: 8).
 int64_t default_patch_size(int64_t image_size);
+/// Throws Error where the encoder of that name cannot have that EncoderOptions::width.
+void check_encoder_width(const std::string& name, int64_t width);
 /// Throws Error listing the known names.
 Encoder make_encoder(const EncoderOptions&);
 std::vector<std::string> encoder_names();

@@ -120,7 +120,11 @@ TEST_CASE("cache: a directory, splits beside each other, what is no cache, and d
   CHECK_THROWS_WITH_AS(open_cached(dir, 14, Split::Train, "precious"), doctest::Contains("precious is there and not a"),
                        Error);
   CHECK(read_file(dir / "precious") == "not a cache");
-  CHECK_THROWS_WITH_AS(open_cached(dir, 14, Split::Train, "no/such/place"), doctest::Contains("no/such/place"), Error);
+  CHECK_THROWS_WITH_AS(open_cached(dir, 14, Split::Train, "precious/place"), doctest::Contains("precious"), Error);
+  CHECK(open_cached(dir, 14, Split::Train, "new/place").wrote());  // with its directory
+  CHECK(fs::exists(dir / "new/place"));
+  CHECK(open_cached(dir, 14, Split::Train, "other/").wrote());
+  CHECK(fs::exists(dir / "other/images.cache"));
   std::vector<std::string> notes;
   const ImageSourcePtr made = open_data({"synthetic:20"}, Split::All);
   CHECK(cached(made, dir / "unused", Split::Train, 32, &notes) == made);

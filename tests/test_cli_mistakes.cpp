@@ -126,12 +126,92 @@ TEST_CASE("files that a flag names are told with the flag") {
   check_error(run_tacit({"pretrain", "simclr", "--config", dir / "none.toml"}), 1, "--config");
   check_error(run_tacit(small_run("/proc/no/run")), 1, "--out");
   check_error(run_tacit(on_run("neighbours", {"--query", dir / "none.png", "--out", dir / "n.png"})), 1, "--query");
-  check_error(run_tacit({"pretrain", "simclr", "--data", "synthetic:99999999999999", "--out", dir / "run"}), 1,
-              "100,000,000");
   // Outputs are tried before the work that fills them.
-  check_error(run_tacit(small_run(dir / "run", {"--json", dir / "no/figures.json"})), 1, "--json");
-  check_error(run_tacit({"export", shared_run(), "--out", dir / "no/encoder.safetensors"}), 1, "--out");
+  check_error(run_tacit(small_run(dir / "run", {"--json", dir / "text/figures.json"})), 1, "--json");
+  check_error(run_tacit({"export", shared_run(), "--out", dir / "text/encoder.safetensors"}), 1, "--out");
+  check_error(run_tacit({"export", shared_run(), "--out", "/proc/no/encoder.safetensors"}), 1, "--out");
   CHECK_FALSE(fs::exists(dir / "run"));
+}
+
+TEST_CASE("outputs: the directories that they lack are made, and none by a command that fails") {
+  const TemporaryDirectory dir;
+  check_ok(run_tacit({"export", shared_run(), "--out", dir / "export/a/encoder.safetensors", "--json",
+                      dir / "export/b/figures.json"}));
+  check_ok(run_tacit(on_run("neighbours", {"--k", "2", "--queries", "2", "--out", dir / "pictures/near.png"})));
+  check_ok(
+      run_tacit({"augment", "simclr", "--data", "synthetic:50", "--image-size", "16", "--out", dir / "v/views.png"}));
+  check_ok(run_tacit(on_run("embed", {"--out", dir / "features/of/run"})));
+  for (const char* made : {"export/a/encoder.safetensors", "export/b/figures.json", "pictures/near.png", "v/views.png",
+                           "features/of/run/features.npy"})
+    CHECK(fs::exists(dir / made));
+  const std::string none = dir / "none";
+  check_error(run_tacit({"knn", dir / "no-run", "--data", "synthetic:50", "--json", none + "/a/f.json"}), 1, "no-run");
+  check_error(run_tacit({"neighbours", shared_run(), "--data", dir / "no-data", "--out", none + "/n.png"}), 1,
+              "no-data");
+  check_error(run_tacit({"embed", shared_run(), "--data", dir / "no-data", "--out", none + "/e"}), 1, "no-data");
+  check_error(
+      run_tacit({"pretrain", "simclr", "--data", dir / "no-data", "--out", none + "/r", "--json", none + "/f.json"}), 1,
+      "no-data");
+  CHECK_FALSE(fs::exists(none));
+}
+
+TEST_CASE("what flags alone decide of data and encoders is exit 2, with the flag") {
+  const TemporaryDirectory dir;
+  const auto pretrain = [&](const Arguments& more) {
+    return run_tacit(with({"pretrain", "simclr", "--out", dir / "run"}, more));
+  };
+  for (const char* spec :
+       {"synthetic:abc", "synthetic:0", "synthetic:99999999999999", "foo:bar", "idx:", "tar:a-{3..1}.tar"}) {
+    CAPTURE(spec);
+    check_error(pretrain({"--data", spec}), 2, "--data: [");
+  }
+  check_error(pretrain({"--data", "synthetic:50", "--test-data", "foo:bar"}), 2, "--test-data: ");
+  check_error(run_tacit({"knn", "run", "--data", "foo:bar"}), 2, "--data: ");
+  check_error(run_tacit({"augment", "simclr", "--data", "foo:bar", "--out", dir / "v.png"}), 2, "--data: ");
+  check_error(run_tacit(on_run("neighbours", {"--query", "foo:bar", "--out", dir / "n.png"})), 2, "--query: ");
+  check_error(pretrain({"--data", dir / "foo:bar"}), 1, "does not exist");  // a path, which only the disk decides
+  for (const char* width : {"10", "100", "34"}) {
+    CAPTURE(width);
+    check_error(pretrain({"--data", "synthetic:50", "--encoder", "vit_tiny", "--encoder-width", width}), 2,
+                "--encoder-width: ");
+  }
+  check_error(run_tacit({"pretrain", "mae", "--data", "synthetic:50", "--out", dir / "run", "--encoder-width", "100"}),
+              2, "--encoder-width: ");
+  CHECK_FALSE(fs::exists(dir / "run"));
+}
+
+TEST_CASE("contradictions of said flags are exit 2, with both") {
+  const TemporaryDirectory dir;
+  const auto check_both = [&](const Arguments& more, const char* one, const char* other) {
+    const Outcome outcome = run_tacit(with({"pretrain"}, with(more, {"--data", "synthetic:50", "--out", dir / "run"})));
+    check_error(outcome, 2, one);
+    check_error(outcome, 2, other);
+  };
+  check_both({"moco", "--variant", "v3", "--queue-size", "4096"}, "--queue-size", "--variant v3");
+  check_both({"moco", "--recipe", "imagenet-v3", "--queue-size", "4096"}, "--queue-size", "--variant v3");
+  check_both({"moco", "--variant", "v2", "--predictor", "64,32"}, "--predictor", "v2");
+  check_both({"byol", "--no-predictor", "--predictor", "64,32"}, "--predictor", "--no-predictor");
+  check_both({"simclr", "--schedule", "cosine", "--lr-drop-epochs", "5,8"}, "--lr-drop-epochs", "--schedule cosine");
+  write_file(dir / "c.toml", "variant = 'v3'\nqueue-size = 4096\n");
+  check_both({"moco", "--config", dir / "c.toml"}, "--queue-size", "--variant v3");
+  CHECK_FALSE(fs::exists(dir / "run"));
+}
+
+TEST_CASE("RUN and --init are looked at before the data, and a refused start leaves nothing") {
+  const TemporaryDirectory dir;
+  write_file(dir / "file", "text");
+  const auto start = [&](const std::string& out, const Arguments& more = {}) {
+    return run_tacit(with({"pretrain", "simclr", "--data", dir / "no-data", "--out", out}, more));
+  };
+  check_error(start(dir / "file"), 1, "--out");
+  check_error(start(dir / "file/run"), 1, "--out");
+  check_error(start("/proc/no/run"), 1, "--out");
+  check_error(start(shared_run()), 2, "--resume");
+  check_error(start(dir / "new/run", {"--init", dir / "none.safetensors"}), 1, "--init");
+  check_error(start(dir / "new/run", {"--init", dir / "file"}), 1, "--init");
+  check_error(start(dir / "new/run"), 1, "no-data");
+  CHECK_FALSE(fs::exists(dir / "new"));
+  CHECK(read_file(dir / "file") == "text");
 }
 
 TEST_CASE("a start that fails on its files leaves no run behind") {

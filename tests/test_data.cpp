@@ -241,6 +241,18 @@ TEST_CASE("specs: unknown kinds, empty ones, differing classes") {
   CHECK(contains(error_of({"nonsense:/tmp"}), "'nonsense' is no kind of data"));
   CHECK(contains(error_of({""}), "empty"));
   CHECK(contains(error_of({"/no/such/path"}), "does not exist"));
+  CHECK(contains(error_of({"folder"}), "folder does not exist"));  // without a colon it is a path
+  for (const char* wrong : {"", "nonsense:/tmp", "synthetic:-1", "synthetic:1e3", "idx:", "tar:", "tar:x-{3..1}.tar",
+                            "x-{a..b}.tar", "tar:x-{1"}) {
+    CAPTURE(wrong);
+    CHECK_THROWS_AS(check_spec(wrong), Error);
+  }
+  // What only the files can tell is no matter of the SPEC.
+  for (const char* fine : {"/no/such/path", "no/such:path", "file.v2:x", "folder", "idx:/none", "tar:x-{0..2}.tar",
+                           "fashion-mnist", "synthetic", "synthetic:7"}) {
+    CAPTURE(fine);
+    CHECK_NOTHROW(check_spec(fine));
+  }
   CHECK(contains(error_of({"synthetic:0"}), "from 1 to"));
   CHECK(contains(error_of({"synthetic:many"}), "whole number"));
   CHECK(open_data({"synthetic:50", "synthetic:20"}, Split::All)->size() == 70);

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <limits>
+#include <sstream>
 
 #include "process.h"
 #include "ssl/train/method_entry.h"
@@ -116,6 +117,10 @@ TEST_CASE("validate: values that flags alone show to be wrong") {
   CHECK(contains(message({{"log-every", {"0"}}}), "--log-every"));
   CHECK(contains(message({{"seed", {"-1"}}}), "--seed"));
   CHECK(contains(message({{"image-size", {"3"}}}), "--image-size"));
+  CHECK(contains(message({{"encoder", {"vit_micro"}}, {"encoder-width", {"10"}}}), "--encoder-width"));
+  CHECK(contains(message({{"encoder", {"vit_micro"}}, {"encoder-width", {"100"}}}), "multiple of 32"));
+  CHECK(message({{"encoder", {"vit_micro"}}, {"encoder-width", {"12"}}}).empty());
+  CHECK(message({{"encoder", {"resnet18"}}, {"encoder-width", {"10"}}}).empty());
   CHECK(contains(message({{"chunk-size", {"100"}}}), "--chunk-size 100 does not divide --batch-size 256"));
   CHECK(contains(message({{"method", {"moco"}}, {"batch-size", {"8"}}, {"bn-splits", {"8"}}}), "groups of one image"));
 }
@@ -156,6 +161,70 @@ TEST_CASE("few images: the recipe's own batch shrinks to them, and its learning 
   // What was asked for stays, and is an error later.
   CHECK(fitted({{"batch-size", {"128"}}}, 100).batch_size == 128);
   CHECK(fitted({}, 1).batch_size == 256);  // no batch of one image
+}
+
+TEST_CASE("a setting that another leaves unused: a mistake where it is said, no mistake of a recipe, not in TOML") {
+  struct Row {
+    Settings::Given chosen;  // leaves `unused` unused
+    std::string unused, text, toml;
+    const char* other;  // what the message names beside it
+  };
+  const std::vector<Row> rows = {
+      {{{"method", {"moco"}}, {"variant", {"v3"}}}, "queue-size", "4096", "4096", "--variant v3"},
+      {{{"method", {"moco"}}, {"recipe", {"imagenet-v3"}}}, "queue-size", "4096", "4096", "--variant v3"},
+      {{{"method", {"moco"}}, {"variant", {"v2"}}}, "predictor", "64,128", "[64, 128]", "--variant v3"},
+      {{{"method", {"moco"}}, {"variant", {"v3"}}}, "symmetric", "false", "false", "--variant v3"},
+      {{{"method", {"moco"}}, {"recipe", {"moco-cifar10-demo"}}, {"variant", {"v3"}}},
+       "projector-batch-norm",
+       "false",
+       "false",
+       "--variant v3"},
+      {{{"method", {"byol"}}, {"no-predictor", {"true"}}}, "predictor", "64,128", "[64, 128]", "--no-predictor"},
+      {{{"method", {"rotation"}}, {"recipe", {"cifar10"}}, {"schedule", {"cosine"}}},
+       "lr-drop-epochs",
+       "5,8",
+       "[5, 8]",
+       "--schedule"}};
+  for (const Row& row : rows) {
+    CAPTURE(row.unused);
+    ConfigLayers layers;
+    layers.flags = row.chosen;
+    layers.flags.push_back({"data", {"synthetic"}});
+    TrainConfig config = resolve(layers, 32);
+    const std::string text = settings_of(config).toml();
+    CHECK_FALSE(contains(text, "\n" + row.unused + " = "));
+    ConfigLayers printed;  // can be read again
+    printed.toml = text;
+    TrainConfig read = resolve(printed, 32);
+    CHECK(settings_of(read).toml() == text);
+    CHECK(first_difference(config, read, true) == "");
+    layers.toml = row.unused + " = " + row.toml;
+    const std::string message = usage_error([&] { resolve(layers, 32); });
+    CHECK(contains(message, "--" + row.unused));
+    CHECK(contains(message, row.other));
+    layers.toml = "";
+    layers.flags.push_back({row.unused, {row.text}});
+    CHECK(usage_error([&] { resolve(layers, 32); }) == message);
+  }
+  TrainConfig collapse;  // a head of any size, without a word on the predictor that is not there
+  ConfigLayers layers;
+  layers.flags = {{"data", {"synthetic"}}, {"method", {"byol"}}, {"no-predictor", {"true"}}, {"projector", {"64,32"}}};
+  CHECK_NOTHROW(collapse = resolve(layers, 32));
+  collapse.image_size = 32;
+  collapse.channels = 3;
+  CHECK_NOTHROW(method_entry("byol").make(collapse));
+}
+
+TEST_CASE("every method's example under --help is valid for photographs") {
+  for (const MethodEntry& method : method_entries()) {
+    CAPTURE(method.name);
+    ConfigLayers layers;
+    layers.flags = {{"data", {"synthetic"}}, {"method", {method.name}}};
+    std::istringstream words(method.example);
+    for (std::string flag, value; words >> flag >> value;) layers.flags.push_back({flag.substr(2), {value}});
+    CHECK(layers.flags.size() > 2);
+    CHECK_NOTHROW(resolve(layers, 300));
+  }
 }
 
 TEST_CASE("every recipe of MoCo takes every variant") {

@@ -16,6 +16,7 @@
 #include "ssl/train/run_directory.h"
 #include "ssl/train/scatter.h"
 #include "ssl/train/tfevents.h"
+#include "tensor/directory.h"
 #include "tensor/safetensors.h"
 #include "train.h"
 
@@ -86,6 +87,25 @@ TEST_CASE("run directory: refuses what exists, cuts metrics back, survives a hal
   CHECK(contains(text, "\"step\":3"));
   CHECK_FALSE(contains(text, "\"step\":4"));
   CHECK(text.back() == '\n');
+}
+
+TEST_CASE("directories: made with their parents; a check tells what would fail and makes nothing") {
+  const TemporaryDirectory dir;
+  const std::string file = dir / "file", deep = dir / "a/b/c";
+  testing::write_file(file, "x");
+  CHECK_NOTHROW(check_directory(deep));
+  CHECK_NOTHROW(check_directory(dir / "."));
+  CHECK_NOTHROW(check_directory("relative/directory"));
+  for (const std::string& wrong : {file, file + "/x/y", std::string("/proc/none/x")}) {
+    CAPTURE(wrong);
+    CHECK(contains(error_of([&] { check_directory(wrong); }), wrong));
+    CHECK(contains(error_of([&] { make_directories(wrong); }), wrong));
+  }
+  CHECK(std::distance(std::filesystem::directory_iterator(dir / "."), {}) == 1);
+  CHECK(with_directory(deep + "/x.png") == deep + "/x.png");
+  CHECK(std::filesystem::is_directory(deep));
+  CHECK_FALSE(std::filesystem::exists(deep + "/x.png"));
+  CHECK(with_directory("x.png") == "x.png");
 }
 
 TEST_CASE("metrics line: deterministic fields first, in a fixed order") {

@@ -13,6 +13,7 @@
 #include "ssl/data/wrapped.h"
 #include "tensor/atomic_file.h"
 #include "tensor/counted.h"
+#include "tensor/directory.h"
 #include "tensor/error.h"
 #include "tensor/random.h"
 
@@ -109,7 +110,7 @@ ImageSourcePtr opened(const ImageSourcePtr& source, const std::string& path, con
 void write_cache(const ImageSource& source, const std::string& path, const Header& header,
                  const ImageProgress& progress) {
   constexpr int64_t kTogether = 256;  // images in memory at a time
-  AtomicFile file(path);
+  AtomicFile file(with_directory(path));
   file.write(&header, sizeof header);
   std::vector<Entry> entries;
   auto offset = static_cast<int64_t>(sizeof header);
@@ -155,8 +156,8 @@ ImageSourcePtr cached(ImageSourcePtr source, const std::string& path, Split spli
     return source;
   }
   constexpr std::array kSuffix = {"", ".test", ".unlabeled", ".all"};
-  const std::string file =
-      (fs::is_directory(path) ? path + "/images.cache" : path) + kSuffix[static_cast<size_t>(split)];
+  const std::string file = (fs::is_directory(path) || path.ends_with('/') ? path + "/images.cache" : path) +
+                           kSuffix[static_cast<size_t>(split)];
   const int64_t side = (image_size * 8 + 6) / 7;
   const auto count = static_cast<uint64_t>(source->size());
   const Header header{kMagic, kVersion, random_stream("cache", identity, count, static_cast<uint64_t>(side)),

@@ -72,6 +72,9 @@ constexpr const char* kDataHelp =
 /// (class names must agree).
 ImageSourcePtr open_data(const std::vector<std::string>& specs, Split, const DataOptions& = {},
                          std::vector<std::string>* notes = nullptr);
+/// Throws Error for a SPEC that is wrong whatever files hold: an unknown kind, a kind without its path, a number of
+/// images or a pattern of shards that is none.
+void check_spec(const std::string& spec);
 /// The images at these indices of another source.
 ImageSourcePtr subset(ImageSourcePtr, std::vector<int64_t> indices);
 /// A source of files without those that cannot be decoded: for evaluation, where each image counts once. Decodes every

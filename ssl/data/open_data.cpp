@@ -1,6 +1,7 @@
 // From what the user writes after --data to an ImageSource.
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <charconv>
 #include <cstdlib>
 #include <filesystem>
@@ -35,26 +36,41 @@ std::string home_expanded(const std::string& path) {
   return home && path.starts_with("~/") ? home + path.substr(1) : path;
 }
 
-Opened open_spec(const std::string& spec, Split split, const DataOptions& options) {
-  TACIT_CHECK(!spec.empty(), "[data] an empty --data; give a path, kind:path, fashion-mnist or synthetic[:N]");
+/// A SPEC's parts: a kind and its path (synthetic: its number), or a path alone, perhaps with a colon in it.
+struct Parts {
+  std::string kind, path;
+  bool synthetic() const { return kind == "synthetic"; }
+};
+
+Parts parts_of(const std::string& spec) {
+  constexpr std::array kPaths = {"idx", "cifar10", "cifar100", "stl10", "folder", "tar"};
   const size_t colon = spec.find(':');
-  std::string kind = spec.substr(0, colon),
-              path = home_expanded(colon == std::string::npos ? "" : spec.substr(colon + 1));
-  if (kind == "synthetic") return open_synthetic(synthetic_size(spec, path), split);
+  const std::string before = spec.substr(0, colon), after = colon == std::string::npos ? "" : spec.substr(colon + 1);
+  if (before == "synthetic") return {before, after};
+  if (colon != std::string::npos && std::find(kPaths.begin(), kPaths.end(), before) != kPaths.end())
+    return {before, home_expanded(after)};
+  const std::string path = home_expanded(spec);
+  return {path.ends_with(".tar") && path.find('{') != std::string::npos ? "tar" : "", path};
+}
+
+/// Whether "word:…" was meant to name a kind rather than a file.
+bool is_word(const std::string& text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(),
+                                      [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_'; });
+}
+
+Opened open_spec(const std::string& spec, Split split, const DataOptions& options) {
+  check_spec(spec);
   if (spec == "fashion-mnist") {
     TACIT_CHECK(fs::exists(kFashionMnist),
                 "[data] fashion-mnist is Debian's package dataset-fashion-mnist: install it");
     return open_idx(kFashionMnist, split);
   }
-  constexpr std::array kPaths = {"idx", "cifar10", "cifar100", "stl10", "folder", "tar"};
-  if (std::find(kPaths.begin(), kPaths.end(), kind) == kPaths.end()) {
-    path = home_expanded(spec);  // a path, perhaps with a colon in it
-    const bool shards = path.ends_with(".tar") && path.find('{') != std::string::npos;
-    TACIT_CHECK(shards || fs::exists(path), "[data] ", spec, " does not exist",
-                colon == std::string::npos ? "" : ", and '", colon == std::string::npos ? "" : kind,
-                colon == std::string::npos ? "" : "' is no kind of data", "; kinds: ", kKinds);
-    kind = shards ? "tar" : recognise(path);
-  }
+  const Parts parts = parts_of(spec);
+  const std::string& path = parts.path;
+  if (parts.synthetic()) return open_synthetic(synthetic_size(spec, path), split);
+  TACIT_CHECK(!parts.kind.empty() || fs::exists(path), "[data] ", spec, " does not exist; kinds: ", kKinds);
+  const std::string kind = parts.kind.empty() ? recognise(path) : parts.kind;
   if (kind == "idx") return open_idx(path, split);
   if (kind == "folder") return open_folder(path, split, options);
   if (kind == "stl10") return open_stl10(path, split);
@@ -100,6 +116,20 @@ ImageSourcePtr open_all(const std::vector<std::string>& specs, Split split, cons
 }
 
 }  // namespace
+
+void check_spec(const std::string& spec) {
+  TACIT_CHECK(!spec.empty(), "[data] an empty SPEC; give a path, kind:path, fashion-mnist or synthetic[:N]");
+  const Parts parts = parts_of(spec);
+  if (parts.synthetic()) {
+    synthetic_size(spec, parts.path);
+    return;
+  }
+  TACIT_CHECK(!parts.path.empty(), "[data] ", spec, " names no path");
+  if (parts.kind == "tar") tar_shards(parts.path);
+  const std::string word = spec.substr(0, spec.find(':'));
+  TACIT_CHECK(!parts.kind.empty() || word == spec || !is_word(word) || fs::exists(parts.path), "[data] ", spec,
+              " does not exist, and '", word, "' is no kind of data; kinds: ", kKinds);
+}
 
 std::string recognise(const std::string& path) {
   if (fs::is_directory(path)) {

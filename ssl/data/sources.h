@@ -40,6 +40,8 @@ Opened open_stl10(const std::string& path, Split);
 /// that follow each other and share their path up to the first dot of the file's name are one sample, an image and
 /// perhaps a .cls, its label.
 Opened open_tar(const std::string& pattern, Split, const DataOptions&);
+/// The shards that a pattern names, whether or not they are there. Throws Error for braces that are no range or list.
+std::vector<std::string> tar_shards(const std::string& pattern);
 /// The binary versions of CIFAR-10 (classes 10) and CIFAR-100: a directory, or the .tar.gz as downloaded.
 Opened open_cifar(const std::string& path, Split, int64_t classes);
 /// Files below a directory, or one image file.

@@ -217,13 +217,15 @@ std::vector<std::string> alternatives(const std::string& inside, const std::stri
   return texts;
 }
 
-std::vector<std::string> expanded(const std::string& pattern) {
+}  // namespace
+
+std::vector<std::string> tar_shards(const std::string& pattern) {
   const size_t open = pattern.find('{'), close = pattern.find('}', open);
   if (open == std::string::npos) return {pattern};
   TACIT_CHECK(close != std::string::npos, "[tar] ", pattern, " has a { without its }");
   std::vector<std::string> paths;
   for (const std::string& text : alternatives(pattern.substr(open + 1, close - open - 1), pattern))
-    for (const std::string& rest : expanded(pattern.substr(close + 1))) {
+    for (const std::string& rest : tar_shards(pattern.substr(close + 1))) {
       paths.push_back(pattern.substr(0, open) + text + rest);
       TACIT_CHECK(static_cast<int64_t>(paths.size()) <= kMostShards, "[tar] ", pattern, " names more than ",
                   kMostShards, " shards");
@@ -231,11 +233,9 @@ std::vector<std::string> expanded(const std::string& pattern) {
   return paths;
 }
 
-}  // namespace
-
 Opened open_tar(const std::string& pattern, Split split, const DataOptions& options) {
   TACIT_CHECK(split != Split::Unlabeled, "[tar] ", pattern, " has no unlabeled split; use --split all");
-  std::vector<std::string> shards = expanded(pattern);
+  std::vector<std::string> shards = tar_shards(pattern);
   for (const std::string& shard : shards)
     TACIT_CHECK(
         fs::is_regular_file(shard), "[tar] ", shard, fs::exists(shard) ? " is not a file" : " does not exist",

@@ -21,13 +21,13 @@ BYOL::BYOL(nn::Encoder encoder, BYOLOptions options)
       target_(online_) {
   TACIT_CHECK(options_.target_momentum >= 0 && options_.target_momentum <= 1,
               "[BYOL] the target's momentum must lie in [0, 1], got ", options_.target_momentum);
+  if (!options_.use_predictor) return;
   const auto out = [&](const std::vector<int64_t>& sizes, int64_t in) { return sizes.back() > 0 ? sizes.back() : in; };
   const int64_t d = out(options_.projector, online_.encoder.features());
   TACIT_CHECK(out(options_.predictor, d) == d, "[BYOL] the predictor's output size ", options_.predictor.back(),
               " must be the projector's, ", d);
-  if (options_.use_predictor)
-    predictor_.emplace(d, options_.predictor,
-                       nn::MLPOptions{.last_bias = false, .seed = options_.seed, .path = "predictor"});
+  predictor_.emplace(d, options_.predictor,
+                     nn::MLPOptions{.last_bias = false, .seed = options_.seed, .path = "predictor"});
 }
 
 Variable BYOL::loss(const std::vector<Tensor>& views, const Progress&) {

@@ -52,6 +52,14 @@ std::function<double(int64_t)> make_schedule(const TrainConfig& config, int64_t 
   };
 }
 
+void check_initial_weights(const std::string& file) {
+  about_flag("init", [&] {
+    std::map<std::string, std::string> metadata;
+    list_safetensors(file, &metadata);
+    if (metadata.count("tacit_checkpoint_format")) load_checkpoint_info(file);
+  });
+}
+
 nn::LoadReport load_initial_weights(Method& method, const std::string& file) {
   nn::Encoder& encoder = method.encoder();
   const nn::StateDict state = about_flag("init", [&] {

@@ -77,10 +77,12 @@ Settings settings_of(TrainConfig& c) {
   Settings s;
   s.group("Method")
       .add("method", &c.method, "the method, as in `pretrain METHOD`", trajectory)
-      .add("recipe", &c.recipe,
-           "named set of defaults: " + join(recipe_names()) +
-               " (default by the images: small-images up to 64 pixels, else folder)",
-           trajectory);
+      .add(
+          "recipe", &c.recipe,
+          "named set of defaults; `tacit pretrain METHOD --help` lists them (default by the images: small-images up to "
+          "64 pixels, else folder)",
+          trajectory);
+  for (const MethodEntry& entry : method_entries()) entry.add_settings(s, c);
   s.group("Data")
       .add("data", &c.data, kDataHelp, place)
       .add("test-data", &c.test_data, "SPEC of the test split where the data has none", place)
@@ -90,11 +92,12 @@ Settings settings_of(TrainConfig& c) {
       .add("max-pixels", &c.max_pixels, "refuse larger images before decoding them", trajectory)
       .add("max-damaged", &c.max_damaged,
            "fraction of unreadable images at which to stop; fewer are replaced and named")
-      .add("cache", &c.cache, "FILE or DIR that keeps decoded images, their shorter side 8/7 of --image-size", place)
+      .add("cache", &c.cache, "FILE or DIR that keeps decoded images, their shorter side 8/7 of --image-size", place);
+  s.group("Augmentation")
       .add("image-size", &c.image_size, "side of the square the encoder sees (0: the data's, at most 64)", trajectory)
       .add("channels", &c.channels, "1 (gray) or 3 (0: the data's)", trajectory)
       .add("augmentation", &c.augmentation, "policy of the views: " + join(augmentation_names()), trajectory);
-  s.group("Model")
+  s.group("Encoder")
       .add("encoder", &c.encoder, join(nn::encoder_names()), trajectory)
       .add("encoder-width", &c.encoder_width, "channels of the first stage (0: as published)", trajectory)
       .add("stem", &c.stem, "of a ResNet: cifar, imagenet or auto (cifar up to 64 pixels)", trajectory)
@@ -124,12 +127,13 @@ Settings settings_of(TrainConfig& c) {
       .add("warmup-epochs", &c.warmup_epochs, "epochs of linear warm-up", trajectory)
       .add("warmup-fraction", &c.warmup_fraction, "the same as a fraction of the schedule", trajectory)
       .add("clip", &c.clip, "largest norm of the gradient (0: unlimited)", trajectory)
-      .add("precision", &c.precision, "fp32 (tf32 and bf16 where the device has them)", trajectory)
-      .add("seed", &c.seed, "of weights, order and views", trajectory)
-      .add("device", &c.device, "cpu, cuda, cuda:1 or reference", place);
+      .add("precision", &c.precision, "fp32 (tf32 and bf16 where the device has them)", trajectory);
   s.group("Run")
-      .add("steps", &c.steps, "stop after N steps; the schedule still spans --epochs")
-      .add("stop-after-epochs", &c.stop_after_epochs, "stop after n epochs; the schedule still spans --epochs")
+      .add("seed", &c.seed, "of weights, order and views", trajectory)
+      .add("device", &c.device, "cpu, cuda, cuda:1 or reference", place)
+      .add("steps", &c.steps,
+           "stop after N steps; the schedule still spans --epochs; kept until a resume gives another")
+      .add("stop-after-epochs", &c.stop_after_epochs, "the same in epochs")
       .add("log-every", &c.log_every, "steps a line of metrics.jsonl")
       .add("eval-every", &c.eval_every, "epochs between evaluations on a subset, by kNN and a linear probe (0: none)")
       .add("save-every", &c.save_every, "epochs between checkpoints")
@@ -143,11 +147,10 @@ Settings settings_of(TrainConfig& c) {
            "write the figures of the last step, and the loss as the mean of the last epoch's loss_steps, to this file "
            "(-: stdout)",
            Effect::Session);
-  for (const MethodEntry& entry : method_entries()) {
-    s.group(std::string("Only some methods: ") + entry.name);
-    entry.add_settings(s, c);
-  }
   s.of_method(&c.method);
+  s.used_if(
+      "", "lr-drop-epochs", [&c] { return c.schedule == "steps" || c.lr_drop_epochs.empty(); },
+      "--lr-drop-epochs is of --schedule steps; --schedule cosine has no drops");
   s.exclusive("lr", "base-lr").exclusive("warmup-epochs", "warmup-fraction");
   return s;
 }
@@ -155,6 +158,8 @@ Settings settings_of(TrainConfig& c) {
 void validate(const TrainConfig& c) {
   const MethodEntry& method = method_entry(c.method);
   check(!c.data.empty(), "--data is required: a path, kind:path, fashion-mnist or synthetic[:N]");
+  check_specs("data", c.data);
+  if (!c.test_data.empty()) check_specs("test-data", {c.test_data});
   parse_split(c.split);
   check_choice("encoder", c.encoder, nn::encoder_names());
   check_choice("stem", c.stem, {"auto", "cifar", "imagenet"});
@@ -172,6 +177,7 @@ void validate(const TrainConfig& c) {
   check_choice("augmentation", c.augmentation, augmentation_names());
   check_range("max-damaged", c.max_damaged, 0., 1.);
   check_range<int64_t>("encoder-width", c.encoder_width, 0, 4096);
+  as_usage("--encoder-width: ", [&] { nn::check_encoder_width(c.encoder, c.encoder_width); });
   check_range<int64_t>("limit", c.limit, 0, INT64_MAX);
   check_range<int64_t>("max-pixels", c.max_pixels, 1, INT64_MAX);
   check(c.image_size == 0 || (c.image_size >= 8 && c.image_size <= 1024),
@@ -193,6 +199,10 @@ void validate(const TrainConfig& c) {
                                                                counted(views, "view") + " of an image, " + c.method +
                                                                " needs " + std::to_string(method.views));
   if (method.check) method.check(c);
+}
+
+void check_specs(const char* flag, const std::vector<std::string>& specs) {
+  for (const std::string& spec : specs) as_usage(std::string("--") + flag + ": ", [&] { check_spec(spec); });
 }
 
 Split parse_split(const std::string& name) {

@@ -101,6 +101,8 @@ int64_t patch_size_of(const TrainConfig&);
 
 /// Refuses unknown names, values out of range and contradictions. Throws UsageError naming the flag.
 void validate(const TrainConfig&);
+/// Throws UsageError naming the flag for SPECs that are wrong whatever the files hold.
+void check_specs(const char* flag, const std::vector<std::string>& specs);
 /// "train", "test", "unlabeled" or "all". Throws UsageError.
 Split parse_split(const std::string&);
 

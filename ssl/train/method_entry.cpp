@@ -51,13 +51,6 @@ void apply_recipe(TrainConfig& config, const std::string& name) {
   config.recipe = name;
 }
 
-std::vector<std::string> recipe_names() {
-  std::vector<std::string> names;
-  for (const MethodEntry& entry : entries())
-    for (const Recipe& recipe : entry.recipes) add_once(names, recipe.name);
-  return names;
-}
-
 std::vector<std::string> set_by_recipes() {
   std::vector<std::string> names;
   TrainConfig config;

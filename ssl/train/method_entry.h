@@ -30,6 +30,8 @@ struct MethodEntry {
   /// image_size and channels are resolved.
   std::unique_ptr<Method> (*make)(const TrainConfig&);
   std::vector<Recipe> recipes;
+  /// Flags of its own that suit a folder of photographs: an example under --help. "": none.
+  const char* example = "";
   /// Its views are RGB in [0, 1], of which the encoder sees one channel, the lightness: (L - 50) / 50.
   bool lightness = false;
   /// Its views (B, S, S, C) as its network is shown them in a step, in the same shape and scale, for people. Null: as
@@ -48,8 +50,6 @@ std::vector<std::string> method_names();
 const Recipe& recipe_of(const TrainConfig& config, const std::string& name);
 /// Overwrites what the recipe sets.
 void apply_recipe(TrainConfig&, const std::string& name);
-/// Every recipe's name, each once.
-std::vector<std::string> recipe_names();
 /// The settings that recipes differ in, whose default thus depends on the recipe.
 std::vector<std::string> set_by_recipes();
 /// The recipe for images of this size (their shorter side; 0: sizes vary): "small-images" up to 64 pixels, else

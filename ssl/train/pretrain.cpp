@@ -94,6 +94,7 @@ class Pretraining {
       load();
       describe();
       observer_.say("resume      at step " + std::to_string(plan_.done) + " of " + std::to_string(plan_.steps));
+      if (plan_.last <= plan_.done) explain_no_steps();
     }
     plan_.last = std::max(plan_.last, plan_.done);
   }
@@ -134,6 +135,7 @@ class Pretraining {
     if (!loader_->damage().empty())
       observer_.say(damage_warning(loader_->damage(), *source_, "replaced by the next ones"));
     result.step = std::max(plan_.done, last_.step);
+    result.steps = plan_.steps;
     result.last = last_;
     return result;
   }
@@ -243,6 +245,29 @@ class Pretraining {
     plan_.done = saved_ = checkpoint.info.step;
     damaged_ = checkpoint.info.damaged;
     directory_->cut_to(plan_.done);
+  }
+
+  /// Of a resume: which limit leaves nothing to do, and what goes on.
+  void explain_no_steps() const {
+    const std::string at = "is at step " + std::to_string(plan_.done) + " of " + std::to_string(plan_.steps);
+    if (plan_.done >= plan_.steps) {
+      observer_.say(config_.out + " " + at +
+                    ": nothing is left to do. --epochs cannot be changed; a longer run is a new " +
+                    "one, which may begin with --init " + directory_->checkpoint());
+      return;
+    }
+    std::string reached, remedy;
+    const auto add = [&](const char* flag, std::optional<int64_t> limit, int64_t in_steps, int64_t whole) {
+      if (!limit || in_steps > plan_.done) return;
+      reached += (reached.empty() ? " --" : " and --") + (flag + (" " + std::to_string(*limit)));
+      remedy += std::string(" --") + flag + " " + std::to_string(whole);
+    };
+    add("steps", config_.steps, config_.steps.value_or(0), plan_.steps);
+    add("stop-after-epochs", config_.stop_after_epochs,
+        std::min(config_.stop_after_epochs.value_or(0), plan_.epochs) * plan_.steps_per_epoch, plan_.epochs);
+    observer_.say("warning: nothing is done: " + config_.out + " " + at + ", the limit of" + reached + ", kept in " +
+                  directory_->config() + "; to go on to the end, give --resume" + remedy +
+                  ", which is then kept instead");
   }
 
   void on_step(StepRecord& record) {

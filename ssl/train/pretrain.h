@@ -23,8 +23,8 @@ struct PretrainObserver {
 };
 struct PretrainResult {
   StopReason reason = StopReason::Finished;
-  int64_t step = 0;
-  StepRecord last;  ///< of this process; step 0 when it made none
+  int64_t step = 0, steps = 0;  ///< made in all; of the whole schedule
+  StepRecord last;              ///< of this process; step 0 when it made none
 };
 
 /// Trains `config` (resolved: image_size and channels set) on `source` into the run directory config.out. With

@@ -14,11 +14,12 @@ namespace tacit::ssl {
 
 namespace {
 
-void apply_layers(TrainConfig& config, const ConfigLayers& layers) {
+Settings apply_layers(TrainConfig& config, const ConfigLayers& layers) {
   Settings settings = settings_of(config);
   settings.apply_toml(layers.toml, layers.toml_file);
   settings.apply(layers.flags);
   settings.check_known_to_method();
+  return settings;
 }
 
 double three_digits(double value) {
@@ -41,7 +42,7 @@ TrainConfig resolve(const ConfigLayers& layers, int64_t data_image_size) {
   config.method = said.method;
   const int64_t size = said.image_size > 0 ? said.image_size : data_image_size;
   apply_recipe(config, said.recipe.empty() ? default_recipe(size) : said.recipe);
-  apply_layers(config, layers);
+  apply_layers(config, layers).check_used();
   if (config.recipe.empty()) config.recipe = default_recipe(size);
   TrainConfig certain = config;
   if (said.recipe.empty() && size == 0) certain.image_size = 0;  // the recipe, and with it the size, is only a guess
@@ -58,9 +59,10 @@ TrainConfig resolve_resume(const std::string& run, const ConfigLayers& layers) {
   TrainConfig stored;
   settings_of(stored).apply_toml(read_file(file), file);
   TrainConfig config = stored;
-  apply_layers(config, layers);
+  const Settings settings = apply_layers(config, layers);
   const std::string difference = first_difference(stored, config, true);
   if (!difference.empty()) throw UsageError("--resume cannot change " + difference + " (the first is " + file + "'s)");
+  settings.check_used();
   validate(config);
   return config;
 }
@@ -70,6 +72,7 @@ std::string first_difference(const TrainConfig& before, const TrainConfig& after
   const Settings left = settings_of(a), right = settings_of(b);
   for (const Settings::Setting& setting : left.all()) {
     if (setting.effect != Effect::Trajectory && !(setting.effect == Effect::Place && places)) continue;
+    if (!left.in_use(setting) && !right.in_use(setting)) continue;
     const std::string was = left.value(setting.name), is = right.value(setting.name);
     if (was != is) return "--" + setting.name + " from " + was + " to " + is;
   }

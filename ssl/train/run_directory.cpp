@@ -13,6 +13,7 @@
 #include "ssl/train/append.h"
 #include "ssl/train/settings.h"
 #include "tensor/atomic_file.h"
+#include "tensor/directory.h"
 #include "tensor/read_file.h"
 
 namespace tacit::ssl {
@@ -20,13 +21,6 @@ namespace tacit::ssl {
 namespace fs = std::filesystem;
 
 namespace {
-
-void make_directories(const std::string& path) {
-  std::error_code error;
-  fs::create_directories(path, error);
-  TACIT_CHECK(!error && fs::is_directory(path), "--out: cannot make the directory ", path, ": ",
-              error ? error.message() : "a file is in its place");
-}
 
 /// The bytes of the first lines of metrics.jsonl whose step is at most `last`; a damaged line ends it.
 size_t kept_bytes(const std::string& text, int64_t last) {
@@ -50,16 +44,18 @@ double images_per_second(const StepRecord& record) {
 }  // namespace
 
 void RunDirectory::check(const std::string& path, bool resume) {
-  if (!fs::exists(fs::symlink_status(path))) return;
-  TACIT_CHECK(fs::is_directory(path), "--out ", path, " is a file; a run needs a directory");
-  if (!resume && !fs::is_empty(path))
-    throw UsageError("--out " + path + " exists already; give another directory, or --resume to go on with it");
+  if (fs::exists(fs::symlink_status(path))) {
+    TACIT_CHECK(fs::is_directory(path), "--out ", path, " is a file; a run needs a directory");
+    if (!resume && !fs::is_empty(path))
+      throw UsageError("--out " + path + " exists already; give another directory, or --resume to go on with it");
+  }
+  about_flag("out", [&] { check_directory(path); });
 }
 
 bool RunDirectory::has_config(const std::string& path) { return fs::exists(path + "/config.toml"); }
 
 RunDirectory::RunDirectory(std::string path, const std::string& config_toml, bool fresh) : path_(std::move(path)) {
-  make_directories(path_);
+  about_flag("out", [&] { make_directories(path_); });
   lock_ = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   TACIT_CHECK(lock_ >= 0, "cannot open ", path_, ": ", std::strerror(errno));
   TACIT_CHECK(::flock(lock_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK, "another process is writing to ", path_);

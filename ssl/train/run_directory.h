@@ -13,7 +13,8 @@ namespace tacit::ssl {
 class RunDirectory {
  public:
   /// Checks, before any work, that `path` can become a new run (resume false) or may be one that goes on (resume true).
-  /// Throws UsageError for an existing run without resume, Error for a file in the way.
+  /// Throws UsageError for an existing run without resume, Error for a file in the way or a place that cannot be
+  /// written to. Makes nothing.
   static void check(const std::string& path, bool resume);
   /// Whether there is a run to resume: a config.toml.
   static bool has_config(const std::string& path);

@@ -231,6 +231,27 @@ void Settings::check_known_to_method() const {
   }
 }
 
+Settings& Settings::used_if(const std::string& method, std::string name, std::function<bool()> when,
+                            std::string otherwise) {
+  uses_.push_back({method, std::move(name), std::move(when), std::move(otherwise)});
+  return *this;
+}
+
+const Settings::Use* Settings::unmet(const std::string& name) const {
+  for (const Use& use : uses_)
+    if (use.name == name && (use.method.empty() || (method_ && use.method == *method_)) && !use.when()) return &use;
+  return nullptr;
+}
+
+void Settings::check_used() const {
+  for (const std::string& name : said_)
+    if (const Use* const use = unmet(name)) usage(use->otherwise);
+}
+
+bool Settings::in_use(const Setting& setting) const {
+  return (!method_ || setting.known_to(*method_)) && !unmet(setting.name);
+}
+
 Settings& Settings::exclusive(std::string a, std::string b) {
   exclusive_.emplace_back(std::move(a), std::move(b));
   return *this;
@@ -307,7 +328,7 @@ std::string Settings::toml(bool only_trajectory) const {
   std::string text, heading;
   for (const Setting& setting : all_) {
     if (setting.effect == Effect::Session || (only_trajectory && setting.effect != Effect::Trajectory)) continue;
-    if (method_ && !setting.known_to(*method_)) continue;
+    if (!in_use(setting)) continue;
     const std::string value = std::visit(ToToml{}, setting.target);
     if (value.empty()) continue;
     if (setting.group != heading && !only_trajectory) text += (text.empty() ? "# " : "\n# ") + setting.group + "\n";

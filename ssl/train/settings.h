@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <set>
 #include <string>
@@ -54,6 +55,14 @@ class Settings {
   Settings& of_method(const std::string* method);
   /// Throws UsageError where a flag or key was given that the method does not know.
   void check_known_to_method() const;
+  /// A setting that the method ("": any) uses only where when(), which reads other settings. toml() leaves it out
+  /// elsewhere, so that a configuration names what its run uses.
+  Settings& used_if(const std::string& method, std::string name, std::function<bool()> when, std::string otherwise);
+  /// Throws UsageError with that text where an unused flag or key was given. What recipes set is no mistake, so this is
+  /// for when they have been applied.
+  void check_used() const;
+  /// Whether the method knows it and, with the values as they are, uses it.
+  bool in_use(const Setting&) const;
   /// Setting one of two optional values unsets the other; both in one layer are an error.
   Settings& exclusive(std::string a, std::string b);
 
@@ -70,8 +79,8 @@ class Settings {
   void apply(const Given& given);
   /// Applies a TOML text; `file` is what errors call it. Throws UsageError naming the key and its line.
   void apply_toml(const std::string& text, const std::string& file);
-  /// All values that are set and known to the method, in order, under comments with the headings; apply_toml reads it
-  /// back. `only_trajectory` leaves out what does not change a run's numbers or names a place.
+  /// All values that are set and in use, in order, under comments with the headings; apply_toml reads it back.
+  /// `only_trajectory` leaves out what does not change a run's numbers or names a place.
   std::string toml(bool only_trajectory = false) const;
 
  private:
@@ -83,6 +92,14 @@ class Settings {
   const std::string* method_ = nullptr;
   std::vector<Setting> all_;
   std::vector<std::pair<std::string, std::string>> exclusive_;
+  struct Use {
+    std::string method, name;
+    std::function<bool()> when;
+    std::string otherwise;
+  };
+  /// The condition under which a setting is not in use; null if it is.
+  const Use* unmet(const std::string& name) const;
+  std::vector<Use> uses_;
   std::set<std::string> said_;
 };
 

@@ -65,13 +65,16 @@ void add_settings(Settings& s, TrainConfig& c) {
   s.add_for("byol", "predictor", &c.predictor, "hidden and output sizes of the predictor (MoCo: of v3)");
   s.add_for("byol", "target-momentum", &c.target_momentum, "of the target at the start; it rises to 1 by a cosine");
   s.add_for("byol", "no-predictor", &c.no_predictor, "leave the predictor out, to see the collapse");
+  s.used_if(
+      "byol", "predictor", [&c] { return !c.no_predictor; },
+      "--predictor and --no-predictor contradict each other; give one");
   s.add_for("byol", "no-stop-gradient", &c.no_stop_gradient, "let both sides learn, to see the collapse");
 }
 
 void check_settings(const TrainConfig& c) {
   check_projector(c);
   check_range("target-momentum", c.target_momentum, 0., 1.);
-  check_predictor(c);
+  if (!c.no_predictor) check_predictor(c);
   check_batch_of_two(c, "cannot be normalised");
 }
 
@@ -97,7 +100,8 @@ MethodEntry byol_entry() {
           usual_recipes(fashion_mnist_demo, small_images, folder,
                         {{"cifar10", "CIFAR-10 with a ResNet-18, 200 epochs: days on a CPU", cifar10},
                          {"stl10", "STL-10's unlabelled images, ResNet-18, 2000 epochs: days on a GPU", stl10},
-                         {"imagenet", "the paper's setting for folders of ImageNet's size", imagenet}})};
+                         {"imagenet", "the paper's setting for folders of ImageNet's size", imagenet}}),
+          "--target-momentum 0.996"};
 }
 
 }  // namespace tacit::ssl

@@ -120,6 +120,7 @@ MethodEntry colorization_entry() {
            {"cifar10", "CIFAR-10 with a ResNet-18, 100 epochs: hours on a CPU", cifar10},
            {"stl10", "STL-10's unlabelled images, ResNet-18, 100 epochs: days on a CPU", stl10},
            {"imagenet", "the official setting with a ResNet-50, for folders of that size", imagenet}},
+          "--color-loss regression",
           true};
 }
 

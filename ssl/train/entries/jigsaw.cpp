@@ -106,11 +106,7 @@ void check_settings(const TrainConfig& c) {
   check(c.encoder.rfind("vit", 0) != 0,
         "--encoder " + c.encoder + " sees images of one size; jigsaw's sees patches, use small_cnn, nin or a ResNet");
   if (c.image_size == 0) return;
-  try {
-    patch_geometry(c.image_size, c.grid, c.gap);
-  } catch (const Error& e) {
-    throw UsageError(e.what());
-  }
+  as_usage("", [&] { patch_geometry(c.image_size, c.grid, c.gap); });
 }
 
 JigsawOptions options_of(const TrainConfig& c) {
@@ -144,7 +140,8 @@ MethodEntry jigsaw_entry() {
           fashion_mnist_demo, small_images, folder,
           {{"cifar10", "CIFAR-10 with a ResNet-18, 100 epochs: hours on a CPU", cifar10},
            {"stl10", "STL-10's unlabelled images, ResNet-18, 3 x 3 patches, 100 epochs: days on a CPU", stl10},
-           {"imagenet", "VISSL's ResNet-50 with 2000 permutations, for folders of ImageNet's size", imagenet}})};
+           {"imagenet", "VISSL's ResNet-50 with 2000 permutations, for folders of ImageNet's size", imagenet}}),
+      "--grid 3 --permutations 500"};
   entry.shown = shown;
   return entry;
 }

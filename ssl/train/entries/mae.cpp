@@ -123,11 +123,7 @@ void check_settings(const TrainConfig& c) {
             std::to_string(c.decoder_heads));
   if (c.image_size == 0) return;  // the rest depends on the data's size; MAE checks it again
   const int64_t side = c.image_size / patch_size_of(c);
-  try {
-    visible_patches(side * side, c.mask_ratio);
-  } catch (const Error& e) {
-    throw UsageError(e.what());
-  }
+  as_usage("", [&] { visible_patches(side * side, c.mask_ratio); });
   check(
       !c.norm_pixels || c.channels != 1 || patch_size_of(c) > 1,
       "--patch-size 1 on one channel: a patch of one number has no deviation; use larger ones or --norm-pixels=false");
@@ -161,7 +157,8 @@ MethodEntry mae_entry() {
       usual_recipes(fashion_mnist_demo, small_images, folder,
                     {{"cifar10", "ViT-T with patches of 4 pixels, 200 epochs: days on a CPU", cifar10},
                      {"stl10", "STL-10's unlabelled images, ViT-T with patches of 12 pixels: days on a CPU", stl10},
-                     {"imagenet", "the official ViT-B/16, 800 epochs: for folders of that size", imagenet}})};
+                     {"imagenet", "the official ViT-B/16, 800 epochs: for folders of that size", imagenet}}),
+      "--encoder vit_tiny --mask-ratio 0.6"};
   entry.shown = shown;
   entry.judged_by_finetuning = true;
   return entry;

@@ -1,6 +1,8 @@
 // MoCo on the command line: its settings, its recipes, and how it is made from a configuration.
 #include "ssl/methods/moco.h"
 
+#include <functional>
+
 #include "nn/norm.h"
 #include "ssl/train/entries/shared.h"
 
@@ -142,7 +144,7 @@ bool keeps_patches(const TrainConfig& c) {
 void add_settings(Settings& s, TrainConfig& c) {
   s.add_for("moco", "variant", &c.variant, "v1, v2 (a queue; they differ in head and views) or v3 (no queue)");
   s.add_for("moco", "temperature", &c.temperature, "of the contrastive loss");
-  s.add_for("moco", "queue-size", &c.queue_size, "keys kept as negatives; a multiple of the keys a step makes");
+  s.add_for("moco", "queue-size", &c.queue_size, "v1, v2: keys kept as negatives; a multiple of the keys a step makes");
   s.add_for("moco", "momentum", &c.momentum, "of the key encoder (v3: rises to 1)");
   s.add_for("moco", "symmetric", &c.symmetric, "both views are queries and keys (v3 always is)");
   s.add_for("moco", "bn-splits", &c.bn_splits, "batch norm over this many parts of the batch (0: over all of it)");
@@ -150,6 +152,16 @@ void add_settings(Settings& s, TrainConfig& c) {
   s.add_for("moco", "predictor", &c.predictor, "hidden and output sizes of the predictor (MoCo: of v3)");
   s.add_for("moco", "stop-grad-conv1", &c.stop_grad_conv1, "a ViT's patch embedding stays random, against instability");
   s.show_default("stop-grad-conv1", "true for v3 with a ViT");
+  const auto v3 = [&c] { return c.variant == "v3"; };
+  s.used_if("moco", "queue-size", std::not_fn(v3),
+            "--queue-size is of --variant v1 and v2; --variant v3 has no queue, its negatives are the batch");
+  s.used_if("moco", "predictor", v3, "--predictor is of --variant v3; v1 and v2 have no predictor");
+  s.used_if(
+      "moco", "symmetric", [&c] { return c.variant != "v3" || c.symmetric; },
+      "--symmetric=false contradicts --variant v3, which always is symmetric");
+  s.used_if(
+      "moco", "projector-batch-norm", [&c] { return c.variant != "v3" || c.projector_batch_norm; },
+      "--projector-batch-norm=false contradicts --variant v3, whose heads always have batch norm");
 }
 
 void check_settings(const TrainConfig& c) {
@@ -208,7 +220,8 @@ MethodEntry moco_entry() {
                          {"stl10", "v2 on STL-10's unlabelled images, ResNet-18, 320 epochs: days on a GPU", stl10},
                          {"imagenet", "v2's ImageNet setting for folders of that size", imagenet},
                          {"imagenet-v3", "v3's ResNet-50 setting for folders of that size", imagenet_v3},
-                         {"imagenet-v3-vit", "v3's ViT-B/16 setting for folders of that size", imagenet_v3_vit}})};
+                         {"imagenet-v3-vit", "v3's ViT-B/16 setting for folders of that size", imagenet_v3_vit}}),
+          "--variant v3"};
 }
 
 }  // namespace tacit::ssl

@@ -103,7 +103,8 @@ MethodEntry rotation_entry() {
           fashion_mnist_demo, small_images, folder,
           {{"cifar10", "the official CIFAR-10 setting, network in network, 200 epochs: days on a CPU", cifar10},
            {"stl10", "STL-10's unlabelled images, ResNet-18, 200 epochs: days on a GPU", stl10},
-           {"imagenet", "VISSL's ResNet-50 for folders of ImageNet's size", imagenet}})};
+           {"imagenet", "VISSL's ResNet-50 for folders of ImageNet's size", imagenet}}),
+      "--encoder nin --schedule steps --lr-drop-epochs 20,40"};
   entry.shown = shown;
   return entry;
 }

@@ -104,7 +104,8 @@ MethodEntry simclr_entry() {
           usual_recipes(fashion_mnist_demo, small_images, folder,
                         {{"cifar10", "CIFAR-10 with a ResNet-18, 100 epochs: hours on a CPU", cifar10},
                          {"stl10", "STL-10's unlabelled images, ResNet-18, 2000 epochs: days on a GPU", stl10},
-                         {"imagenet", "the paper's setting for folders of ImageNet's size", imagenet}})};
+                         {"imagenet", "the paper's setting for folders of ImageNet's size", imagenet}}),
+          "--batch-size 1024 --chunk-size 256"};
 }
 
 }  // namespace tacit::ssl

@@ -125,8 +125,8 @@ TEST_CASE("fine-tuning encoder: weights carried over; mean pooling starts fc_nor
 
   nn::Encoder frozen = encoder;
   frozen.freeze();
-  for (const auto& named : finetuning_encoder(frozen, small_vit(), options).named_parameters())
-    CHECK(named.second->variable().requires_grad());
+  nn::Encoder thawed = finetuning_encoder(frozen, small_vit(), options);
+  for (const auto& named : thawed.named_parameters()) CHECK(named.second->variable().requires_grad());
 
   options = finetune_recipe("mae");
   nn::Encoder rebuilt = finetuning_encoder(encoder, small_vit(), options);

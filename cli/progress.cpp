@@ -61,15 +61,9 @@ void Progress::step(const ssl::StepRecord& record) {
   seconds_ += record.seconds;
   waited_ += record.waited;
   images_ += record.images;
-  ++steps_;
-  if (due(record) || record.step == plan_.last || record.metrics.count("knn_top1")) show(record);
-}
-
-bool Progress::due(const ssl::StepRecord& record) const {
   const double since = seconds_between(shown_, Clock::now());
-  if (terminal_) return since >= 0.2;
-  const bool twentieth = steps_ * 20 >= plan_.last - plan_.done;
-  return since >= 30 || (record.epoch_end && (since >= 5 || twentieth));
+  const bool due = terminal_ ? since >= 0.2 : since >= 30 || record.epoch_end;
+  if (due || record.step == plan_.last || record.metrics.count("knn_top1")) show(record);
 }
 
 void Progress::show(const ssl::StepRecord& record) {
@@ -104,7 +98,7 @@ void Progress::show(const ssl::StepRecord& record) {
   if (open_ && knn) finish();  // an evaluation stays to be read
   shown_ = now;
   seconds_ = waited_ = 0;
-  images_ = steps_ = 0;
+  images_ = 0;
 }
 
 void Progress::finish() {

@@ -1,6 +1,5 @@
 // Progress of a training run on stderr: one refreshed line on a terminal, else a line per epoch or half a minute. Its
-// loss is the mean of the epoch's steps so far, other figures are of the last step, speeds since the line before. The
-// rule: a log stays readable, so epochs of which many pass in seconds share a line.
+// loss is the mean of the epoch's steps so far, other figures are of the last step, speeds since the line before.
 #pragma once
 
 #include <chrono>
@@ -27,14 +26,13 @@ class Progress {
  private:
   using Clock = std::chrono::steady_clock;
   void show(const ssl::StepRecord&);
-  bool due(const ssl::StepRecord&) const;
 
   bool quiet_, terminal_, open_ = false;
   ssl::RunPlan plan_;
   Clock::time_point shown_, began_;
   // Since the line before.
   double seconds_ = 0, waited_ = 0;
-  int64_t images_ = 0, steps_ = 0;
+  int64_t images_ = 0;
 };
 
 /// The same of work on a number of images: "cache 512/60000  850 images/s  left 1:10". Where stderr is no terminal, a

@@ -74,17 +74,6 @@ TEST_CASE("finetune: --epochs alone is obeyed, --min-steps stretches it; the len
   CHECK(steps({"--epochs", "3", "--min-steps", "9"}) == 12);
 }
 
-TEST_CASE("progress in a log: epochs that pass within seconds share a line") {
-  const Outcome outcome =
-      run_tacit(aloud(on_run("finetune", {"--limit", "16", "--batch-size", "16", "--min-steps", "200"})));
-  check_ok(outcome);
-  const int lines = count_of(outcome.err, "images/s");
-  CAPTURE(outcome.err);
-  CHECK(lines >= 2);
-  CHECK(lines <= 22);  // 200 epochs of a step; a line a twentieth, or in 5 seconds
-  CHECK(contains(outcome.err, "epoch 200/200"));
-}
-
 TEST_CASE("a resume whose limit is reached says so, and how to go on") {
   const TemporaryDirectory dir;
   const std::string run = dir / "run";

@@ -24,8 +24,7 @@ TEST_CASE("--stop-grad-conv1: of MoCo's ViTs, by default of v3's; written down w
     layers.flags.insert(layers.flags.end(), more.begin(), more.end());
     return resolve(layers, 32);
   };
-  const auto learned = [&](const Settings::Given& more) {
-    TrainConfig c = config(more);
+  const auto learned_by = [](TrainConfig c) {
     c.image_size = 32;
     c.channels = 3;
     c.encoder_width = 32;
@@ -36,6 +35,7 @@ TEST_CASE("--stop-grad-conv1: of MoCo's ViTs, by default of v3's; written down w
       for (const std::string& name : group.names) found += contains(name, "patch_embed.");
     return found;
   };
+  const auto learned = [&](const Settings::Given& more) { return learned_by(config(more)); };
   const auto text = [](TrainConfig c) { return settings_of(c).toml(); };
   const std::pair<std::string, std::vector<std::string>> vit = {"encoder", {"vit_micro"}}, v3 = {"variant", {"v3"}};
   CHECK(learned({vit}) == 2);
@@ -49,7 +49,11 @@ TEST_CASE("--stop-grad-conv1: of MoCo's ViTs, by default of v3's; written down w
                  }),
                  "--stop-grad-conv1 keeps a ViT's patch embedding as it is; --encoder resnet18 has none"));
   CHECK(contains(usage_error([&] { config({{"stop-grad-conv1", {"yes"}}}); }), "true or false"));
-  CHECK_FALSE(contains(text(config({vit, v3})), "stop-grad-conv1"));
+  CHECK(contains(text(config({vit, v3})), "stop-grad-conv1 = true"));  // a resume must not decide again
+  CHECK_FALSE(contains(text(config({vit})), "stop-grad-conv1"));
+  TrainConfig older = config({vit, v3});  // a run begun before there was the flag
+  older.stop_grad_conv1.reset();
+  CHECK(learned_by(older) == 2);
   TrainConfig read;
   settings_of(read).apply_toml(text(config({vit, v3, {"stop-grad-conv1", {"false"}}})), "x.toml");
   CHECK(read.stop_grad_conv1 == false);

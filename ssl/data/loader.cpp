@@ -217,9 +217,11 @@ Batch Loader::next() {
   }
   s.waited += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (slot->error) std::rethrow_exception(slot->error);
-  for (const auto& [i, why] : slot->damage) {
-    s.damage.insert_or_assign(i, why);
-    check_damage(s.damage, *s.source, s.options.max_damaged);
+  if (!slot->damage.empty()) {  // a batch that is refused does not count, or a resume would find it damaged already
+    Damage damage = s.damage;
+    for (const auto& [i, why] : slot->damage) damage.insert_or_assign(i, why);
+    check_damage(damage, *s.source, s.options.max_damaged);
+    s.damage = std::move(damage);
   }
   Batch batch = std::move(slot->batch);
   const Device device = default_device();

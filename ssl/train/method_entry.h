@@ -37,6 +37,8 @@ struct MethodEntry {
   /// Its views (B, S, S, C) as its network is shown them in a step, in the same shape and scale, for people. Null: as
   /// they are.
   Tensor (*shown)(const TrainConfig&, const Tensor& views, int64_t step) = nullptr;
+  /// Decides what nobody has said, from what was; so that a run's configuration holds it. May be null.
+  void (*settle)(TrainConfig&) = nullptr;
   /// Its frozen features say little of what it learned; fine-tuning beside training from scratch does.
   bool judged_by_finetuning = false;
 };

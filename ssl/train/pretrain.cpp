@@ -29,7 +29,7 @@ ImageSourcePtr sample(const ImageSourcePtr& source, int64_t n) {
 
 /// Whether an evaluation could test on images that the run learns from.
 bool learns_from_test(const TrainConfig& config) {
-  if (config.split != "all" && config.split != "test") return false;
+  if ((config.split != "all" && config.split != "test") || !config.test_data.empty()) return false;
   try {
     return open_data(config.data, Split::Test, config.data_options())->labelled();
   } catch (const Error&) {

@@ -44,6 +44,7 @@ TrainConfig resolve(const ConfigLayers& layers, int64_t data_image_size) {
   apply_recipe(config, said.recipe.empty() ? default_recipe(size) : said.recipe);
   apply_layers(config, layers).check_used();
   if (config.recipe.empty()) config.recipe = default_recipe(size);
+  if (const auto settle = method_entry(config.method).settle) settle(config);
   TrainConfig certain = config;
   if (said.recipe.empty() && size == 0) certain.image_size = 0;  // the recipe, and with it the size, is only a guess
   validate(certain);

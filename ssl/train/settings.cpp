@@ -244,7 +244,7 @@ const Settings::Use* Settings::unmet(const std::string& name) const {
 }
 
 void Settings::check_used() const {
-  for (const std::string& name : said_)
+  for (const std::string& name : flags_)
     if (const Use* const use = unmet(name)) usage(use->otherwise);
 }
 
@@ -299,6 +299,7 @@ void Settings::apply(const Given& given) {
     if (!setting) usage("unknown flag --", flag.first);
     unset_partner(flag.first);
     said_.insert(flag.first);
+    flags_.insert(flag.first);
     std::visit(Parse{setting->name, flag.second}, setting->target);
   }
 }

@@ -58,8 +58,8 @@ class Settings {
   /// A setting that the method ("": any) uses only where when(), which reads other settings. toml() leaves it out
   /// elsewhere, so that a configuration names what its run uses.
   Settings& used_if(const std::string& method, std::string name, std::function<bool()> when, std::string otherwise);
-  /// Throws UsageError with that text where an unused flag or key was given. What recipes set is no mistake, so this is
-  /// for when they have been applied.
+  /// Throws UsageError with that text where an unused flag was given. What recipes and files set is no mistake: flags
+  /// go over them, and a file of all settings names unused ones too.
   void check_used() const;
   /// Whether the method knows it and, with the values as they are, uses it.
   bool in_use(const Setting&) const;
@@ -100,7 +100,7 @@ class Settings {
   /// The condition under which a setting is not in use; null if it is.
   const Use* unmet(const std::string& name) const;
   std::vector<Use> uses_;
-  std::set<std::string> said_;
+  std::set<std::string> said_, flags_;  // by any layer; on the command line
 };
 
 /// f(), with the flag's name before the message of an Error of it: for files that a flag names.

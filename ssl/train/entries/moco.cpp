@@ -136,10 +136,13 @@ void imagenet_v3_vit(TrainConfig& c) {
   c.warmup_epochs = 40;
 }
 
-/// --stop-grad-conv1, or its default: v3's ViTs.
-bool keeps_patches(const TrainConfig& c) {
-  return c.stop_grad_conv1.value_or(c.variant == "v3" && c.encoder.rfind("vit", 0) == 0);
+/// v3 keeps a ViT's patch embedding unless it is told not to.
+void settle(TrainConfig& c) {
+  if (!c.stop_grad_conv1 && c.variant == "v3" && c.encoder.rfind("vit", 0) == 0) c.stop_grad_conv1 = true;
 }
+
+/// A run's configuration without a word on it is of a time when all layers learned.
+bool keeps_patches(const TrainConfig& c) { return c.stop_grad_conv1.value_or(false); }
 
 void add_settings(Settings& s, TrainConfig& c) {
   s.add_for("moco", "variant", &c.variant, "v1, v2 (a queue; they differ in head and views) or v3 (no queue)");
@@ -208,20 +211,23 @@ std::unique_ptr<Method> make(const TrainConfig& c) {
 }  // namespace
 
 MethodEntry moco_entry() {
-  return {"moco",
-          "finds the other view of an image, as a slow copy sees it, among a queue of older ones (He et al. 2020)",
-          2,
-          add_settings,
-          check_settings,
-          make,
-          usual_recipes(fashion_mnist_demo, small_images, folder,
-                        {{"cifar10", "the official CIFAR-10 demo, ResNet-18, 200 epochs: days on a CPU", cifar10},
-                         {"moco-cifar10-demo", "the same by the name of its notebook", cifar10},
-                         {"stl10", "v2 on STL-10's unlabelled images, ResNet-18, 320 epochs: days on a GPU", stl10},
-                         {"imagenet", "v2's ImageNet setting for folders of that size", imagenet},
-                         {"imagenet-v3", "v3's ResNet-50 setting for folders of that size", imagenet_v3},
-                         {"imagenet-v3-vit", "v3's ViT-B/16 setting for folders of that size", imagenet_v3_vit}}),
-          "--variant v3"};
+  MethodEntry entry{
+      "moco",
+      "finds the other view of an image, as a slow copy sees it, among a queue of older ones (He et al. 2020)",
+      2,
+      add_settings,
+      check_settings,
+      make,
+      usual_recipes(fashion_mnist_demo, small_images, folder,
+                    {{"cifar10", "the official CIFAR-10 demo, ResNet-18, 200 epochs: days on a CPU", cifar10},
+                     {"moco-cifar10-demo", "the same by the name of its notebook", cifar10},
+                     {"stl10", "v2 on STL-10's unlabelled images, ResNet-18, 320 epochs: days on a GPU", stl10},
+                     {"imagenet", "v2's ImageNet setting for folders of that size", imagenet},
+                     {"imagenet-v3", "v3's ResNet-50 setting for folders of that size", imagenet_v3},
+                     {"imagenet-v3-vit", "v3's ViT-B/16 setting for folders of that size", imagenet_v3_vit}}),
+      "--variant v3"};
+  entry.settle = settle;
+  return entry;
 }
 
 }  // namespace tacit::ssl

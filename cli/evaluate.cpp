@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "cli/feature.h"
 #include "cli/figures.h"
@@ -58,7 +59,7 @@ class Evaluate final : public RunCommand {
   int run_on(ssl::Pretrained& run) override {
     const std::string feature = feature_.chosen(run)[0];
     if (feature != "encoder") options_.stage = feature;
-    if (!said("with-finetuning")) with_finetuning_ = ssl::method_entry(run.info.config.method).judged_by_finetuning;
+    const bool finetuned = with_finetuning_.value_or(ssl::method_entry(run.info.config.method).judged_by_finetuning);
     // The run may be somebody else's: what is left beside it is a convenience, the table on stdout and --json is not.
     const bool beside = warn_if_failing([&] {
       for (const char* file : {"label_draws.json", "evaluation.json"}) AtomicFile probe(beside_run(file));
@@ -74,13 +75,13 @@ class Evaluate final : public RunCommand {
     nn::Encoder& encoder = run.method->encoder();
     options_.progress = [this](const std::string& part) { say(common_, part); };
     const auto tuned = [&](const nn::Encoder& start) { return ssl::finetuning_encoder(start, fresh, training_); };
-    if (supervised_ || with_finetuning_) tuned(encoder);  // what the recipe cannot do is told before the work
+    if (supervised_ || finetuned) tuned(encoder);  // what the recipe cannot do is told before the work
     if (supervised_)
       options_.trained.push_back({"supervised", [&](const ssl::LabelDraw& draw) {
                                     return top1_of_draw("supervised", tuned(nn::make_encoder(fresh)), train, test,
                                                         run.views, draw);
                                   }});
-    if (with_finetuning_)
+    if (finetuned)
       options_.trained.push_back({"finetuned", [&](const ssl::LabelDraw& draw) {
                                     return top1_of_draw("finetuned", tuned(encoder), train, test, run.views, draw);
                                   }});
@@ -167,7 +168,8 @@ class Evaluate final : public RunCommand {
   FeatureFlag feature_{false, false};
   std::string recipe_ = "default";
   mutable int64_t steps_ = 0;  // of the training under way
-  bool supervised_ = true, with_finetuning_ = false;
+  bool supervised_ = true;
+  std::optional<bool> with_finetuning_;  // unset: as the method is judged
 };
 
 }  // namespace

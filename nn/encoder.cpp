@@ -124,6 +124,11 @@ int64_t default_patch_size(int64_t image_size) {
   return best;
 }
 
+bool is_vit(const std::string& name) {
+  return std::any_of(std::begin(kEncoders), std::end(kEncoders),
+                     [&](const Row& row) { return name == row.name && row.head_size > 0; });
+}
+
 void check_encoder_width(const std::string& name, int64_t width) {
   for (const Row& row : kEncoders) {
     if (name != row.name || row.head_size == 0 || width == 0) continue;

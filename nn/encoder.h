@@ -53,6 +53,8 @@ class Encoder : public AnyModule {
 /// Above 64 pixels 16; else the divisor of the image's side that is nearest to an eighth of it, the larger of two (32
 /// and 28 pixels: 4; 64: 8).
 int64_t default_patch_size(int64_t image_size);
+/// Whether the encoder of that name is a Vision Transformer.
+bool is_vit(const std::string& name);
 /// Throws Error where the encoder of that name cannot have that EncoderOptions::width.
 void check_encoder_width(const std::string& name, int64_t width);
 /// Throws Error listing the known names.

@@ -92,6 +92,9 @@ TEST_CASE("evaluate: MAE is judged by fine-tuning beside training from scratch, 
   };
   using Set = std::set<std::string>;
   CHECK(methods(mae_run(), {}) == Set{"pixels", "random", "supervised", "finetuned", "run"});
+  const Outcome printed = run_tacit({"evaluate", mae_run(), "--data", "synthetic:200", "--print-config"});
+  check_ok(printed);
+  CHECK_FALSE(contains(printed.out, "with-finetuning"));  // or it would be a "false" that somebody said
   CHECK(methods(mae_run(), {"--with-finetuning=false"}) == Set{"pixels", "random", "supervised", "run"});
   CHECK(methods(shared_run(), {}) == Set{"pixels", "random", "supervised", "run"});
   CHECK(contains(run_tacit({"evaluate", "--help"}).out, "true for mae"));

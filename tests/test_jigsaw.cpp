@@ -185,7 +185,8 @@ TEST_CASE("laid puzzles show each image's patches in the order of the step") {
   for (const bool normalization : {false, true}) {
     const JigsawOptions options{.grid = 2, .patch_features = 8, .patch_normalization = normalization, .seed = 3};
     const Jigsaw jigsaw(tiny_encoder(), options);
-    const Tensor laid = laid_puzzles(images, options, 7);
+    const Tensor permutations = jigsaw_permutations(2, permutation_count(2, options.permutations));
+    const Tensor laid = laid_puzzles(images, options, permutations, 7);
     REQUIRE(laid.shape() == images.shape());
     const Tensor patches = jigsaw.puzzle(images, 7).patches.reshape({5, 4, 8, 8, 3});
     for (int64_t place = 0; place < 4; ++place) {
@@ -194,6 +195,6 @@ TEST_CASE("laid puzzles show each image's patches in the order of the step") {
             patches.select(1, place).clone().to_vector<float>());
     }
     CHECK(laid.select(1, 0).clone().to_vector<float>() == std::vector<float>(5 * 20 * 3, 0.0f));
-    CHECK(laid.clone().to_vector<float>() != laid_puzzles(images, options, 8).to_vector<float>());
+    CHECK(laid.clone().to_vector<float>() != laid_puzzles(images, options, permutations, 8).to_vector<float>());
   }
 }

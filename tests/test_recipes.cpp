@@ -81,7 +81,7 @@ TEST_CASE("recipes: every kind of data has one for every method; colorization no
       CHECK(c.split == "unlabeled");
       CHECK(c.channels == 3);
       // A whole step, in small.
-      const bool vit = c.encoder.rfind("vit", 0) == 0;
+      const bool vit = nn::is_vit(c.encoder);
       c.encoder_width = vit ? 64 : 4;
       c.batch_size = 16;
       c.data = {"stl10:nowhere"};

@@ -35,8 +35,12 @@ class FolderSource final : public ImageSource {
   int64_t size() const override { return static_cast<int64_t>(files_.size()); }
   Image image(int64_t i) const override { return image_for(i, 0); }
   Image image_for(int64_t i, int64_t side) const override {
-    TACIT_CHECK(!leads_nowhere(file(i)), "[image] ", file(i), " is a link to nowhere");
-    return decode_file(file(i), max_pixels_, side);
+    try {
+      return decode_file(file(i), max_pixels_, side);
+    } catch (const Error&) {
+      TACIT_CHECK(!leads_nowhere(file(i)), "[image] ", file(i), " is a link to nowhere");
+      throw;
+    }
   }
   std::optional<int64_t> label(int64_t i) const override {
     if (labels_.empty()) return std::nullopt;

@@ -80,10 +80,9 @@ PatchGeometry patch_geometry(int64_t image_size, int64_t grid, std::optional<int
   return g;
 }
 
-Tensor laid_puzzles(const Tensor& images, const JigsawOptions& options, int64_t step) {
+Tensor laid_puzzles(const Tensor& images, const JigsawOptions& options, const Tensor& permutations, int64_t step) {
   const int64_t grid = options.grid, size = images.size(1), batch = images.size(0), channels = images.size(3);
-  const Puzzle puzzle =
-      deal(images, options, jigsaw_permutations(grid, permutation_count(grid, options.permutations)), step);
+  const Puzzle puzzle = deal(images, options, permutations, step);
   const PatchGeometry g = patch_geometry(size, grid, options.gap);
   const Tensor patches = puzzle.patches.reshape({batch, grid * grid, g.patch, g.patch, channels});
   const Tensor laid = Tensor::zeros(images.shape(), images.dtype(), images.device());

@@ -42,8 +42,8 @@ struct Puzzle {
 };
 
 /// Square images (B, S, S, C) as the network is shown them in step `step`, for people: every image's patches at their
-/// places in the puzzle, on a ground of the mean colour, 0.
-Tensor laid_puzzles(const Tensor& images, const JigsawOptions&, int64_t step);
+/// places in the puzzle, on a ground of the mean colour, 0. `permutations` are those of the options.
+Tensor laid_puzzles(const Tensor& images, const JigsawOptions&, const Tensor& permutations, int64_t step);
 
 class Jigsaw : public Method {
  public:

@@ -78,10 +78,9 @@ nn::LoadReport load_initial_weights(Method& method, const std::string& file) {
   return report;
 }
 
-std::function<Tensor(const Tensor& views, int64_t step)> shown_views(const TrainConfig& config) {
+ShownViews shown_views(const TrainConfig& config) {
   const auto shown = method_entry(config.method).shown;
-  if (!shown) return {};
-  return [config, shown](const Tensor& views, int64_t step) { return shown(config, views, step); };
+  return shown ? shown(config) : ShownViews{};
 }
 
 Pretrained load_pretrained(const std::string& run) {

@@ -9,6 +9,7 @@
 #include "ssl/evaluate/features.h"
 #include "ssl/methods/method.h"
 #include "ssl/train/checkpoint.h"
+#include "ssl/train/picture.h"
 
 namespace tacit::ssl {
 
@@ -28,9 +29,8 @@ void check_initial_weights(const std::string& file);
 /// missing.
 nn::LoadReport load_initial_weights(Method&, const std::string& file);
 
-/// What the method's network is shown of views (B, S, S, C) in a step, for people, in the same shape and scale: masked,
-/// cut, turned. Empty where it is the views themselves.
-std::function<Tensor(const Tensor& views, int64_t step)> shown_views(const TrainConfig&);
+/// How the method's network is shown views: masked, cut, turned. Empty where it is the views themselves.
+ShownViews shown_views(const TrainConfig&);
 
 /// A model as a checkpoint describes it.
 struct Pretrained {

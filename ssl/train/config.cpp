@@ -165,7 +165,7 @@ void validate(const TrainConfig& c) {
   check_choice("stem", c.stem, {"auto", "cifar", "imagenet"});
   check(c.stem == "auto" || c.encoder.rfind("resnet", 0) == 0,
         "--stem " + c.stem + " is of a ResNet; --encoder " + c.encoder + " has no such choice");
-  const bool vit = c.encoder.rfind("vit", 0) == 0;
+  const bool vit = nn::is_vit(c.encoder);
   check_choice("pool", c.pool, {"cls", "mean", "mean-after-norm"});
   check_range<int64_t>("patch-size", c.patch_size, 0, 1024);
   check(c.patch_size == 0 || vit, "--patch-size is of a ViT; --encoder " + c.encoder + " has no patches");

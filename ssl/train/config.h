@@ -39,7 +39,7 @@ struct TrainConfig {
   double temperature = 0.5, momentum = 0.999, target_momentum = 0.99;
   int64_t queue_size = 65536, bn_splits = 0, chunk_size = 0;
   bool symmetric = false, no_predictor = false, no_stop_gradient = false;
-  std::optional<bool> stop_grad_conv1;  ///< of MoCo; unset: for v3 with a ViT
+  std::optional<bool> stop_grad_conv1;  ///< of MoCo; unset: no
   std::vector<int64_t> predictor = {4096, 256};
   std::vector<int64_t> projector = {0, 128};
   int64_t grid = 3, permutations = 0, patch_features = 1000;

@@ -131,9 +131,8 @@ nn::Encoder finetuning_encoder(const nn::Encoder& encoder, const nn::EncoderOpti
   const bool same =
       wanted.pool == made_by.pool && wanted.position == made_by.position && wanted.drop_path == made_by.drop_path;
   if (same && learns_whole(source)) return source;
-  TACIT_CHECK(same || made_by.name.rfind("vit", 0) == 0,
-              "[finetune] --pool, --drop-path and --learn-positions are of a ViT; ", made_by.name,
-              " has none of them (nor has it --recipe mae)");
+  TACIT_CHECK(same || nn::is_vit(made_by.name), "[finetune] --pool, --drop-path and --learn-positions are of a ViT; ",
+              made_by.name, " has none of them (nor has it --recipe mae)");
   nn::Encoder rebuilt = nn::make_encoder(wanted);
   const nn::LoadReport report = nn::load_state(rebuilt, nn::state_dict(source), false);
   for (const std::string& name : report.missing)

@@ -10,6 +10,7 @@
 
 #include "ssl/methods/method.h"
 #include "ssl/train/config.h"
+#include "ssl/train/picture.h"
 
 namespace tacit::ssl {
 
@@ -34,9 +35,8 @@ struct MethodEntry {
   const char* example = "";
   /// Its views are RGB in [0, 1], of which the encoder sees one channel, the lightness: (L - 50) / 50.
   bool lightness = false;
-  /// Its views (B, S, S, C) as its network is shown them in a step, in the same shape and scale, for people. Null: as
-  /// they are.
-  Tensor (*shown)(const TrainConfig&, const Tensor& views, int64_t step) = nullptr;
+  /// How its network is shown views, for people. Null: as they are.
+  ShownViews (*shown)(const TrainConfig&) = nullptr;
   /// Decides what nobody has said, from what was; so that a run's configuration holds it. May be null.
   void (*settle)(TrainConfig&) = nullptr;
   /// Its frozen features say little of what it learned; fine-tuning beside training from scratch does.

@@ -114,11 +114,8 @@ class Pretraining {
     training.steps = plan_.steps;
     training.steps_per_epoch = plan_.steps_per_epoch;
     training.clip = config_.clip;
-    training.remedy = remedy();
-    training.on_step = [&](StepRecord& record) {
-      on_step(record);
-      training.remedy = remedy();
-    };
+    training.remedy = [&] { return remedy(); };
+    training.on_step = [&](StepRecord& record) { on_step(record); };
     training.stop = interrupted;
     observer_.begin(plan_);
 

@@ -110,11 +110,10 @@ void take_size_from(TrainConfig& config, const ImageSource& source) {
 }
 
 void fit_batch(TrainConfig& config, const ConfigLayers& layers, int64_t images, std::vector<std::string>* notes) {
+  if (config.batch_size <= images) return;
   TrainConfig layered;
-  Settings said = settings_of(layered);
-  said.apply_toml(layers.toml, layers.toml_file);
-  said.apply(layers.flags);
-  if (config.batch_size <= images || said.said("batch-size")) return;
+  const Settings said = apply_layers(layered, layers);
+  if (said.said("batch-size")) return;
   TrainConfig fitting = config;
   const auto fits = [&](int64_t batch) {
     fitting.batch_size = batch;

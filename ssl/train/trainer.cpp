@@ -17,7 +17,7 @@ void one_step(Training& t, StepRecord& record, const Batch& batch) {
   const Variable loss = t.loss(batch, progress);
   record.loss = loss.item();
   TACIT_CHECK(std::isfinite(record.loss), "the loss is ", shortest(record.loss), " at step ", record.step, " (epoch ",
-              record.epoch, ", lr ", record.lr, "). ", t.remedy);
+              record.epoch, ", lr ", record.lr, "). ", t.remedy ? t.remedy() : "Try a smaller --lr");
   if (t.metrics)
     for (const auto& metric : t.metrics()) record.metrics[metric.first] = metric.second.item();
   t.optimizer->zero_grad();

@@ -35,13 +35,13 @@ struct Training {
   std::function<std::map<std::string, Tensor>()> metrics;       ///< optional; of the last loss
   std::function<double(int64_t step)> lr;                       ///< for step 0, 1, …
   optim::Optimizer* optimizer = nullptr;
-  int64_t done = 0;                           ///< steps made before (a resume)
-  int64_t last = 0;                           ///< stop when this many are done in all
-  int64_t steps = 1, steps_per_epoch = 1;     ///< of the whole schedule
-  std::string remedy = "Try a smaller --lr";  ///< what the error of a loss that is not finite advises
-  double clip = 0;                            ///< largest gradient norm; 0: none
-  std::function<void(StepRecord&)> on_step;   ///< optional; evaluate, log, save
-  std::function<bool()> stop;                 ///< optional; asked after each step
+  int64_t done = 0;                          ///< steps made before (a resume)
+  int64_t last = 0;                          ///< stop when this many are done in all
+  int64_t steps = 1, steps_per_epoch = 1;    ///< of the whole schedule
+  std::function<std::string()> remedy;       ///< optional; what the error of a loss that is not finite advises
+  double clip = 0;                           ///< largest gradient norm; 0: none
+  std::function<void(StepRecord&)> on_step;  ///< optional; evaluate, log, save
+  std::function<bool()> stop;                ///< optional; asked after each step
 };
 
 /// Runs steps `done` … `last`-1: lr, forward, loss check, backward, clip, optimiser, after_step, on_step. A loss that

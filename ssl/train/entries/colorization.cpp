@@ -90,9 +90,9 @@ void check_settings(const TrainConfig& c) {
   check_range("color-uniform", c.color_uniform, 1e-3, 1.);
   check(c.channels == 3, "--channels " + std::to_string(c.channels) +
                              ": colorization predicts the colours of RGB images; it needs --channels 3");
-  check(c.encoder.rfind("vit", 0) != 0, "--encoder " + c.encoder +
-                                            " has no map of features for colorization's decoder; use a convolutional "
-                                            "one, such as resnet18");
+  check(!nn::is_vit(c.encoder), "--encoder " + c.encoder +
+                                    " has no map of features for colorization's decoder; use a convolutional "
+                                    "one, such as resnet18");
 }
 
 std::unique_ptr<Method> make(const TrainConfig& c) {

@@ -103,7 +103,7 @@ void check_settings(const TrainConfig& c) {
   check(c.permutations == 0 || (c.permutations >= 2 && c.permutations <= limit),
         "--permutations " + std::to_string(c.permutations) + " of --grid " + std::to_string(c.grid) +
             ": there must be 2 to " + std::to_string(limit) + " (or 0: a usual number)");
-  check(c.encoder.rfind("vit", 0) != 0,
+  check(!nn::is_vit(c.encoder),
         "--encoder " + c.encoder + " sees images of one size; jigsaw's sees patches, use small_cnn, nin or a ResNet");
   if (c.image_size == 0) return;
   as_usage("", [&] { patch_geometry(c.image_size, c.grid, c.gap); });
@@ -122,8 +122,11 @@ std::unique_ptr<Method> make(const TrainConfig& c) {
   return std::make_unique<Jigsaw>(nn::make_encoder(c.encoder_options()), options_of(c));
 }
 
-Tensor shown(const TrainConfig& c, const Tensor& views, int64_t step) {
-  return laid_puzzles(views, options_of(c), step);
+ShownViews shown(const TrainConfig& c) {
+  const Tensor permutations = jigsaw_permutations(c.grid, permutation_count(c.grid, c.permutations));
+  return [options = options_of(c), permutations](const Tensor& views, int64_t step) {
+    return laid_puzzles(views, options, permutations, step);
+  };
 }
 
 }  // namespace

@@ -110,7 +110,7 @@ void add_settings(Settings& s, TrainConfig& c) {
 }
 
 void check_settings(const TrainConfig& c) {
-  check(c.encoder.rfind("vit", 0) == 0,
+  check(nn::is_vit(c.encoder),
         "--encoder " + c.encoder + ": mae needs a ViT (vit_micro, vit_tiny, …), which can leave patches out");
   check(c.pool != "mean", "--pool mean: mae's decoder reads normalised tokens; use cls or mean-after-norm");
   check(c.mask_ratio > 0 && c.mask_ratio < 1,
@@ -140,8 +140,10 @@ std::unique_ptr<Method> make(const TrainConfig& c) {
   return std::make_unique<MAE>(nn::make_encoder(c.encoder_options()), options_of(c));
 }
 
-Tensor shown(const TrainConfig& c, const Tensor& views, int64_t step) {
-  return masked_images(views, patch_size_of(c), options_of(c), step);
+ShownViews shown(const TrainConfig& c) {
+  return [options = options_of(c), patch = patch_size_of(c)](const Tensor& views, int64_t step) {
+    return masked_images(views, patch, options, step);
+  };
 }
 
 }  // namespace

@@ -55,24 +55,29 @@ void cifar10(TrainConfig& c) {
   c.lr = 0.06;
 }
 
+/// What v2's settings for larger images have in common.
+void v2(TrainConfig& c) {
+  c.augmentation = "moco-v2";
+  c.variant = "v2";
+  c.projector_batch_norm = false;
+  c.temperature = 0.2;
+  c.queue_size = 65536;
+  c.bn_splits = 8;
+  c.batch_size = 256;
+  c.weight_decay = 1e-4;
+}
+
 /// v2's ImageNet setting (github.com/facebookresearch/moco: --mlp --moco-t 0.2 --aug-plus --cos; lr 0.03 for batches of
 /// 256; 67.5 % linear after 200 epochs), for folders of that size. Split batch norm stands for its shuffling over GPUs.
 void imagenet(TrainConfig& c) {
   imagenet_resnet(c);
-  c.augmentation = "moco-v2";
-  c.variant = "v2";
+  v2(c);
   c.projector = {0, 128};
   c.predictor = {4096, 128};  // for --variant v3
-  c.projector_batch_norm = false;
-  c.temperature = 0.2;
-  c.queue_size = 65536;
   c.momentum = 0.999;
-  c.bn_splits = 8;
   c.epochs = 200;
-  c.batch_size = 256;
   c.optimizer = "sgd";
   c.base_lr = 0.03;
-  c.weight_decay = 1e-4;
   c.decay_all = true;
   c.warmup_epochs.reset();
   c.warmup_fraction = 0;
@@ -86,19 +91,12 @@ void imagenet(TrainConfig& c) {
 void stl10(TrainConfig& c) {
   cifar_resnet(c);
   stl10_images(c);
-  c.augmentation = "moco-v2";
-  c.variant = "v2";
+  v2(c);
   c.projector = {512, 128};
   c.predictor = {512, 128};  // for --variant v3
-  c.projector_batch_norm = false;
-  c.temperature = 0.2;
-  c.queue_size = 65536;
   c.momentum = 0.996;
-  c.bn_splits = 8;
   c.epochs = 320;
-  c.batch_size = 256;
   c.base_lr = 0.5;
-  c.weight_decay = 1e-4;
 }
 
 /// v3's ResNet-50 setting for 100 epochs (github.com/facebookresearch/moco-v3, CONFIG.md): LARS 0.6 for batches of 256,
@@ -138,7 +136,7 @@ void imagenet_v3_vit(TrainConfig& c) {
 
 /// v3 keeps a ViT's patch embedding unless it is told not to.
 void settle(TrainConfig& c) {
-  if (!c.stop_grad_conv1 && c.variant == "v3" && c.encoder.rfind("vit", 0) == 0) c.stop_grad_conv1 = true;
+  if (!c.stop_grad_conv1 && c.variant == "v3" && nn::is_vit(c.encoder)) c.stop_grad_conv1 = true;
 }
 
 /// A run's configuration without a word on it is of a time when all layers learned.
@@ -179,7 +177,7 @@ void check_settings(const TrainConfig& c) {
                                             "normalised; use fewer splits");
   check_projector(c);
   check_batch_of_two(c, "cannot be normalised");
-  check(!keeps_patches(c) || c.encoder.rfind("vit", 0) == 0,
+  check(!keeps_patches(c) || nn::is_vit(c.encoder),
         "--stop-grad-conv1 keeps a ViT's patch embedding as it is; --encoder " + c.encoder + " has none");
   if (c.variant == "v3") {
     check_predictor(c);
@@ -202,7 +200,7 @@ std::unique_ptr<Method> make(const TrainConfig& c) {
                                             .projector = c.projector,
                                             .projector_batch_norm = c.projector_batch_norm,
                                             .predictor = c.predictor,
-                                            .predictor_last_batch_norm = c.encoder.rfind("vit", 0) == 0,
+                                            .predictor_last_batch_norm = nn::is_vit(c.encoder),
                                             .stop_grad_conv1 = keeps_patches(c),
                                             .bn_splits = c.bn_splits,
                                             .seed = static_cast<uint64_t>(c.seed)});

@@ -84,9 +84,11 @@ std::unique_ptr<Method> make(const TrainConfig& c) {
 }
 
 /// One of the four turns.
-Tensor shown(const TrainConfig&, const Tensor& views, int64_t step) {
-  const Shape& s = views.shape();
-  return four_rotations(views).reshape({s[0], 4, s[1], s[2], s[3]}).select(1, step % 4);
+ShownViews shown(const TrainConfig&) {
+  return [](const Tensor& views, int64_t step) {
+    const Shape& s = views.shape();
+    return four_rotations(views).reshape({s[0], 4, s[1], s[2], s[3]}).select(1, step % 4);
+  };
 }
 
 }  // namespace

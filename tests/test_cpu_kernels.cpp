@@ -23,7 +23,7 @@ struct NamedTables {
   const cpu::DepthwiseTable* depthwise;
 };
 std::vector<NamedTables> tables_of_this_cpu() {
-#if defined(__x86_64__)
+#if defined(TACIT_ISA_LEVELS)
   std::vector<NamedTables> all = {{cpu::Isa::v2, &cpu::isa_v2::gemm_tables(), &cpu::isa_v2::depthwise_table()}};
   if (cpu::detected_isa() >= cpu::Isa::v3)
     all.push_back({cpu::Isa::v3, &cpu::isa_v3::gemm_tables(), &cpu::isa_v3::depthwise_table()});

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <limits>
+#include <utility>
 
 #include "backends/cpu/backend.h"
 #include "backends/cpu/gemm_blocks.h"

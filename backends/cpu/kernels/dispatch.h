@@ -1,5 +1,6 @@
 // How one kernel source serves several instruction sets. Each file in this folder is compiled once per set
-// (-march=x86-64-v2, -v3, -v4; elsewhere once as "native"), with TACIT_ISA naming the set's namespace.
+// (-march=x86-64-v2, -v3, -v4; elsewhere, and with TACIT_NATIVE, once as "native"), with TACIT_ISA naming the set's
+// namespace.
 //
 // The rules for a kernel file: it is serial (threads are the caller's business), it includes only <cstdint>-like
 // headers, tensor/scalar_ops.h and its own table's header, everything it defines lives in namespace TACIT_ISA, and it
@@ -8,6 +9,10 @@
 #pragma once
 
 #include "tensor/hd.h"
+
+#if defined(__x86_64__) && !defined(TACIT_NATIVE)
+#define TACIT_ISA_LEVELS
+#endif
 
 namespace tacit::cpu {
 
@@ -37,7 +42,7 @@ const char* isa_name(Isa);
   namespace TACIT_ISA {                                      \
   const Table& name(Parameter);                              \
   }
-#elif defined(__x86_64__)
+#elif defined(TACIT_ISA_LEVELS)
 #define TACIT_ISA_FUNCTION(Table, name, Parameter, argument) \
   namespace isa_v2 {                                         \
   const Table& name(Parameter);                              \

@@ -33,7 +33,7 @@ class Augment final : public Command {
   void resolve(Settings&, const ssl::ConfigLayers& said) override {
     layers_ = said;
     layers_.flags.push_back({"method", {config_.method}});
-    config_ = ssl::resolve(layers_, 0);
+    config_ = ssl::resolve_unseen(layers_);
     common_ = common_of(config_);
   }
   std::string print_config(const Settings&) override {
@@ -50,6 +50,7 @@ class Augment final : public Command {
     options.image_size = config_.image_size;
     options.channels = config_.channels;
     options.seed = static_cast<uint64_t>(config_.seed);
+    options.max_damaged = config_.max_damaged;
     const auto shown = ssl::shown_views(config_);
     ssl::views_sheet(source, options, shown).write_png(with_directory(config_.out));
     print_result(common_, config_.out + ": views of '" + config_.augmentation + "' at " +
@@ -64,7 +65,7 @@ class Augment final : public Command {
  private:
   static bool of_views(const Settings::Setting& s) {
     constexpr const char* kOthers[] = {"seed", "device", "threads", "memory-limit", "quiet", "out", "json"};
-    if (s.group != "Optimisation" && s.group != "Run") return s.name != "init";
+    if (s.group != "Optimisation" && s.group != "Run") return s.name != "init" && s.name != "cache";
     return std::find(std::begin(kOthers), std::end(kOthers), s.name) != std::end(kOthers);
   }
 
@@ -78,7 +79,7 @@ class Augment final : public Command {
     std::vector<std::string> notes;
     const ssl::ImageSourcePtr source = ssl::open_training_data(config_, &notes);
     for (const std::string& note : notes) say(common_, note);
-    config_ = ssl::resolve(layers_, ssl::natural_size(*source));
+    config_ = ssl::resolve_for(layers_, *source);
     ssl::take_size_from(config_, *source);
     return source;
   }

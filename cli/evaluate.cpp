@@ -66,7 +66,7 @@ class Evaluate final : public RunCommand {
     });
     const ssl::ImageSourcePtr train = data_.open_labelled(ssl::Split::Train, common_),
                               test = data_.open_labelled(ssl::Split::Test, common_);
-    const int64_t pixels = run.views.image_size * run.views.image_size * run.views.channels;
+    const int64_t side = std::min(run.views.image_size, ssl::kLargestPixels), pixels = side * side * run.views.channels;
     check_memory(run, (train->size() + test->size()) * std::max(pixels, run.method->encoder().features()));
     options_.knn.k = possible_k(options_.knn.k, train->size());
     fit_labels(*train);

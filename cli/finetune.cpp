@@ -80,7 +80,7 @@ class Finetune final : public RunCommand {
     check_flag("mixup", options_.mix.mixup, 0, 1e3);
     check_flag("cutmix", options_.mix.cutmix, 0, 1e3);
     check_flag("label-smoothing", options_.label_smoothing, 0, 0.9999999);
-    check_flag("head-std", options_.head_std, 0, 1e3);
+    check_flag("head-std", options_.head_std, 0, 8);  // its draws are cut at 2
     check_flag("drop-path", options_.drop_path, 0, 0.9999999);
     ssl::check_choice("augmentation", options_.augmentation, ssl::augmentation_names());
     ssl::check_choice("erase-with", options_.erase_with, {"noise", "mean"});

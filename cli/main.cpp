@@ -37,6 +37,10 @@ std::vector<std::unique_ptr<Command>> all_commands() {
   return commands;
 }
 
+bool is_switch(const Settings::Setting& setting) {
+  return std::holds_alternative<bool*>(setting.target) || std::holds_alternative<std::optional<bool>*>(setting.target);
+}
+
 void bind(Bound& bound, CLI::App& parent) {
   Command& command = *bound.command;
   bound.app = parent.add_subcommand(command.name(), command.summary());
@@ -50,7 +54,7 @@ void bind(Bound& bound, CLI::App& parent) {
     const std::string shown = setting.shown_default.empty() ? (none ? "" : value) : setting.shown_default;
     const std::string help = setting.help + (shown.empty() ? "" : " (default " + shown + ")");
     CLI::Option* option = nullptr;
-    if (std::holds_alternative<bool*>(setting.target) || std::holds_alternative<std::optional<bool>*>(setting.target)) {
+    if (is_switch(setting)) {
       option = bound.app->add_flag_function(
           "--" + name,
           [&bound, name](int64_t count) {
@@ -113,6 +117,15 @@ void check_command(const std::string& word, const std::vector<Bound>& bound) {
                    "'; there are: " + join(bound, [](const Bound& b) { return b.command->name(); }));
 }
 
+/// `--switch=`, as of an empty shell variable, which CLI11 takes for `--switch`.
+void check_switches(const std::vector<std::string>& words, const std::vector<Bound>& bound) {
+  for (const Bound& candidate : bound)
+    for (const Settings::Setting& setting : candidate.settings.all())
+      for (const std::string& word : words)
+        if (words[0] == candidate.command->name() && is_switch(setting) && word == "--" + setting.name + "=")
+          throw UsageError("--" + setting.name + " expects true or false, got ''");
+}
+
 void check_leftovers(const Bound& bound) {
   const std::vector<std::string> left = bound.app->remaining();
   if (left.empty()) return;
@@ -132,6 +145,7 @@ int run(int argc, char** argv) {
     bind(bound.back(), app);
   }
   check_command(argc > 1 ? argv[1] : "", bound);
+  if (argc > 1) check_switches({argv + 1, argv + argc}, bound);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp& asked) {

@@ -53,7 +53,7 @@ class Pretrain final : public Command {
       throw UsageError("--resume: there is no run in " + said_alone.out +
                        " (no config.toml); to start one there, --data is required");
     // Whatever flags alone show to be wrong, before any work; the recipe may still change with the data's size.
-    config_ = resuming_ ? ssl::resolve_resume(said_alone.out, layers_) : ssl::resolve(layers_, 0);
+    config_ = resuming_ ? ssl::resolve_resume(said_alone.out, layers_) : ssl::resolve_unseen(layers_);
     common_ = common_of(config_);
   }
 
@@ -103,7 +103,7 @@ class Pretrain final : public Command {
     tell();
     if (!config_.test_data.empty())  // only used by --eval-every, but a wrong one should not wait for that
       ssl::about_flag("test-data", [&] { ssl::open_data(config_.data, ssl::Split::Test, config_.data_options()); });
-    if (!resuming_) config_ = ssl::resolve(layers_, ssl::natural_size(*source));
+    if (!resuming_) config_ = ssl::resolve_for(layers_, *source);
     ssl::take_size_from(config_, *source);
     if (!resuming_) ssl::fit_batch(config_, layers_, source->size(), &notes);
     tell();

@@ -16,7 +16,7 @@ void DataArguments::add(Settings& settings) {
       .add("data", &data, ssl::kDataHelp)
       .add("test-data", &test_data, "SPEC of the test split where the data has none")
       .add("limit", &limit, "only the first N images of a fixed shuffle (0: all); test splits stay whole")
-      .add("no-labels", &no_labels, "ignore the class directories of a folder")
+      .add("no-labels", &no_labels, "ignore labels, and with them the class directories of a folder")
       .add("max-pixels", &max_pixels, "refuse larger images before decoding them")
       .add("max-damaged", &max_damaged, "fraction of unreadable images at which to stop; fewer are left out and named")
       .add("cache", &cache, "FILE or DIR that keeps decoded images, their shorter side 8/7 of the run's");

@@ -57,21 +57,6 @@ Init Init::xavier_uniform(double gain) {
 Init Init::xavier_normal(double gain) { return normal(0, gain).scaled_by(Scale::FanBoth); }
 Init Init::torch_default() { return uniform(-1, 1).scaled_by(Scale::FanIn); }
 
-Init Init::by_name(const std::string& name) {
-  if (name == "torch_default") return torch_default();
-  if (name == "kaiming_uniform") return kaiming_uniform();
-  if (name == "kaiming_normal") return kaiming_normal();
-  if (name == "kaiming_normal_fan_out") return kaiming_normal(Fan::Out);
-  if (name == "xavier_uniform") return xavier_uniform();
-  if (name == "xavier_normal") return xavier_normal();
-  if (name == "truncated_normal_0.02") return truncated_normal(0.02);
-  if (name == "zeros") return constant(0);
-  if (name == "ones") return constant(1);
-  throw Error("[init] unknown initialiser '" + name +
-              "'; known: torch_default, kaiming_uniform, kaiming_normal, kaiming_normal_fan_out, xavier_uniform, "
-              "xavier_normal, truncated_normal_0.02, zeros, ones");
-}
-
 double Init::factor(const Shape& shape, Layout layout) const {
   if (scale_ == Scale::Absolute) return 1;
   const Fans fans = fans_of(shape, layout);

@@ -37,10 +37,6 @@ class Init {
   static Init xavier_normal(double gain = 1);
   /// What torch gives Linear and Conv2d: kaiming_uniform with gain 1/sqrt(3), that is ±1 / sqrt(fan_in).
   static Init torch_default();
-  /// "torch_default", "kaiming_uniform", "kaiming_normal", "kaiming_normal_fan_out" (torchvision's ResNets),
-  /// "xavier_uniform", "xavier_normal", "truncated_normal_0.02" (ViT), "zeros", "ones". Throws Error naming these.
-  static Init by_name(const std::string& name);
-
   /// The values of a tensor of that shape, as f32 on the default device.
   Tensor draw(const Shape&, Layout, uint64_t seed, const std::string& path) const;
 

@@ -236,7 +236,10 @@ struct Pow {
   TACIT_HD static double f(double a, double b) { return libm_pow(a, b); }
   template <class T>
   TACIT_HD static T f(T a, T b) {
-    return T(::pow(double(a), double(b)));
+    const double power = ::pow(double(a), double(b));
+    if (power != power) return T(0);
+    if (power >= 0x1p63) return T(0x7fffffffffffffff);  // what does not fit: the nearest end
+    return power < -0x1p63 ? T(-0x7fffffffffffffff - 1) : T(int64_t(power));
   }
 };
 

@@ -1,6 +1,8 @@
 // Small image files and archives, made on the spot, for the tests of data.
 #pragma once
 
+#include <zlib.h>
+
 #include <string>
 
 #include "ssl/data/image_source.h"
@@ -18,6 +20,23 @@ inline std::string ppm(int side, int seed) {
 inline std::string pgm(int height, int width, int value) {
   return "P5\n" + std::to_string(width) + " " + std::to_string(height) + "\n255\n" +
          std::string(static_cast<size_t>(height * width), static_cast<char>(value));
+}
+
+/// The bytes as gzip has them.
+inline std::string gzipped(const std::string& bytes) {
+  constexpr int kGzip = 15 + 16;
+  z_stream stream{};
+  if (deflateInit2(&stream, Z_BEST_SPEED, Z_DEFLATED, kGzip, 8, Z_DEFAULT_STRATEGY) != Z_OK) throw Error("no zlib");
+  std::string out(deflateBound(&stream, bytes.size()) + 32, '\0');
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
+  stream.avail_in = static_cast<uInt>(bytes.size());
+  stream.next_out = reinterpret_cast<Bytef*>(out.data());
+  stream.avail_out = static_cast<uInt>(out.size());
+  const int done = deflate(&stream, Z_FINISH);
+  out.resize(stream.total_out);
+  deflateEnd(&stream);
+  if (done != Z_STREAM_END) throw Error("zlib cannot compress");
+  return out;
 }
 
 /// A file of a tar (POSIX ustar): header, bytes, padding.

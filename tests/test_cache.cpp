@@ -108,6 +108,19 @@ TEST_CASE("cache: other sizes, changed, new or removed files and damage make it 
   CHECK(read_file(dir / "cache") == whole);
 }
 
+TEST_CASE("cache: what was refused for its size is read once more is allowed") {
+  const TemporaryDirectory dir;
+  write_folder(dir);
+  const auto opened = [&](int64_t max_pixels) {
+    DataOptions options;
+    options.max_pixels = max_pixels;
+    return cached(open_data({"folder:" + (dir / "images")}, Split::All, options), dir / "cache", Split::Train, 14,
+                  nullptr);
+  };
+  CHECK_THROWS_WITH_AS(opened(1000)->image(3), doctest::Contains("--max-pixels"), Error);
+  CHECK(opened(10000)->image(3).width == 16);
+}
+
 TEST_CASE("cache: a directory, splits beside each other, what is no cache, and data that needs none") {
   const TemporaryDirectory dir;
   write_folder(dir);

@@ -325,7 +325,7 @@ TEST_CASE("embed, export, augment, neighbours, info write what they say") {
   CHECK(read_file(dir / "near.png").substr(1, 3) == "PNG");
   const Outcome machine = run_tacit({"info"});
   check_ok(machine);
-  for (const char* part : {"version", "instruction_set", "blas", "threads", "memory_limit"})
+  for (const char* part : {"version", "devices", "instruction_set", "blas: ", "blas_core", "threads", "memory_limit"})
     CHECK(contains(machine.out, part));
   const Outcome run = run_tacit({"info", shared_run()});
   check_ok(run);

@@ -80,10 +80,8 @@ TEST_CASE("flags: switches take true or false, one value each, and what is left 
   };
   for (const char* wrong : {"maybe", "7", "", "TRUE"}) {
     CAPTURE(wrong);
-    check_error(pretrain({std::string("--projector-batch-norm=") + (*wrong ? wrong : "x")}), 2,
-                "--projector-batch-norm");
-    check_error(run_tacit(on_run("evaluate", {std::string("--supervised=") + (*wrong ? wrong : "x")})), 2,
-                "--supervised");
+    check_error(pretrain({std::string("--projector-batch-norm=") + wrong}), 2, "--projector-batch-norm");
+    check_error(run_tacit(on_run("evaluate", {std::string("--supervised=") + wrong})), 2, "--supervised");
   }
   check_error(pretrain({"extra"}), 2, "'extra'");
   check_error(run_tacit({"pretrain", "simclr", "--out", out, "--data", "synthetic", "extra"}), 2, "'extra'");
@@ -233,6 +231,35 @@ TEST_CASE("--resume of a run that is not there: started, and said; without data 
   check_ok(started);
   CHECK(contains(started.err, "there is no run in"));
   check_error(run_tacit({"pretrain", "simclr", "--out", dir / "other", "--resume"}), 2, "there is no run in");
+  // A directory of other files is none, and nothing in it is cut.
+  fs::create_directory(dir / "logs");
+  write_file(dir / "logs/events.out.tfevents.1.host", "somebody's");
+  check_error(run_tacit(small_run(dir / "logs", {"--resume"})), 2, "is no run");
+  CHECK(read_file(dir / "logs/events.out.tfevents.1.host") == "somebody's");
+  fs::create_directories(dir / "begun/checkpoints");  // a run that was killed before its config.toml
+  check_ok(run_tacit(small_run(dir / "begun", {"--resume", "--steps", "1"})));
+}
+
+TEST_CASE("flags are judged by the recipe that the data chooses, not by a guess") {
+  const TemporaryDirectory dir;
+  const auto printed = [](const Arguments& flags) {
+    return run_tacit(with({"pretrain", "--data", "synthetic:2000", "--print-config"}, flags));
+  };
+  check_ok(printed({"simclr", "--chunk-size", "128"}));  // folder has batches of 64, small-images of 256
+  check_ok(printed({"moco", "--bn-splits", "64"}));
+  check_error(printed({"simclr", "--chunk-size", "100"}), 2, "--chunk-size 100");
+  check_error(printed({"simclr", "--warmup-epochs", "50"}), 1, "the data's images decided");
+  check_ok(printed({"mae", "--recipe", "cifar10", "--epochs", "10"}));
+  const Outcome other = printed({"rotation", "--recipe", "cifar10", "--optimizer", "adamw"});
+  check_ok(other);
+  CHECK_FALSE(contains(other.out, "nesterov"));
+  check_error(printed({"rotation", "--optimizer", "adamw", "--nesterov"}), 2, "--nesterov");
+  check_error(printed({"rotation", "--recipe", "cifar10", "--sgd-momentum", "0"}), 2, "--sgd-momentum 0");
+  check_ok(printed({"moco", "--recipe", "imagenet-v3-vit", "--encoder", "resnet50"}));
+  check_error(printed({"simclr", "--encoder", "resnet18", "--patch-size", "4"}), 2, "--patch-size");
+  check_ok(printed({"byol", "--projector", "512,0", "--predictor", "512,256"}));
+  check_error(printed({"colorization", "--image-size", "32", "--color-stride", "32"}), 2, "--color-stride 32");
+  check_error(run_tacit({"finetune", shared_run(), "--data", "synthetic:100", "--head-std", "10"}), 2, "--head-std");
 }
 
 TEST_CASE("features of a stage; its name must be one of the encoder's") {

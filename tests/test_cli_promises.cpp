@@ -45,6 +45,72 @@ TEST_CASE("pretrain's loss: the same in the last line of progress, in the result
   CHECK(contains(outcome.err.substr(last), shown));
 }
 
+TEST_CASE("pretrain says what will learn how; a line of progress an epoch where stderr is no terminal; --log-every") {
+  const TemporaryDirectory dir;
+  const Arguments moco = {"pretrain",        "moco",      "--data",         "synthetic:100",
+                          "--image-size",    "16",        "--batch-size",   "16",
+                          "--encoder-width", "4",         "--queue-size",   "64",
+                          "--bn-splits",     "4",         "--epochs",       "2",
+                          "--log-every",     "3",         "--device",       "cpu",
+                          "--out",           dir / "run", "--memory-limit", "4G"};
+  const Outcome outcome = run_tacit(moco);
+  check_ok(outcome);
+  CHECK(contains(outcome.err, "batch norm  over 4 groups of 4 images"));
+  CHECK(contains(outcome.err, "no_decay: "));
+  size_t lines = 0;
+  for (size_t at = 0; (at = outcome.err.find("\nepoch ", at)) != std::string::npos; ++at) ++lines;
+  CHECK(lines == 2);
+  const std::string metrics = read_file(dir / "run/metrics.jsonl");
+  CHECK(std::count(metrics.begin(), metrics.end(), '\n') == 3);  // steps 3, 6, 9 of 10
+}
+
+TEST_CASE("an OpenBLAS that chose a core without AVX is warned of, once, and training goes on") {
+  const TemporaryDirectory dir;
+  setenv("OPENBLAS_CORETYPE", "Prescott", 1);
+  const Outcome info = run_tacit({"info"}), outcome = run_tacit(small_run(dir / "run", {"--steps", "1"}));
+  unsetenv("OPENBLAS_CORETYPE");
+  check_ok(outcome);
+  size_t warnings = 0;
+  for (size_t at = 0; (at = outcome.err.find("OPENBLAS_CORETYPE=", at)) != std::string::npos; ++at) ++warnings;
+  const bool has_avx = contains(info.out, "x86-64-v3") || contains(info.out, "x86-64-v4");
+  if (contains(info.out, "blas_core: Prescott")) CHECK(warnings == (has_avx ? 1 : 0));  // unless built for one core
+}
+
+TEST_CASE("the reference backend trains to the cpu's figures; embed marks unlabelled images by -1") {
+  const TemporaryDirectory dir;
+  const auto loss = [&](const std::string& device) {
+    const Outcome outcome = run_tacit({"pretrain",
+                                       "simclr",
+                                       "--data",
+                                       "synthetic:20",
+                                       "--split",
+                                       "all",
+                                       "--image-size",
+                                       "8",
+                                       "--encoder-width",
+                                       "2",
+                                       "--projector",
+                                       "4,2",
+                                       "--batch-size",
+                                       "4",
+                                       "--steps",
+                                       "1",
+                                       "--quiet",
+                                       "--device",
+                                       device,
+                                       "--out",
+                                       dir / device,
+                                       "--json",
+                                       dir / "figures.json"});
+    check_ok(outcome);
+    return nlohmann::json::parse(read_file(dir / "figures.json"))["loss"].get<double>();
+  };
+  CHECK(loss("reference") == doctest::Approx(loss("cpu")).epsilon(1e-4));
+  check_ok(run_tacit({"embed", dir / "cpu", "--data", "synthetic:20", "--no-labels", "--out", dir / "features"}));
+  const std::string labels = read_file(dir / "features/labels.npy");
+  CHECK(labels.substr(labels.size() - 8) == std::string(8, '\xff'));
+}
+
 TEST_CASE("a folder with fewer images than the recipe's batch: trains, says how, and resumes to the same bits") {
   const TemporaryDirectory dir;
   fs::create_directories(dir / "photos");
@@ -76,6 +142,17 @@ TEST_CASE("a folder with fewer images than the recipe's batch: trains, says how,
   }
 }
 
+TEST_CASE("augment allows as many damaged files as --max-damaged says") {
+  const TemporaryDirectory dir;
+  std::filesystem::create_directory(dir / "images");
+  for (int i = 0; i < 20; ++i)
+    write_file(dir / "images/" + std::to_string(i) + ".pgm",
+               i % 5 == 0 ? "P5" : "P5\n8 8\n255\n" + std::string(64, 'x'));
+  const Arguments augment = {"augment", "simclr", "--data", "folder:" + (dir / "images"), "--out", dir / "views.png"};
+  check_error(run_tacit(augment), 1, "--max-damaged");
+  check_ok(run_tacit(with(augment, {"--max-damaged", "0.3"})));
+}
+
 TEST_CASE("augment shows what the network is shown: masked, cut, turned; its --out is a PNG") {
   const TemporaryDirectory dir;
   const auto sheet = [&](const std::string& method, const Arguments& more = {}) {
@@ -87,6 +164,7 @@ TEST_CASE("augment shows what the network is shown: masked, cut, turned; its --o
     return read_file(png);
   };
   sheet("simclr");
+  CHECK(sheet("colorization", {"--augmentation", "none"}) != sheet("simclr", {"--augmentation", "none"}));
   CHECK(sheet("mae", {"--patch-size", "4"}) != sheet("mae", {"--patch-size", "4", "--mask-ratio", "0.5"}));
   CHECK(sheet("jigsaw") != sheet("jigsaw", {"--gap", "0"}));
   // Of plain views, which are the same for both but for the turns.

@@ -1,6 +1,5 @@
 // Data sources: what is read, and that damaged, missing or wrongly labelled files are named.
 #include <doctest/doctest.h>
-#include <zlib.h>
 
 #include <filesystem>
 #include <set>
@@ -29,13 +28,6 @@ std::string idx_labels(uint32_t n, uint32_t magic = 0x801) {
   std::string bytes = big_endian(magic) + big_endian(n);
   for (uint32_t i = 0; i < n; ++i) bytes += static_cast<char>(i % 3);
   return bytes;
-}
-std::string gzipped(const std::string& bytes) {
-  const TemporaryDirectory dir;
-  const gzFile file = gzopen((dir / "f.gz").c_str(), "wb");
-  gzwrite(file, bytes.data(), static_cast<unsigned>(bytes.size()));
-  gzclose(file);
-  return read_file(dir / "f.gz");
 }
 
 void write_idx(const TemporaryDirectory& dir, const std::string& images, const std::string& labels,
@@ -130,6 +122,30 @@ TEST_CASE("cifar: colour planes become pixels; short files and labels out of ran
   CHECK(contains(error_of({dir / ""}), "label 10"));
   write_file(dir / "x.tar.gz", "not an archive");
   CHECK(contains(error_of({"cifar10:" + (dir / "x.tar.gz")}), "x.tar.gz"));
+}
+
+TEST_CASE("cifar100: two labels, of which the fine one counts; an archive is read as it is") {
+  const TemporaryDirectory dir;
+  std::string record(3074, '\0');
+  record[0] = 3;   // coarse
+  record[1] = 99;  // fine
+  record[2] = 44;  // red of pixel 0
+  for (const char* name : {"train.bin", "test.bin"}) write_file(dir / name, record + record);
+  const ImageSourcePtr train = open_data({"cifar100:" + (dir / "")}, Split::Train);
+  REQUIRE(train->size() == 2);
+  CHECK(train->label(1) == 99);
+  CHECK(train->class_names().size() == 100);
+  CHECK(train->image(1).pixels[0] == 44);
+  write_file(dir / "cifar-100-binary.tar.gz", gzipped(tar_member("cifar-100-binary/train.bin", record + record) +
+                                                      tar_member("cifar-100-binary/test.bin", record) + tar_end()));
+  const ImageSourcePtr packed = open_data({"cifar100:" + (dir / "cifar-100-binary.tar.gz")}, Split::Train);
+  REQUIRE(packed->size() == 2);
+  CHECK(packed->label(0) == 99);
+  CHECK(packed->image(0).pixels == train->image(0).pixels);
+  CHECK(open_data({"cifar100:" + (dir / "cifar-100-binary.tar.gz")}, Split::Test)->size() == 1);
+  record[1] = 100;
+  write_file(dir / "train.bin", record);
+  CHECK(contains(error_of({"cifar100:" + (dir / "")}), "label 100"));
 }
 
 TEST_CASE("folders: an image beside the classes, a limit beyond the data: the user is told") {

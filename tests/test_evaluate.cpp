@@ -87,7 +87,9 @@ TEST_CASE("label draws: balanced, ascending, a function of seed, count and draw"
   CHECK(draw_labels(labels, 5, 60, 0, 0).indices.size() == 300);
   CHECK_THROWS_WITH_AS(draw_labels({0, 0, 1}, 2, 2, 0, 0, {"shirt", "boot"}), doctest::Contains("class 1 (boot) has 1"),
                        Error);
-  CHECK_THROWS_WITH_AS(draw_labels({0, 0, 2, 2}, 3, 2, 0, 0), doctest::Contains("class 1 has 0"), Error);
+  // A number that no image has, as class 0 where labels begin at 1, is no class.
+  CHECK(draw_labels({1, 1, 3, 3, 3}, 4, 2, 0, 0).indices.size() == 4);
+  CHECK(smallest_class({1, 1, 3, 3, 3}, 4) == std::pair<int64_t, int64_t>{1, 2});
   CHECK_THROWS_AS(draw_labels(labels, 5, 0, 0, 0), Error);
 }
 
@@ -253,6 +255,25 @@ TEST_CASE("the whole table: every method, the same draws, numbers in range") {
                        doctest::Contains("20 of 20 images of the training split"), Error);
   CHECK_THROWS_WITH_AS(evaluate(run, kSmall, std::make_shared<Stripes>(9), test, stripes_views(), options),
                        doctest::Contains("(horizontal) has 5"), Error);
+}
+
+TEST_CASE("the whole table: what few images do not allow is left out, and said") {
+  const auto stripes = std::make_shared<Stripes>(40);
+  nn::Encoder run = random_encoder(kSmall, stripes, stripes_views());
+  EvaluateOptions options;
+  options.labels = {{1}, 1, 0};
+  std::string parts;
+  options.progress = [&](const std::string& part) { parts += part + "\n"; };
+  // Images 0, 2, 4 and 1: the second class has one.
+  EvaluationTable table =
+      evaluate(run, kSmall, subset(stripes, {0, 2, 4, 1}), subset(stripes, {1}), stripes_views(), options);
+  CHECK(std::isnan(table.linear.run));
+  CHECK(std::isnan(table.nmi.run));
+  CHECK(std::isfinite(table.knn.run));
+  CHECK(parts.find("run: no linear probe") != std::string::npos);
+  CHECK(parts.find("run: no clusters") != std::string::npos);
+  CHECK(render(table).find("      -") != std::string::npos);
+  CHECK(cli::to_json(table).dump().find("\"linear\":{\"pixels\":null") != std::string::npos);
 }
 
 TEST_CASE("JSON has the names that scripts rely on, and fractions") {

@@ -148,6 +148,16 @@ TEST_CASE("fine-tuning encoder: weights carried over; mean pooling starts fc_nor
 
   nn::EncoderOptions cnn;
   cnn.name = "small_cnn";
+  cnn.width = 4;
+  cnn.bn_splits = 8;  // of MoCo's pre-training alone: with labels, batch norm is over the whole batch
+  FinetuneOptions plain;
+  nn::Encoder split = nn::make_encoder(cnn), whole = finetuning_encoder(split, cnn, plain);
+  cnn.bn_splits = 0;
+  nn::Encoder same_weights = nn::make_encoder(cnn);
+  CHECK(nn::load_state(same_weights, nn::state_dict(split), true).missing.empty());
+  const Tensor x = Tensor::normal({16, 16, 16, 3}, 1, 2);
+  CHECK(same(whole(x).value(), same_weights(x).value()));
+  CHECK_FALSE(same(split(x).value(), same_weights(x).value()));
   CHECK_THROWS_WITH_AS(finetuning_encoder(nn::make_encoder(cnn), cnn, options), doctest::Contains("small_cnn"), Error);
   CHECK_THROWS_WITH_AS(finetune_recipe("beit"), doctest::Contains("default, mae"), Error);
 }

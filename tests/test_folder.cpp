@@ -7,6 +7,7 @@
 
 #include "ssl/data/decode.h"
 #include "ssl/data/loader.h"
+#include "ssl/data/sources.h"
 #include "tests/images.h"
 #include "tests/process.h"
 
@@ -191,6 +192,17 @@ TEST_CASE("a folder with 2 % damaged files: named, counted, stopped above 1 %, u
   notes.clear();
   CHECK(without_damaged(subset(source, {6, 7}), &notes)->size() == 1);
   CHECK(contains(notes.at(0), "warning: 1 of 2 files is damaged and left out: "));
+}
+
+TEST_CASE("damaged files are left out wherever their part stands among several data sets") {
+  const TemporaryDirectory dir;
+  for (int i = 0; i < 4; ++i) write_file(dir / std::to_string(i) + ".ppm", i == 2 ? "P6 4 4" : ppm(4, i));
+  DataOptions options;
+  options.no_labels = true;
+  const ImageSourcePtr memory = without_labels(memory_source(std::vector<uint8_t>(2 * 48, 9), {0, 0}, 4, 4, 3, {"x"})),
+                       folder = open_data({"folder:" + (dir / "")}, Split::All, options);
+  CHECK(without_damaged(concatenate_sources({memory, folder}), nullptr)->size() == 5);
+  CHECK(without_damaged(concatenate_sources({folder, memory}), nullptr)->size() == 5);
 }
 
 TEST_CASE("damage: a long list is cut, reasons stand without what the name has said") {

@@ -82,19 +82,19 @@ TEST_CASE("memory: the estimate is near what whole steps take, for every method 
     c.data = {"synthetic"};
     if (c.image_size == 0) c.image_size = 32;
     c.channels = 3;
-    c.batch_size = 64;
+    c.batch_size = 32;
     check_estimate(c);
   }
   TrainConfig residual = tiny_config();  // tensors of many sizes, freed at different times
   residual.encoder = "resnet18";
   residual.encoder_width = 16;
   residual.image_size = 32;
-  residual.batch_size = 128;
+  residual.batch_size = 64;
   residual.chunk_size = 32;
   check_estimate(residual);
   TrainConfig wide = tiny_config();  // the similarities of all views are most of it
   wide.image_size = 8;
-  wide.batch_size = 2048;
+  wide.batch_size = 1024;
   check_estimate(wide);
   wide.chunk_size = 256;
   check_estimate(wide);

@@ -155,6 +155,19 @@ TEST_CASE("initial values depend on seed, path and shape alone") {
   const auto n = static_cast<double>(w.numel());
   CHECK(std::abs(sum / n) < 0.002);
   CHECK(std::sqrt(squares / n) == doctest::Approx(std::sqrt(2.0 / (9 * 64))).epsilon(0.02));
+  // 64 outputs of 36 inputs: He's and Glorot's bounds and deviations.
+  const auto largest = [](const Init& init) {
+    float most = 0;
+    for (const float v : flat(init.draw({64, 36}, Layout::Plain, 0, "w"))) most = std::max(most, std::abs(v));
+    return most;
+  };
+  CHECK(largest(Init::kaiming_uniform()) == doctest::Approx(std::sqrt(6.0 / 36)).epsilon(0.01));
+  CHECK(largest(Init::kaiming_uniform(Fan::Out, 1)) == doctest::Approx(std::sqrt(3.0 / 64)).epsilon(0.01));
+  CHECK(largest(Init::xavier_uniform()) == doctest::Approx(std::sqrt(6.0 / 100)).epsilon(0.01));
+  double square = 0;
+  const std::vector<float> xavier = flat(Init::xavier_normal(2).draw({64, 36}, Layout::Plain, 0, "w"));
+  for (const float v : xavier) square += double{v} * v / static_cast<double>(xavier.size());
+  CHECK(std::sqrt(square) == doctest::Approx(2 * std::sqrt(2.0 / 100)).epsilon(0.05));
   for (const float v : flat(Init::torch_default().draw({10, 25}, Layout::Plain, 0, "w"))) CHECK(std::abs(v) <= 0.2f);
   for (const float v : flat(Init::truncated_normal(1, -1, 1).draw({100, 10}, Layout::Plain, 0, "w")))
     CHECK(std::abs(v) <= 1);
@@ -212,4 +225,24 @@ TEST_CASE("EvalMode gives every part its own mode back") {
   CHECK(outer.training());
   CHECK(outer.live.training());
   CHECK_FALSE(outer.frozen.training());
+}
+
+TEST_CASE("Dropout: zeros at its rate, the rest made larger, one mask a step, nothing in evaluation") {
+  Dropout dropout(0.25);
+  const Variable x(Tensor::ones({100, 100}));
+  CHECK_THROWS_WITH_AS(dropout(x), doctest::Contains("set_dropout_step"), Error);
+  set_dropout_step(dropout, 3, 0);
+  const std::vector<float> first = flat(dropout(x).value());
+  int64_t zeros = 0;
+  for (const float v : first) {
+    zeros += v == 0;
+    CHECK((v == 0 || v == doctest::Approx(1 / 0.75)));
+  }
+  CHECK(zeros > 2300);
+  CHECK(zeros < 2700);
+  CHECK(flat(dropout(x).value()) == first);
+  set_dropout_step(dropout, 3, 1);
+  CHECK(flat(dropout(x).value()) != first);
+  dropout.eval();
+  CHECK(flat(dropout(x).value()) == flat(x.value()));
 }

@@ -87,16 +87,29 @@ TEST_CASE("every policy exists for gray and colour; draws stay in range, views a
 }
 
 TEST_CASE("policies have their sources' numbers") {
-  const Source sources[] = {
-      {"simclr", 0, 2, .08, .8, .8, .8, .2, .2, .5, 0},      {"simclr", 1, 2, .08, .8, .8, .8, .2, .2, .5, 0},
-      {"moco-v1", 0, 2, .2, 1, .4, .4, .4, .2, 0, 0},        {"moco-v2", 1, 2, .2, .8, .4, .4, .1, .2, .5, 0},
-      {"simsiam", 0, 2, .2, .8, .4, .4, .1, .2, .5, 0},      {"moco-cifar", 0, 2, .08, .8, .4, .4, .1, .2, 0, 0},
-      {"moco-v3", 0, 2, .2, .8, .4, .2, .1, .2, 1, 0},       {"moco-v3-vit", 1, 2, .08, .8, .4, .2, .1, .2, .1, .2},
-      {"byol", 0, 2, .08, .8, .4, .2, .1, .2, 1, 0},         {"byol", 1, 2, .08, .8, .4, .2, .1, .2, .1, .2},
-      {"barlow", 1, 2, .08, .8, .4, .2, .1, .2, .1, .2},     {"vicreg", 0, 2, .08, .8, .4, .2, .1, .2, 1, 0},
-      {"dkobak", 0, 2, .2, .8, .4, .4, .1, .1, 0, 0},        {"mae", 0, 1, .2, 0, 0, 0, 0, 0, 0, 0},
-      {"jigsaw", 0, 1, .08, 0, 0, 0, 0, .66, 0, 0},          {"rotation", 0, 1, .765625, 0, 0, 0, 0, 0, 0, 0},
-      {"colorization", 0, 1, .47265625, 0, 0, 0, 0, 0, 0, 0}};
+  const Source sources[] = {{"simclr", 0, 2, .08, .8, .8, .8, .2, .2, .5, 0},
+                            {"simclr", 1, 2, .08, .8, .8, .8, .2, .2, .5, 0},
+                            {"moco-v1", 0, 2, .2, 1, .4, .4, .4, .2, 0, 0},
+                            {"moco-v2", 1, 2, .2, .8, .4, .4, .1, .2, .5, 0},
+                            {"simsiam", 0, 2, .2, .8, .4, .4, .1, .2, .5, 0},
+                            {"moco-cifar", 0, 2, .08, .8, .4, .4, .1, .2, 0, 0},
+                            {"moco-v3", 0, 2, .2, .8, .4, .2, .1, .2, 1, 0},
+                            {"moco-v3-vit", 1, 2, .08, .8, .4, .2, .1, .2, .1, .2},
+                            {"byol", 0, 2, .08, .8, .4, .2, .1, .2, 1, 0},
+                            {"byol", 1, 2, .08, .8, .4, .2, .1, .2, .1, .2},
+                            {"barlow", 1, 2, .08, .8, .4, .2, .1, .2, .1, .2},
+                            {"vicreg", 0, 2, .08, .8, .4, .2, .1, .2, 1, 0},
+                            {"dkobak", 0, 2, .2, .8, .4, .4, .1, .1, 0, 0},
+                            {"htdt", 1, 2, .2, .8, .4, .4, .1, .1, 0, 0},
+                            {"solo-symmetric", 1, 2, .08, .8, .8, .8, .2, .2, .5, 0},
+                            {"solo-weak", 0, 2, .08, .8, .4, .4, .1, .2, .5, 0},
+                            {"solo-reconstruction", 0, 1, .08, 0, 0, 0, 0, 0, 0, 0},
+                            {"vicreg-lightly", 1, 2, .08, .8, .4, .2, .1, .2, .5, .1},
+                            {"ijepa", 0, 1, .3, 0, 0, 0, 0, 0, 0, 0},
+                            {"mae", 0, 1, .2, 0, 0, 0, 0, 0, 0, 0},
+                            {"jigsaw", 0, 1, .08, 0, 0, 0, 0, .66, 0, 0},
+                            {"rotation", 0, 1, .765625, 0, 0, 0, 0, 0, 0, 0},
+                            {"colorization", 0, 1, .47265625, 0, 0, 0, 0, 0, 0, 0}};
   for (const Source& s : sources) {
     CAPTURE(s.name);
     const std::vector<ViewPolicy> views = augmentation(s.name, 224, 3);
@@ -104,7 +117,7 @@ TEST_CASE("policies have their sources' numbers") {
     const ViewPolicy& p = views[s.view];
     CHECK(p.crop_min_area == s.min_area);
     CHECK(p.crop == (std::string(s.name) != "jigsaw"));
-    CHECK(p.flip == .5);
+    CHECK(p.flip == (std::string(s.name) == "ijepa" ? 0 : .5));
     CHECK(p.jitter == s.jitter);
     CHECK(p.brightness == s.strength);
     CHECK(p.contrast == s.strength);
@@ -118,6 +131,11 @@ TEST_CASE("policies have their sources' numbers") {
   }
   for (const char* unnormalised : {"dkobak", "colorization"}) CHECK(augmentation(unnormalised, 32, 3)[0].mean.empty());
   CHECK(augmentation("moco-cifar", 32, 3)[0].std[0] == .2023f);
+  for (const size_t view : {size_t{0}, size_t{1}}) {
+    const ViewPolicy solo = augmentation("solo-asymmetric", 32, 3)[view];
+    CHECK(solo.blur == 0);
+    CHECK(solo.solarize == (view == 0 ? 0 : .2));
+  }
   CHECK(augmentation("rotation", 32, 3)[0].pad == 4);
   CHECK_FALSE(augmentation("rotation", 32, 3)[0].crop);
   CHECK(augmentation("byol", 32, 3)[0].blur == 0);

@@ -185,6 +185,11 @@ TEST_CASE(
        "lr-drop-epochs",
        "5,8",
        "[5, 8]",
+       "--schedule"},
+      {{{"method", {"rotation"}}, {"recipe", {"cifar10"}}, {"schedule", {"cosine"}}},
+       "lr-drop-factor",
+       "0.2",
+       "0.2",
        "--schedule"}};
   for (const Row& row : rows) {
     CAPTURE(row.unused);
@@ -216,6 +221,21 @@ TEST_CASE(
   collapse.image_size = 32;
   collapse.channels = 3;
   CHECK_NOTHROW(method_entry("byol").make(collapse));
+}
+
+TEST_CASE("a recipe's drops of the rate keep their place in a schedule of another length") {
+  const auto drops = [](const Settings::Given& more) {
+    ConfigLayers layers;
+    layers.flags = {{"method", {"simclr"}}, {"recipe", {"stl10"}}, {"data", {"synthetic"}}};
+    layers.flags.insert(layers.flags.end(), more.begin(), more.end());
+    return resolve(layers, 96).lr_drop_epochs;
+  };
+  using Epochs = std::vector<int64_t>;
+  CHECK(drops({}) == Epochs{1950, 1975});
+  CHECK(drops({{"epochs", {"200"}}}) == Epochs{195, 197});
+  CHECK(drops({{"epochs", {"1"}}}) == Epochs{1});
+  CHECK(drops({{"epochs", {"200"}}, {"lr-drop-epochs", {"50"}}}) == Epochs{50});
+  CHECK(contains(usage_error([&] { drops({{"epochs", {"200"}}, {"lr-drop-epochs", {"500"}}}); }), "--lr-drop-epochs"));
 }
 
 TEST_CASE("every method's example under --help is valid for photographs") {

@@ -80,3 +80,20 @@ TEST_CASE("SimCLR learns to tell images apart, and its features stay spread") {
   CHECK(spread > 0.3);
   CHECK(spread < 1.1);
 }
+
+TEST_CASE("SimCLR's steps ask the system for no memory once they repeat") {
+  SimCLR model(nn::make_encoder({.name = "small_cnn", .width = 8, .seed = 1}), {.projector = {16, 8}});
+  optim::AdamW optimizer(model, {.lr = 1e-3});
+  const CachingAllocator& allocator = default_device().allocator();
+  int64_t system = 0;
+  for (int64_t step = 0; step < 5; ++step) {
+    const std::vector<Tensor> views = {Tensor::normal({16, 24, 24, 3}, 1, static_cast<uint64_t>(2 * step)),
+                                       Tensor::normal({16, 24, 24, 3}, 1, static_cast<uint64_t>(2 * step + 1))};
+    const Variable loss = model.loss(views, {step, 5});
+    optimizer.zero_grad();
+    loss.backward();
+    optimizer.step();
+    if (step == 1) system = allocator.statistics().system_allocations;
+  }
+  CHECK(allocator.statistics().system_allocations == system);
+}

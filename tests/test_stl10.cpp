@@ -1,6 +1,4 @@
 // STL-10: column-major images, labels from 1, an unlabelled part; from files and from the archive as downloaded.
-#include <archive.h>
-#include <archive_entry.h>
 #include <doctest/doctest.h>
 
 #include <filesystem>
@@ -38,23 +36,10 @@ void write_set(const std::string& directory) {
 }
 
 void pack(const std::string& directory, const std::string& path) {
-  archive* const out = archive_write_new();
-  archive_write_add_filter_gzip(out);
-  archive_write_set_format_ustar(out);
-  REQUIRE(archive_write_open_filename(out, path.c_str()) == ARCHIVE_OK);
-  for (const char* name : {"test_X.bin", "test_y.bin", "train_X.bin", "train_y.bin", "unlabeled_X.bin"}) {
-    const std::string bytes = read_file(directory + "/" + name);
-    archive_entry* const entry = archive_entry_new();
-    archive_entry_set_pathname(entry, ("stl10_binary/" + std::string(name)).c_str());
-    archive_entry_set_filetype(entry, AE_IFREG);
-    archive_entry_set_perm(entry, 0644);
-    archive_entry_set_size(entry, static_cast<la_int64_t>(bytes.size()));
-    archive_write_header(out, entry);
-    archive_write_data(out, bytes.data(), bytes.size());
-    archive_entry_free(entry);
-  }
-  archive_write_close(out);
-  archive_write_free(out);
+  std::string tar;
+  for (const char* name : {"test_X.bin", "test_y.bin", "train_X.bin", "train_y.bin", "unlabeled_X.bin"})
+    tar += tar_member("stl10_binary/" + std::string(name), read_file(directory + "/" + name));
+  write_file(path, gzipped(tar + tar_end()));
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // Tar shards: what is a sample, the order of an epoch, and that damaged, missing or compressed shards are named.
 #include <doctest/doctest.h>
-#include <zlib.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -65,6 +65,22 @@ TEST_CASE("tar: samples are neighbours that share a name up to the first dot; ot
   CHECK(source->image_size() == std::pair<int64_t, int64_t>{4, 4});
   CHECK_FALSE(source->labelled());
   CHECK(contains(notes.at(0), "2 of 4 images have no .cls"));
+}
+
+TEST_CASE("tar: sources that are open together share the process's files") {
+  const TemporaryDirectory dir;
+  write_shards(dir, 300, 1);
+  rlimit before{};
+  REQUIRE(getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const rlimit few{std::min<rlim_t>(400, before.rlim_max), before.rlim_max};
+  REQUIRE(setrlimit(RLIMIT_NOFILE, &few) == 0);
+  const std::string spec = "tar:" + (dir / "name-{000000..000299}.tar");
+  for (int i = 0; i < 3; ++i) {  // what was given back can be taken again
+    const ImageSourcePtr first = open_data({spec}, Split::All), second = open_data({spec}, Split::All);
+    CHECK(first->image(299).pixels[0] == 299 % 256);
+    CHECK(second->image(299).pixels == first->image(299).pixels);
+  }
+  setrlimit(RLIMIT_NOFILE, &before);
 }
 
 TEST_CASE("tar: shards by a pattern; labels, held-out images, limits") {
@@ -161,10 +177,7 @@ TEST_CASE("tar: damaged, truncated, compressed, empty and wrongly labelled archi
     CHECK(contains(error_for(tar_member("a.ppm", ppm(8, 1)) + tar_member("a.cls", label) + tar_end()),
                    "a.cls holds '" + std::string(label) + "', not a class number"));
   const TemporaryDirectory dir;
-  const gzFile file = gzopen((dir / "a.tar.gz").c_str(), "wb");
-  gzwrite(file, good.data(), static_cast<unsigned>(good.size()));
-  gzwrite(file, tar_end().data(), 1024);
-  gzclose(file);
+  write_file(dir / "a.tar.gz", gzipped(good + tar_end()));
   CHECK(contains(error_of({"tar:" + (dir / "a.tar.gz")}, Split::All), "is compressed (gzip)"));
   CHECK(contains(error_of({dir / "a.tar.gz"}, Split::All), "decompress it once"));
 }

@@ -6,6 +6,7 @@
 
 #include "tensor/counted.h"
 #include "tensor/ops.h"
+#include "tensor/read_file.h"
 #include "tests/values.h"
 
 using namespace tacit;
@@ -25,6 +26,12 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 }  // namespace
+
+TEST_CASE("read_file: an error of the disk is not the end of the file") {
+  CHECK_THROWS_WITH_AS(read_file("/proc/self/mem"), doctest::Contains("cannot read /proc/self/mem"), Error);
+  CHECK_THROWS_WITH_AS(read_file("/proc"), doctest::Contains("it is a directory"), Error);
+  CHECK(read_file("/dev/null").empty());
+}
 
 TEST_CASE("shapes: up to six sizes, indexed from both ends") {
   const Shape shape{2, 3, 4};

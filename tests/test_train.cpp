@@ -184,7 +184,7 @@ TEST_CASE("checkpoint: reads back; newer, foreign and broken files are clear err
   CHECK(contains(error_of(load_unknown), "method.safetensors"));
   CHECK(contains(error_of(load_unknown), "simsam"));
   file = read_safetensors(path);
-  for (const char* damaged : {"7", "[64]", "[-1]", "[1.5]", "["}) {
+  for (const char* damaged : {"7", "[64]", "[-1]", "[18446744073709551615]", "[1.5]", "["}) {
     CAPTURE(damaged);
     file.metadata["damaged"] = damaged;
     write_safetensors(dir / "damaged.safetensors", file);

@@ -38,6 +38,10 @@ TEST_CASE("ViTs have timm's names, shapes and numbers of parameters") {
   ViT tiny;
   CHECK(tiny.parameter_count() == 5'524'416);
   CHECK(ViT({.dim = 384, .heads = 6}).parameter_count() == 21'665'664);
+  {
+    const DeferInit defer;  // its numbers are not looked at
+    CHECK(ViT({.dim = 768, .heads = 12}).parameter_count() == 85'798'656);
+  }
   const StateDict state = state_dict(tiny);
   CHECK(state.size() == 150);
   CHECK(state.at("cls_token").shape() == Shape{1, 1, 192});

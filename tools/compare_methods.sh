@@ -3,14 +3,14 @@
 # untrained encoder and supervised training. A method takes up to 6 minutes of training on 2 cores.
 #   tools/compare_methods.sh [--data SPEC] [--out DIR] [METHOD…]
 #     --data SPEC   fashion-mnist (default), cifar10:DIR, or anything that `tacit --data` takes and has labels
-#     --out DIR     where the runs go (default runs/compare); a run that is finished there is not trained again
+#     --out DIR     where the runs go (default runs/compare-DATA); a run that is finished there is not trained again
 #     METHOD…       default: all seven; colorization is left out where the data is gray
 # TACIT_SKIP_INSTALL=1 leaves Debian's packages alone.
 set -u -o pipefail
 cd "$(dirname "$0")/.." || exit 1
 . tools/common.sh
 
-data=fashion-mnist out=runs/compare methods=()
+data=fashion-mnist out= methods=()
 while [ $# -gt 0 ]; do
   case $1 in
     --data) data=${2:?--data needs a SPEC} && shift 2 ;;
@@ -19,6 +19,7 @@ while [ $# -gt 0 ]; do
     *) methods+=("$1") && shift ;;
   esac
 done
+[ -n "$out" ] || out=runs/compare-$(tr -c 'A-Za-z0-9\n' - <<<"${data#/}")
 recipe=small-images
 [ "$data" = fashion-mnist ] && recipe=fashion-mnist-demo
 if [ ${#methods[@]} = 0 ]; then
@@ -32,6 +33,11 @@ packages=(jq)
 step "Debian packages" install_packages $TACIT_PACKAGES "${packages[@]}"
 step "build (build/)" build release -- tacit_cli
 mkdir -p "$out" || exit 1
+[ -e "$out/data" ] || echo "$data" >"$out/data"
+[ "$(cat "$out/data")" = "$data" ] || {
+  echo "error: --out $out holds runs on $(cat "$out/data"), not on $data; give another directory" >&2
+  exit 1
+}
 
 # The first run's evaluation has the rows that all runs of its encoder share.
 baselines=true
@@ -39,8 +45,9 @@ for method in "${methods[@]}"; do
   run=$out/$method
   [ -e "$run/seconds" ] || {
     began=$SECONDS
+    [ -e "$run/config.toml" ] && gone_on=+ || gone_on=
     step "$method: pre-train" $tacit pretrain "$method" --data "$data" --recipe "$recipe" --out "$run" --resume
-    echo $((SECONDS - began)) >"$run/seconds"
+    echo $((SECONDS - began))$gone_on >"$run/seconds"  # 100+: interrupted and gone on, the last part took 100 s
   }
   rows=(--supervised="$baselines")
   # MAE is judged by fine-tuning, which its table has by itself, against the same network from scratch.
@@ -64,6 +71,7 @@ row() { # NAME FILE KEY SECONDS: a row of the table from a run's figures
   row "supervised, the same encoder" "$first" supervised -
   for method in "${methods[@]}"; do
     row "$method" "$out/$method/table.json" run "$(cat "$out/$method/seconds")"
+    [ "$method" = colorization ] && row "  its encoder (L), untrained" "$out/colorization/table.json" random -
     [ "$method" = mae ] || continue
     row "  its ViT, untrained" "$out/mae/table.json" random -
     row "  its ViT, supervised" "$out/mae/table.json" supervised -

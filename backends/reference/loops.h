@@ -9,25 +9,31 @@
 
 namespace tacit::reference {
 
-/// Calls f(offset, …) for every index of `shape`: one element offset for each list of strides (which may be 0).
+/// One element offset for each of N lists of strides (which may be 0), at every index of a shape in turn.
+class Walk {
+ public:
+  Walk(const Shape&, const Strides* strides, size_t n);
+  /// To the first index, then to the next; false after the last.
+  bool next();
+  int64_t offset(size_t k) const { return offsets_[k]; }
+
+ private:
+  static constexpr size_t kMost = 6;
+  const Shape& shape_;
+  const Strides* strides_;
+  const size_t n_;
+  bool begun_ = false;
+  int64_t index_[kMaxRank] = {}, offsets_[kMost] = {};
+};
+
+/// Calls f(offset, …) for every index of `shape`.
 ///
 ///   for_each(out.shape, {out.strides, x.strides}, [&](int64_t o, int64_t i) { y[o] = x[i]; });
 template <size_t N, class F>
 void for_each(const Shape& shape, const Strides (&strides)[N], F&& f) {
-  if (shape.numel() == 0) return;
-  int64_t index[kMaxRank] = {}, offset[N] = {};
-  const auto call = [&]<size_t... k>(std::index_sequence<k...>) { f(offset[k]...); };
-  while (true) {
-    call(std::make_index_sequence<N>());
-    int d = shape.rank() - 1;
-    for (; d >= 0; --d) {
-      for (size_t k = 0; k < N; ++k) offset[k] += strides[k][d];
-      if (++index[d] < shape[d]) break;
-      for (size_t k = 0; k < N; ++k) offset[k] -= strides[k][d] * shape[d];
-      index[d] = 0;
-    }
-    if (d < 0) return;
-  }
+  Walk walk(shape, strides, N);
+  const auto call = [&]<size_t... k>(std::index_sequence<k...>) { f(walk.offset(k)...); };
+  while (walk.next()) call(std::make_index_sequence<N>());
 }
 
 /// Where element (a, b, c, d) of a dense tensor of rank 4 lies.

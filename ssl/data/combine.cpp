@@ -183,11 +183,10 @@ ImageSourcePtr numbered_as(const ImageSource& train, ImageSourcePtr test) {
 }
 
 ImageSourcePtr without_damaged(ImageSourcePtr source, std::vector<std::string>* notes, double max_damaged) {
-  if (source->size() == 0 || source->file(0).empty()) return source;  // images in memory were read when it was opened
   std::vector<std::string> faults(static_cast<size_t>(source->size()));
   tbb::parallel_for(int64_t{0}, source->size(), [&](int64_t i) {
     try {
-      source->image_for(i, 1);
+      if (!source->file(i).empty()) source->image_for(i, 1);  // those in memory were read when they were opened
     } catch (const Error& e) {
       faults[static_cast<size_t>(i)] = e.what();
     }

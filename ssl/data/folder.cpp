@@ -51,7 +51,7 @@ class FolderSource final : public ImageSource {
   std::pair<int64_t, int64_t> image_size() const override { return size_; }
   std::vector<std::string> class_names() const override { return names_; }
   uint64_t identity() const override {
-    uint64_t hash = 1;
+    auto hash = static_cast<uint64_t>(max_pixels_);  // a cache keeps what was refused for its size as damaged
     for (const std::string& file : files_) hash = file_identity(file, hash);
     return hash;
   }

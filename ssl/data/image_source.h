@@ -57,7 +57,7 @@ constexpr double kMaxDamaged = 0.01;
 enum class Split { Train, Test, Unlabeled, All };
 
 struct DataOptions {
-  bool no_labels = false;           ///< folder: ignore class sub-directories
+  bool no_labels = false;           ///< take all images as unlabelled; a folder's class sub-directories mean nothing
   int64_t limit = 0;                ///< of every split but Test: the first n after a shuffle seeded by 0; 0 = all
   int64_t max_pixels = 64'000'000;  ///< larger images are refused before decoding
   std::string test_data;            ///< SPEC for the test split where the kind has none

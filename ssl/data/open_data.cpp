@@ -102,8 +102,9 @@ void tell(const Opened& opened, std::vector<std::string>* notes) {
 
 ImageSourcePtr open_one(const std::string& spec, Split split, const DataOptions& options,
                         std::vector<std::string>* notes) {
-  const Opened opened = open_spec(spec, split, options);
+  Opened opened = open_spec(spec, split, options);
   tell(opened, notes);
+  if (options.no_labels && opened.source->labelled()) opened.source = without_labels(opened.source);
   if (!opened.whole || !options.test_data.empty()) return opened.source;
   return hold_out(opened.source, split, spec, notes);
 }

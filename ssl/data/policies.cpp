@@ -117,6 +117,43 @@ Views byol(int64_t size, int64_t channels) { return asymmetric(size, channels, 0
 Views moco_v3(int64_t size, int64_t channels) { return asymmetric(size, channels, 0.2); }
 Views moco_v3_vit(int64_t size, int64_t channels) { return asymmetric(size, channels, 0.08); }
 
+/// solo-learn's for CIFAR (vturrisi/solo-learn, scripts/pretrain/cifar/augmentations): symmetric.yaml and
+/// symmetric_weak.yaml; asymmetric.yaml is "byol" on small images; and reconstruction.yaml, one view.
+Views solo(int64_t channels, double strength, double hue) {
+  ViewPolicy p = cropped(channels, 0.08);
+  add_colour(p, channels, 0.8, strength, strength, hue, 0.2);
+  p.blur = 0.5;
+  return {p, p};
+}
+Views solo_symmetric(int64_t, int64_t channels) { return solo(channels, 0.8, 0.2); }
+Views solo_weak(int64_t, int64_t channels) { return solo(channels, 0.4, 0.1); }
+Views solo_reconstruction(int64_t, int64_t channels) { return {cropped(channels, 0.08)}; }
+
+/// VICReg as lightly has it (lightly/transforms/vicreg_transform.py): both views alike.
+Views vicreg_lightly(int64_t, int64_t channels) {
+  ViewPolicy p = cropped(channels, 0.08);
+  add_colour(p, channels, 0.8, 0.4, 0.2, 0.1, 0.2);
+  p.blur = 0.5;
+  p.solarize = 0.1;
+  return {p, p};
+}
+
+/// Ermolov et al. 2021, "Whitening for Self-Supervised Representation Learning" (htdt/self-supervised,
+/// datasets/transforms.py): dkobak's numbers, normalised.
+Views htdt(int64_t, int64_t channels) {
+  ViewPolicy p = cropped(channels, 0.2);
+  add_colour(p, channels, 0.8, 0.4, 0.4, 0.1, 0.1);
+  return {p, p};
+}
+
+/// Assran et al. 2023, "Self-Supervised Learning from Images with a Joint-Embedding Predictive Architecture"
+/// (facebookresearch/ijepa, configs/in1k_vith14_ep300.yaml): crops alone. One view.
+Views ijepa(int64_t, int64_t channels) {
+  ViewPolicy p = cropped(channels, 0.3);
+  p.flip = 0;
+  return {p};
+}
+
 /// He et al. 2021, "Masked Autoencoders" (facebookresearch/mae, main_pretrain.py): bicubic crops and flips, one view.
 Views mae(int64_t, int64_t channels) {
   ViewPolicy p = cropped(channels, 0.2);
@@ -208,6 +245,13 @@ constexpr Row kPolicies[] = {{"simclr", simclr},
                              {"vicreg", byol},
                              {"simsiam", moco_v2},
                              {"dkobak", dkobak},
+                             {"htdt", htdt},
+                             {"solo-symmetric", solo_symmetric},
+                             {"solo-asymmetric", byol},
+                             {"solo-weak", solo_weak},
+                             {"solo-reconstruction", solo_reconstruction},
+                             {"vicreg-lightly", vicreg_lightly},
+                             {"ijepa", ijepa},
                              {"mae", mae},
                              {"rotation", rotation},
                              {"jigsaw", jigsaw},

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cctype>
 #include <charconv>
 #include <filesystem>
@@ -24,7 +25,29 @@ namespace tacit::ssl {
 namespace {
 
 constexpr int64_t kBlock = 512, kShardsTogether = 16, kMostShards = 1'000'000, kMostClasses = 1'000'000;
-constexpr size_t kMostOpen = 512;  // descriptors; what a process may have is often 1024
+
+/// Shards kept open, of all the sources in the process together: what it may open is often 1024 files.
+class Descriptors {
+ public:
+  /// Whether n more may stay open; they are given back at the end.
+  bool take(size_t n) {
+    constexpr size_t kMost = 512;
+    if (open_.fetch_add(n) + n <= kMost) {
+      taken_ = n;
+      return true;
+    }
+    open_.fetch_sub(n);
+    return false;
+  }
+  Descriptors() = default;
+  Descriptors(const Descriptors&) = delete;
+  Descriptors& operator=(const Descriptors&) = delete;
+  ~Descriptors() { open_.fetch_sub(taken_); }
+
+ private:
+  inline static std::atomic<size_t> open_{0};
+  size_t taken_ = 0;
+};
 
 /// Where a sample's image lies: positions in a tar are multiples of 512.
 struct Sample {
@@ -98,7 +121,7 @@ class TarSource final : public ImageSource {
     }
     starts_.push_back(static_cast<int64_t>(samples_.size()));
     samples_.shrink_to_fit();
-    if (paths_.size() <= kMostOpen)
+    if (descriptors_.take(paths_.size()))
       for (const std::string& path : paths_) open_.emplace_back(path);
     name_classes();
     size_ = common_size(size(), [&](int64_t i) {
@@ -158,7 +181,7 @@ class TarSource final : public ImageSource {
   }
   bool has_own_order() const override { return true; }
   uint64_t identity() const override {
-    uint64_t hash = 1;
+    auto hash = static_cast<uint64_t>(max_pixels_);  // a cache keeps what was refused for its size as damaged
     for (const std::string& path : paths_) hash = file_identity(path, hash);
     return hash;
   }
@@ -184,6 +207,7 @@ class TarSource final : public ImageSource {
   }
 
   std::vector<std::string> paths_;
+  Descriptors descriptors_;
   std::vector<InputFile> open_;
   std::vector<int64_t> starts_;  // of each shard's samples, and their end
   std::vector<Sample> samples_;
@@ -247,7 +271,6 @@ Opened open_tar(const std::string& pattern, Split split, const DataOptions& opti
   if (unlabelled > 0 && unlabelled < source->size())
     notes.push_back(pattern + ": " + std::to_string(unlabelled) + " of " + counted(source->size(), "image") +
                     (unlabelled == 1 ? " has" : " have") + " no .cls, so the data counts as unlabelled");
-  if (options.no_labels && source->labelled()) return {without_labels(source), true};
   return {source, true, notes};
 }
 

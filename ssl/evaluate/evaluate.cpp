@@ -1,6 +1,7 @@
 #include "ssl/evaluate/evaluate.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 #include "ssl/evaluate/clustering.h"
@@ -23,13 +24,23 @@ class Rows {
     KnnOptions neighbours = options_.knn;
     neighbours.k = table_.k;
     table_.knn.*column = knn(train, test, neighbours).top1;
-    announce(method, "linear probe");
-    table_.linear.*column = linear_probe(train, test, options_.linear).top1;
-    announce(method, "clusters");
-    const ClusteringScores scores = clustering(test, options_.labels.seed);
-    table_.clusters = scores.k;
-    table_.nmi.*column = scores.nmi;
-    table_.cluster_accuracy.*column = scores.accuracy;
+    table_.linear.*column = table_.nmi.*column = table_.cluster_accuracy.*column = std::nan("");
+    const int64_t classes = check_labelled(train.labels, "the training split");
+    if (smallest_class(train.labels, classes).second < 2) {  // the probe's learning rate is chosen on held-out images
+      announce(method, "no linear probe: a class has a single training image");
+    } else {
+      announce(method, "linear probe");
+      table_.linear.*column = linear_probe(train, test, options_.linear).top1;
+    }
+    table_.clusters = check_labelled(test.labels, "the test split");
+    if (table_.clusters > test.size()) {
+      announce(method, "no clusters: there are more classes than test images");
+    } else {
+      announce(method, "clusters");
+      const ClusteringScores scores = clustering(test, options_.labels.seed);
+      table_.nmi.*column = scores.nmi;
+      table_.cluster_accuracy.*column = scores.accuracy;
+    }
     few_labels(method, logistic_on_draws(train, test));
   }
   void few_labels(const std::string& method, const DrawAccuracy& top1) {
@@ -50,7 +61,10 @@ std::string format(const char* pattern, auto... values) {
 }
 
 std::string line(const char* name, const ThreeWay& x) {
-  return format("  %-22s %7.1f %7.1f %7.1f\n", name, 100 * x.pixels, 100 * x.random, 100 * x.run);
+  std::string text = format("  %-22s", name);
+  for (const double value : {x.pixels, x.random, x.run})
+    text += std::isnan(value) ? "       -" : format(" %7.1f", 100 * value);
+  return text + "\n";
 }
 
 }  // namespace
@@ -66,7 +80,9 @@ EvaluationTable evaluate(nn::Encoder& run, const nn::EncoderOptions& random, Ima
 
   Rows rows(table, options);
   rows.announce("pixels", "features");
-  rows.features("pixels", &ThreeWay::pixels, pixel_features(*train, views), pixel_features(*test, views));
+  PlainViews small = views;
+  small.image_size = std::min(views.image_size, kLargestPixels);
+  rows.features("pixels", &ThreeWay::pixels, pixel_features(*train, small), pixel_features(*test, small));
   rows.announce("random", "features");
   nn::Encoder untrained = random_encoder(random, train, views);
   const auto of = [&](nn::Encoder& encoder, const ImageSource& source) {

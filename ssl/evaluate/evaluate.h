@@ -12,7 +12,7 @@
 
 namespace tacit::ssl {
 
-/// Accuracies (fractions) of the three kinds of features.
+/// Accuracies (fractions) of the three kinds of features; NaN: cannot be measured on this data.
 struct ThreeWay {
   double pixels = 0, random = 0, run = 0;
 };
@@ -42,6 +42,9 @@ struct EvaluateOptions {
   /// Called before each part with what comes now ("random: features").
   std::function<void(const std::string&)> progress;
 };
+/// The pixels' row has images of at most this side: a larger image is shrunk, or 10,000 of them would not fit in
+/// memory.
+inline constexpr int64_t kLargestPixels = 64;
 /// Fills the table. `random` says how the untrained encoder is made: as the run's, with its own seed. Needs labels.
 EvaluationTable evaluate(nn::Encoder& run, const nn::EncoderOptions& random, ImageSourcePtr train, ImageSourcePtr test,
                          const PlainViews&, const EvaluateOptions& = {});

@@ -46,7 +46,7 @@ std::pair<int64_t, int64_t> smallest_class(const std::vector<int64_t>& labels, i
   std::pair<int64_t, int64_t> least{0, static_cast<int64_t>(labels.size())};
   const auto by_class = rows_by_class(labels, classes);
   for (size_t c = 0; c < by_class.size(); ++c)
-    if (static_cast<int64_t>(by_class[c].size()) < least.second)
+    if (!by_class[c].empty() && static_cast<int64_t>(by_class[c].size()) < least.second)
       least = {static_cast<int64_t>(c), static_cast<int64_t>(by_class[c].size())};
   return least;
 }
@@ -83,6 +83,7 @@ LabelDraw draw_labels(const std::vector<int64_t>& labels, int64_t classes, int64
   LabelDraw result{labels_per_class, draw, {}};
   const auto by_class = rows_by_class(labels, classes);
   for (size_t c = 0; c < by_class.size(); ++c) {
+    if (by_class[c].empty()) continue;
     const std::string name = c < class_names.size() ? " (" + class_names[c] + ")" : "";
     TACIT_CHECK(static_cast<int64_t>(by_class[c].size()) >= labels_per_class, "[labels] class ", c, name, " has ",
                 counted(by_class[c].size(), "training image"), ", fewer than the ", counted(labels_per_class, "label"),

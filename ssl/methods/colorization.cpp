@@ -78,11 +78,6 @@ Variable Colorization::predict(const Tensor& rgb, Variable* map) {
 Variable Colorization::loss(const std::vector<Tensor>& views, const Progress&) {
   TACIT_CHECK(views.size() == 1, "[colorization] needs one view, got ", views.size());
   const Target t = target(views[0]);
-  TACIT_CHECK(t.pixels > 0, "[colorization] ",
-              views[0].size(0) == 1 ? "the one image of a batch is"
-                                    : "all " + counted(views[0].size(0), "image") + " of a batch are",
-              " gray: nothing can be learned from them; leave gray images out of --data, or use a "
-              "larger --batch-size where they are few");
   Variable map;
   const Variable out = predict(views[0], &map);
   metrics_["feature_std"] = feature_spread(global_avg_pool(map).value());
@@ -100,7 +95,7 @@ Variable Colorization::classification(const Variable& out, const Target& t) {
   const Variable logits = reshape(out, {-1, out.size(3)});
   const SoftCode code = soft_encode(t.ab.reshape({-1, 2}), bins_like(t.ab), options_.neighbours, options_.sigma);
   const Tensor nearest = code.index.select(1, 0).contiguous_copy_if_needed();
-  const Tensor counts = each_pixel(t.coloured) / static_cast<double>(t.pixels);
+  const Tensor counts = each_pixel(t.coloured) / static_cast<double>(std::max<int64_t>(t.pixels, 1));
   const Tensor weight =
       index_select(rebalancing_weights(prior().to(counts.dtype()), options_.uniform), 0, nearest) * counts;
   metrics_["pretext_top1"] = sum(equal(argmax(logits.value()), nearest).to(counts.dtype()) * counts);
@@ -109,7 +104,7 @@ Variable Colorization::classification(const Variable& out, const Target& t) {
 
 Variable Colorization::regression(const Variable& out, const Target& t) const {
   const Variable error = square(reshape(out, {-1, 2}) - Variable(t.ab.reshape({-1, 2}) / kAbScale));
-  const Tensor counts = each_pixel(t.coloured) / static_cast<double>(2 * t.pixels);
+  const Tensor counts = each_pixel(t.coloured) / static_cast<double>(2 * std::max<int64_t>(t.pixels, 1));
   return sum(error * Variable(counts.unsqueeze(1)));
 }
 
@@ -189,9 +184,7 @@ Tensor Colorization::colorize(const Tensor& rgb) {
 }
 
 std::vector<PictureColumn> Colorization::reconstruct(const Tensor& rgb, uint64_t) {
-  const Tensor lightness = rgb_to_lightness(rgb), none = lightness * 0.0;
-  const Tensor gray = lab_to_rgb(concatenate(std::vector<Tensor>{lightness, none, none}, 3));
-  return {{"gray", gray}, {"prediction", colorize(rgb)}, {"original", rgb}};
+  return {{"gray", lightness_as_gray(rgb)}, {"prediction", colorize(rgb)}, {"original", rgb}};
 }
 
 void Colorization::visit(nn::Visitor& v) {

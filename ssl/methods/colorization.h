@@ -33,7 +33,7 @@ class Colorization : public Method {
  public:
   /// The encoder takes one channel and has a map (Encoder::map). Throws Error where it has none.
   Colorization(nn::Encoder encoder, ColorizationOptions options);
-  /// One view, RGB in [0, 1] (B, S, S, 3). Throws Error where every image of it is gray. Waits for the count of those.
+  /// One view, RGB in [0, 1] (B, S, S, 3). 0 where every image of it is gray. Waits for the count of those.
   Variable loss(const std::vector<Tensor>& views, const Progress&) override;
   /// Measures the prior on the first kPriorImages images of training. Throws Error where they are all gray.
   void prepare(const std::function<std::vector<Tensor>()>& next_views, int64_t images) override;

@@ -90,4 +90,9 @@ Tensor lab_to_rgb(const Tensor& lab) {
   return minimum(maximum(rgb, number(0, rgb)), number(1, rgb));
 }
 
+Tensor lightness_as_gray(const Tensor& rgb) {
+  const Tensor lightness = rgb_to_lightness(rgb), none = lightness * 0.0;
+  return lab_to_rgb(concatenate(std::vector<Tensor>{lightness, none, none}, rgb.rank() - 1));
+}
+
 }  // namespace tacit::ssl

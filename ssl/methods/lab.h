@@ -12,5 +12,7 @@ Tensor rgb_to_lab(const Tensor& rgb);
 Tensor rgb_to_lightness(const Tensor& rgb);
 /// The reverse; colours that sRGB lacks are clamped to [0, 1].
 Tensor lab_to_rgb(const Tensor& lab);
+/// RGB (…, 3) in [0, 1] without its colours: each pixel the gray of its lightness.
+Tensor lightness_as_gray(const Tensor& rgb);
 
 }  // namespace tacit::ssl

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
+#include <mutex>
+#include <utility>
 #include <vector>
 
 namespace tacit::ssl {
@@ -27,7 +30,7 @@ int64_t permutation_limit(int64_t grid) {
   return grid == 2 ? 24 : 362880;
 }
 
-Tensor jigsaw_permutations(int64_t grid, int64_t count) {
+static Tensor chosen_permutations(int64_t grid, int64_t count) {
   const int64_t limit = permutation_limit(grid), cells = grid * grid;
   TACIT_CHECK(count >= 2 && count <= limit, "[jigsaw] a ", grid, " x ", grid, " grid has 2 to ", limit,
               " permutations to choose from, got ", count);
@@ -63,6 +66,15 @@ Tensor jigsaw_permutations(int64_t grid, int64_t count) {
       }
   }
   return Tensor::from(chosen, {count, cells});
+}
+
+Tensor jigsaw_permutations(int64_t grid, int64_t count) {
+  static std::mutex mutex;
+  static std::map<std::pair<int64_t, int64_t>, Tensor> made;  // thousands take seconds, and a run asks several times
+  const std::lock_guard lock(mutex);
+  Tensor& known = made[{grid, count}];
+  if (!known.defined()) known = chosen_permutations(grid, count);
+  return known.clone();
 }
 
 Separation separation(const Tensor& permutations) {

@@ -20,7 +20,7 @@ PlainViews plain_views(const TrainConfig&, const std::vector<float>& mean, const
 std::unique_ptr<Method> make_method(const TrainConfig&);
 /// By config.optimizer, weight_decay and decay_all.
 std::unique_ptr<optim::Optimizer> make_optimizer(const TrainConfig&, nn::Module&);
-/// The learning rate of step 0, 1, … of `steps`: linear warm-up, then cosine to 0.
+/// The learning rate of step 0, 1, … of `steps`: linear warm-up, then cosine to 0 or drops.
 std::function<double(int64_t)> make_schedule(const TrainConfig&, int64_t steps);
 /// Throws Error naming --init where that file is not there or is no safetensors file. Reads its list of tensors only.
 void check_initial_weights(const std::string& file);

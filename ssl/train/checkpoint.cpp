@@ -66,7 +66,9 @@ std::vector<float> floats(const Metadata& metadata, const std::string& path, con
 std::vector<int64_t> indices(const Metadata& metadata, const std::string& path, const std::string& key, int64_t below) {
   const std::string& text = entry(metadata, path, key);
   const nlohmann::json list = nlohmann::json::parse(text, nullptr, false);
-  const auto good = [&](const nlohmann::json& v) { return v.is_number_unsigned() && v.get<int64_t>() < below; };
+  const auto good = [&](const nlohmann::json& v) {
+    return v.is_number_unsigned() && v.get<uint64_t>() < static_cast<uint64_t>(below);
+  };
   TACIT_CHECK(list.is_array() && std::all_of(list.begin(), list.end(), good), path, " is damaged: '", key, "' is '",
               text, "'");
   return list.get<std::vector<int64_t>>();

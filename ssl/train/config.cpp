@@ -15,7 +15,8 @@ namespace {
 void check_optimisation(const TrainConfig& c) {
   check_choice("optimizer", c.optimizer, {"sgd", "adamw", "lars"});
   check(c.lr || c.base_lr, "one of --lr and --base-lr must be given");
-  check(!c.nesterov || c.optimizer == "sgd", "--nesterov is of --optimizer sgd; this run's is " + c.optimizer);
+  check(!c.nesterov || c.optimizer != "sgd" || c.sgd_momentum > 0,
+        "--sgd-momentum 0 leaves --nesterov nothing to look ahead with; give --nesterov=false too, or a momentum");
   check(c.effective_lr() >= 0, "--lr and --base-lr must not be negative");
   check_range("weight-decay", c.weight_decay, 0., 1e6);
   check_range("sgd-momentum", c.sgd_momentum, 0., 0.9999999);
@@ -88,7 +89,7 @@ Settings settings_of(TrainConfig& c) {
       .add("test-data", &c.test_data, "SPEC of the test split where the data has none", place)
       .add("split", &c.split, "train, test, unlabeled or all", trajectory)
       .add("limit", &c.limit, "only the first N images of a fixed shuffle (0: all)", trajectory)
-      .add("no-labels", &c.no_labels, "ignore the class directories of a folder", trajectory)
+      .add("no-labels", &c.no_labels, "ignore labels, and with them the class directories of a folder", trajectory)
       .add("max-pixels", &c.max_pixels, "refuse larger images before decoding them", trajectory)
       .add("max-damaged", &c.max_damaged,
            "fraction of unreadable images at which to stop; fewer are replaced and named")
@@ -151,6 +152,15 @@ Settings settings_of(TrainConfig& c) {
   s.used_if(
       "", "lr-drop-epochs", [&c] { return c.schedule == "steps" || c.lr_drop_epochs.empty(); },
       "--lr-drop-epochs is of --schedule steps; --schedule cosine has no drops");
+  s.used_if(
+      "", "lr-drop-factor", [&c] { return c.schedule == "steps"; },
+      "--lr-drop-factor is of --schedule steps; --schedule cosine has no drops");
+  s.used_if(
+      "", "nesterov", [&c] { return c.optimizer == "sgd"; },
+      "--nesterov is of --optimizer sgd; adamw and lars have no such choice");
+  s.used_if(
+      "", "patch-size", [&c] { return nn::is_vit(c.encoder); },
+      "--patch-size is of a ViT; the other encoders have no patches");
   s.exclusive("lr", "base-lr").exclusive("warmup-epochs", "warmup-fraction");
   return s;
 }
@@ -168,7 +178,6 @@ void validate(const TrainConfig& c) {
   const bool vit = nn::is_vit(c.encoder);
   check_choice("pool", c.pool, {"cls", "mean", "mean-after-norm"});
   check_range<int64_t>("patch-size", c.patch_size, 0, 1024);
-  check(c.patch_size == 0 || vit, "--patch-size is of a ViT; --encoder " + c.encoder + " has no patches");
   if (vit && c.image_size > 0) {
     const int64_t patch = patch_size_of(c);
     check(c.image_size % patch == 0, "--patch-size " + std::to_string(patch) + " does not divide --image-size " +
@@ -183,7 +192,7 @@ void validate(const TrainConfig& c) {
   check(c.image_size == 0 || (c.image_size >= 8 && c.image_size <= 1024),
         "--image-size must lie between 8 and 1024 (or be 0: the data's), got " + std::to_string(c.image_size));
   check(c.channels == 0 || c.channels == 1 || c.channels == 3, "--channels must be 0 (the data's), 1 or 3");
-  check_range<int64_t>("epochs", c.epochs, 1, 1'000'000);
+  check_range<int64_t>("epochs", c.epochs, 1, kMostEpochs);
   check_range<int64_t>("batch-size", c.batch_size, 1, 1 << 20);
   check_range<int64_t>("seed", c.seed, 0, INT64_MAX);
   check_range<int64_t>("steps", c.steps.value_or(0), 0, INT64_MAX);

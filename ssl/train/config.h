@@ -13,6 +13,8 @@
 
 namespace tacit::ssl {
 
+inline constexpr int64_t kMostEpochs = 1'000'000;
+
 struct TrainConfig {
   std::string method = "simclr", recipe;  ///< recipe "": chosen by the image size
 

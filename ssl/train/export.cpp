@@ -14,9 +14,7 @@ bool starts_with(const std::string& text, const char* start) { return text.rfind
 
 std::vector<std::string> export_formats() { return {"torchvision", "timm", "mae"}; }
 
-std::string default_export_format(const std::string& encoder) {
-  return starts_with(encoder, "vit") ? "timm" : "torchvision";
-}
+std::string default_export_format(const std::string& encoder) { return nn::is_vit(encoder) ? "timm" : "torchvision"; }
 
 std::string mae_decoder_name(const std::string& name) {
   for (size_t at = 0; at < name.size();) {
@@ -42,7 +40,7 @@ std::string timm_call(nn::Encoder& encoder) {
 
 nn::StateDict exported_tensors(Pretrained& run, const std::string& format, bool teacher) {
   const std::string& name = run.info.config.encoder;
-  const bool vit = starts_with(name, "vit"), resnet = starts_with(name, "resnet");
+  const bool vit = nn::is_vit(name), resnet = starts_with(name, "resnet");
   TACIT_CHECK(format != "torchvision" || !vit, "--format torchvision has no names for the run's ", name,
               "; use timm or mae");
   TACIT_CHECK(format != "timm" || vit || resnet, "--format timm has no names for the run's ", name,

@@ -28,6 +28,23 @@ double three_digits(double value) {
   return std::strtod(text, nullptr);
 }
 
+/// A recipe's drops of the learning rate keep their place in a schedule of another length, and its warm-up its part of
+/// a shorter one; so that --epochs alone is never a mistake.
+void scale_schedule(TrainConfig& config, const Settings& settings, int64_t recipe_epochs) {
+  if (config.epochs < 1 || config.epochs > kMostEpochs || config.epochs == recipe_epochs) return;
+  if (!settings.said("lr-drop-epochs")) {
+    std::vector<int64_t> scaled;
+    for (const int64_t epoch : config.lr_drop_epochs) {
+      const int64_t at = std::max<int64_t>(1, epoch * config.epochs / recipe_epochs);
+      if (scaled.empty() || at > scaled.back()) scaled.push_back(at);
+    }
+    config.lr_drop_epochs = scaled;
+  }
+  if (config.warmup_epochs && !settings.said("warmup-epochs") && config.epochs < recipe_epochs)
+    config.warmup_epochs =
+        three_digits(*config.warmup_epochs * static_cast<double>(config.epochs) / static_cast<double>(recipe_epochs));
+}
+
 }  // namespace
 
 TrainConfig without_defaults(const ConfigLayers& layers) {
@@ -42,7 +59,10 @@ TrainConfig resolve(const ConfigLayers& layers, int64_t data_image_size) {
   config.method = said.method;
   const int64_t size = said.image_size > 0 ? said.image_size : data_image_size;
   apply_recipe(config, said.recipe.empty() ? default_recipe(size) : said.recipe);
-  apply_layers(config, layers).check_used();
+  const int64_t recipe_epochs = config.epochs;
+  const Settings settings = apply_layers(config, layers);
+  settings.check_used();
+  scale_schedule(config, settings, recipe_epochs);
   if (config.recipe.empty()) config.recipe = default_recipe(size);
   if (const auto settle = method_entry(config.method).settle) settle(config);
   TrainConfig certain = config;
@@ -53,6 +73,26 @@ TrainConfig resolve(const ConfigLayers& layers, int64_t data_image_size) {
     if (flag.first == "sgd-momentum" && config.optimizer == "adamw")
       throw UsageError("--sgd-momentum is of --optimizer sgd and lars; this run's is " + config.optimizer);
   return config;
+}
+
+TrainConfig resolve_unseen(const ConfigLayers& layers) {
+  if (!without_defaults(layers).recipe.empty()) return resolve(layers, 0);
+  try {
+    return resolve(layers, 0);
+  } catch (const UsageError&) {
+    constexpr int64_t kSmall = 32;  // any side that has another recipe
+    TrainConfig config = resolve(layers, kSmall);
+    if (without_defaults(layers).image_size == 0) config.image_size = 0;
+    return config;
+  }
+}
+
+TrainConfig resolve_for(const ConfigLayers& layers, const ImageSource& source) {
+  try {
+    return resolve(layers, natural_size(source));
+  } catch (const UsageError& e) {
+    throw Error(e.what() + std::string("; the data's images decided what the flags did not"));
+  }
 }
 
 TrainConfig resolve_resume(const std::string& run, const ConfigLayers& layers) {

@@ -23,6 +23,12 @@ TrainConfig without_defaults(const ConfigLayers&);
 /// (0: sizes vary). Throws UsageError.
 TrainConfig resolve(const ConfigLayers&, int64_t data_image_size);
 
+/// The same before the data has been opened, as far as that can be known: without a recipe the error of one that the
+/// data may yet choose is none of the user's. Throws UsageError where no recipe would do.
+TrainConfig resolve_unseen(const ConfigLayers&);
+/// resolve() for the images of a source. Throws Error, not UsageError: what flags alone show has been refused before.
+TrainConfig resolve_for(const ConfigLayers&, const ImageSource&);
+
 /// RUN/config.toml under the layers. Throws UsageError, with both values, where they would change the trajectory.
 TrainConfig resolve_resume(const std::string& run, const ConfigLayers&);
 

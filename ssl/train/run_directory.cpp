@@ -48,6 +48,15 @@ void RunDirectory::check(const std::string& path, bool resume) {
     TACIT_CHECK(fs::is_directory(path), "--out ", path, " is a file; a run needs a directory");
     if (!resume && !fs::is_empty(path))
       throw UsageError("--out " + path + " exists already; give another directory, or --resume to go on with it");
+    // What a run cuts off at a resume must be its own; a run that was stopped at once has but its empty folders.
+    const std::string half_made = std::string("config.toml") + AtomicFile::kTemporarySuffix;
+    if (resume && !has_config(path))
+      for (const fs::directory_entry& entry : fs::directory_iterator(path)) {
+        const std::string name = entry.path().filename().string();
+        if (name != "checkpoints" && name != "images" && name != half_made)
+          throw UsageError("--resume: " + path + " is no run (it has no config.toml) and holds other files, such as " +
+                           name + "; give the run's own directory, or a new one");
+      }
   }
   about_flag("out", [&] { check_directory(path); });
 }

@@ -2,6 +2,7 @@
 // recipe for Fashion-MNIST, which has no colours.
 #include "ssl/methods/colorization.h"
 
+#include "ssl/methods/lab.h"
 #include "ssl/train/entries/shared.h"
 
 namespace tacit::ssl {
@@ -19,6 +20,7 @@ void small_images(TrainConfig& c) {
   c.color_width = 64;
   c.color_neighbours = 5;  // the paper's
   c.color_uniform = 0.5;
+  c.epochs = 10;  // its steps take longer than SimCLR's
 }
 
 void folder(TrainConfig& c) {
@@ -88,6 +90,9 @@ void check_settings(const TrainConfig& c) {
   check_range<int64_t>("color-width", c.color_width, 1, 4096);
   check_range<int64_t>("color-neighbours", c.color_neighbours, 1, 100);
   check_range("color-uniform", c.color_uniform, 1e-3, 1.);
+  check(c.image_size == 0 || c.color_stride < c.image_size,
+        "--color-stride " + std::to_string(c.color_stride) + " leaves one pixel of --image-size " +
+            std::to_string(c.image_size) + " to predict; use a smaller one, such as 4");
   check(c.channels == 3, "--channels " + std::to_string(c.channels) +
                              ": colorization predicts the colours of RGB images; it needs --channels 3");
   check(!nn::is_vit(c.encoder), "--encoder " + c.encoder +
@@ -106,6 +111,11 @@ std::unique_ptr<Method> make(const TrainConfig& c) {
                                                             .seed = static_cast<uint64_t>(c.seed)});
 }
 
+/// The lightness alone.
+ShownViews shown(const TrainConfig&) {
+  return [](const Tensor& views, int64_t) { return lightness_as_gray(views); };
+}
+
 }  // namespace
 
 MethodEntry colorization_entry() {
@@ -121,7 +131,8 @@ MethodEntry colorization_entry() {
            {"stl10", "STL-10's unlabelled images, ResNet-18, 100 epochs: days on a CPU", stl10},
            {"imagenet", "the official setting with a ResNet-50, for folders of that size", imagenet}},
           "--color-loss regression",
-          true};
+          true,
+          shown};
 }
 
 }  // namespace tacit::ssl

@@ -20,7 +20,7 @@ void small_images(TrainConfig& c) {
   fashion_mnist_demo(c);
   small_budget_colour(c);
   c.augmentation = "rotation";
-  c.epochs = 10;
+  c.epochs = 9;
 }
 
 void folder(TrainConfig& c) {

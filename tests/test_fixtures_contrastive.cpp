@@ -58,14 +58,17 @@ void five_steps(const std::string& name, ssl::Method& method, DType t, MakeOptim
 
 }  // namespace
 
-TEST_CASE("PyTorch: five whole steps of MoCo v2, with and without split batch norm, and of its symmetric loss") {
+TEST_CASE("PyTorch: five whole steps of MoCo v1, v2, with and without split batch norm, and of its symmetric loss") {
   for (const DType t : {f64, f32})
-    for (const std::string name : {"moco v2", "moco v2 split", "moco v2 symmetric"}) {
-      const int64_t splits = name == "moco v2" ? 0 : 4;
-      ssl::MoCo model(cnn(splits), {.queue_size = 64,
+    for (const std::string name : {"moco v1", "moco v2", "moco v2 split", "moco v2 symmetric"}) {
+      const bool first = name == "moco v1";
+      const int64_t splits = first || name == "moco v2" ? 0 : 4;
+      ssl::MoCo model(cnn(splits), {.variant = first ? "v1" : "v2",
+                                    .temperature = first ? 0.07 : 0.2,
+                                    .queue_size = 64,
                                     .momentum = 0.9,
                                     .symmetric = name == "moco v2 symmetric",
-                                    .projector = {32, 16},
+                                    .projector = first ? std::vector<int64_t>{16} : std::vector<int64_t>{32, 16},
                                     .projector_batch_norm = splits > 0,
                                     .bn_splits = splits});
       five_steps(name, model, t, sgd, 0.2);

@@ -5,12 +5,10 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <exception>
 #include <mutex>
-#include <numeric>
 #include <span>
 
 #include "tensor/counted.h"
@@ -52,7 +50,6 @@ struct Loader::State {
   int64_t epoch = 0, position = 0;  // of the next batch to queue
   std::shared_ptr<const std::vector<int64_t>> order;
   std::deque<SlotPtr> queue;
-  double waited = 0;
 
   // Of the batches handed out: what is prepared ahead must not count. "" for those known from before.
   Damage damage;
@@ -62,18 +59,8 @@ struct Loader::State {
   std::atomic<bool> stop{false};
   std::shared_ptr<Workers> workers;
 
-  void draw_order() {
-    if (options.shuffle) {
-      order = std::make_shared<const std::vector<int64_t>>(source->order(options.seed, epoch));
-      return;
-    }
-    auto indices = std::make_shared<std::vector<int64_t>>(static_cast<size_t>(source->size()));
-    std::iota(indices->begin(), indices->end(), int64_t{0});
-    order = std::move(indices);
-  }
-
   void queue_next() {
-    if (!order) draw_order();
+    if (!order) order = std::make_shared<const std::vector<int64_t>>(source->order(options.seed, epoch));
     auto slot = std::make_shared<Slot>();
     slot->epoch = epoch;
     slot->position = position;
@@ -144,8 +131,7 @@ struct Loader::State {
 
   void prepare(Slot& slot) {
     const int64_t size = options.image_size, channels = options.channels, per_view = size * size * channels;
-    const int64_t first = slot.position * options.batch_size;
-    const int64_t count = std::min(options.batch_size, source->size() - first);
+    const int64_t count = options.batch_size, first = slot.position * count;
     static const Device host("cpu");
     Batch& batch = slot.batch;
     batch.epoch = slot.epoch;
@@ -186,8 +172,7 @@ Loader::Loader(ImageSourcePtr source, LoaderOptions options, int64_t epoch, int6
   TACIT_CHECK(options.batch_size > 0 && options.image_size > 0 && options.prefetch >= 0, "[loader] batch size ",
               options.batch_size, ", image size ", options.image_size, ", prefetch ", options.prefetch);
   State& s = *state_;
-  s.batches = options.drop_last ? source->size() / options.batch_size
-                                : (source->size() + options.batch_size - 1) / options.batch_size;
+  s.batches = source->size() / options.batch_size;
   TACIT_CHECK(s.batches > 0, "[loader] batches of ", options.batch_size, " from ", counted(source->size(), "image"),
               ": use a smaller batch");
   TACIT_CHECK(epoch >= 0 && position >= 0 && position < s.batches, "[loader] position ", position, " of ", s.batches,
@@ -207,7 +192,6 @@ Loader::~Loader() {
 
 Batch Loader::next() {
   State& s = *state_;
-  const auto start = std::chrono::steady_clock::now();
   while (static_cast<int64_t>(s.queue.size()) <= s.options.prefetch) s.queue_next();
   const SlotPtr slot = s.queue.front();
   s.queue.pop_front();
@@ -215,7 +199,6 @@ Batch Loader::next() {
     std::unique_lock lock(s.mutex);
     s.done.wait(lock, [&] { return slot->state == Slot::Done; });
   }
-  s.waited += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (slot->error) std::rethrow_exception(slot->error);
   if (!slot->damage.empty()) {  // a batch that is refused does not count, or a resume would find it damaged already
     Damage damage = s.damage;
@@ -231,7 +214,6 @@ Batch Loader::next() {
 }
 
 int64_t Loader::batches_per_epoch() const { return state_->batches; }
-double Loader::waited_seconds() const { return state_->waited; }
 
 const Damage& Loader::damage() const { return state_->damage; }
 

@@ -37,8 +37,6 @@ struct LoaderOptions {
   int64_t image_size = 32, channels = 3;
   std::vector<ViewPolicy> views;  ///< one per view
   uint64_t seed = 0;
-  bool drop_last = true;                    ///< else the last batch of an epoch may be smaller
-  bool shuffle = true;                      ///< in the source's order(seed, epoch)
   int64_t prefetch = 2;                     ///< batches prepared ahead
   double max_damaged = kMaxDamaged;         ///< fraction of the source that may be unreadable before the run stops
   std::vector<int64_t> known_damaged = {};  ///< met by an earlier process of this run: they count
@@ -49,7 +47,8 @@ struct LoaderOptions {
 /// of the area keep every detail.
 constexpr int64_t kDecodeMargin = 2;
 
-/// Batches of epoch after epoch, starting at (epoch, position). next() hands them out in order.
+/// Batches of epoch after epoch in the source's order(seed, epoch), whole ones alone, starting at (epoch, position).
+/// next() hands them out in order.
 class Loader {
  public:
   Loader(ImageSourcePtr, LoaderOptions, int64_t epoch = 0, int64_t position = 0);
@@ -60,8 +59,6 @@ class Loader {
   /// Blocks until the next batch is ready. Errors met while preparing it (too many damaged images) are thrown here.
   Batch next();
   int64_t batches_per_epoch() const;
-  /// Seconds that next() has waited so far.
-  double waited_seconds() const;
   /// The images of the batches handed out so far that could not be read, each replaced by the next readable index, and
   /// the known ones.
   const Damage& damage() const;

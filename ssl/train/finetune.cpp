@@ -10,6 +10,7 @@
 #include "nn/linear.h"
 #include "optim/adamw.h"
 #include "optim/schedule.h"
+#include "ssl/evaluate/labels.h"
 #include "tensor/counted.h"
 
 namespace tacit::ssl {
@@ -42,16 +43,6 @@ class Classifier final : public nn::Module {
   nn::Encoder encoder_;
   nn::Linear head_;
 };
-
-/// The largest label + 1. Throws Error where a label is missing.
-int64_t count_classes(const ImageSource& source, const char* what) {
-  int64_t classes = 0;
-  for (const int64_t label : labels_of(source)) {
-    TACIT_CHECK(label >= 0, "the ", what, " images have no labels; supervised training needs them");
-    classes = std::max(classes, label + 1);
-  }
-  return classes;
-}
 
 std::vector<optim::ParamGroup> parameter_groups(Classifier& model, const FinetuneOptions& options) {
   const std::vector<std::string> no_decay = {"cls_token", "pos_embed"};  // as DeiT and MAE fine-tune
@@ -149,7 +140,8 @@ int64_t finetune_batch_size(int64_t images) {
 
 FinetuneResult finetune(nn::Encoder encoder, const ImageSourcePtr& train_source, const ImageSourcePtr& test,
                         const PlainViews& views, const FinetuneOptions& options, const FinetuneObserver& observer) {
-  const int64_t classes = std::max(count_classes(*train_source, "training"), count_classes(*test, "test"));
+  const int64_t classes = std::max(check_labelled(labels_of(*train_source), "the training split"),
+                                   check_labelled(labels_of(*test), "the test split"));
   const LoaderOptions loading = loader_options(options, views, train_source->size());
   Loader loader(train_source, loading);
 

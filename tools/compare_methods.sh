@@ -59,7 +59,7 @@ for method in "${methods[@]}"; do
 done
 
 first=$out/${methods[0]}/table.json
-percent='def p: if . == null then "-" else . * 1000 | round / 10 | tostring end;
+percent='def p: if . == null then "-" else (. * 1000 | round) as $x | "\($x / 10 | floor).\($x % 10)" end;
   def few(m; n): [.label_efficiency[] | select(.method == m and .labels_per_class == n)][0].mean;'
 row() { # NAME FILE KEY SECONDS: a row of the table from a run's figures
   jq -r --arg name "$1" --arg key "$3" --arg seconds "$4" "$percent"'

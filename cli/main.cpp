@@ -1,6 +1,7 @@
 // The command `tacit`: finds the sub-command, fills its settings, runs it, and turns whatever goes wrong into one line
 // and an exit status: 0 done, 1 data, disk, memory or hardware, 2 flags, 130 interrupted.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <exception>
@@ -119,11 +120,12 @@ void check_command(const std::string& word, const std::vector<Bound>& bound) {
 
 /// `--switch=`, as of an empty shell variable, which CLI11 takes for `--switch`.
 void check_switches(const std::vector<std::string>& words, const std::vector<Bound>& bound) {
-  for (const Bound& candidate : bound)
+  for (const Bound& candidate : bound) {
+    if (words[0] != candidate.command->name()) continue;
     for (const Settings::Setting& setting : candidate.settings.all())
-      for (const std::string& word : words)
-        if (words[0] == candidate.command->name() && is_switch(setting) && word == "--" + setting.name + "=")
-          throw UsageError("--" + setting.name + " expects true or false, got ''");
+      if (is_switch(setting) && std::find(words.begin(), words.end(), "--" + setting.name + "=") != words.end())
+        throw UsageError("--" + setting.name + " expects true or false, got ''");
+  }
 }
 
 void check_leftovers(const Bound& bound) {

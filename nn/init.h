@@ -37,6 +37,7 @@ class Init {
   static Init xavier_normal(double gain = 1);
   /// What torch gives Linear and Conv2d: kaiming_uniform with gain 1/sqrt(3), that is ±1 / sqrt(fan_in).
   static Init torch_default();
+
   /// The values of a tensor of that shape, as f32 on the default device.
   Tensor draw(const Shape&, Layout, uint64_t seed, const std::string& path) const;
 

@@ -58,11 +58,14 @@ Isa choose_isa(const char* wanted, Isa best) {
 }
 
 Isa cpu_isa() {
-  static const Isa isa = choose_isa(std::getenv("TACIT_CPU"), detected_isa());
+  static const Isa isa = [] {
+    const Isa best = detected_isa(), chosen = choose_isa(std::getenv("TACIT_CPU"), best);
 #if defined(TACIT_NATIVE)
-  TACIT_CHECK(isa == detected_isa(), "[cpu] TACIT_CPU=", isa_name(isa),
-              ": this build has the kernels of its own machine alone (TACIT_NATIVE); unset it");
+    TACIT_CHECK(chosen == best, "[cpu] TACIT_CPU=", isa_name(chosen),
+                ": this build has the kernels of its own machine alone (TACIT_NATIVE); unset it");
 #endif
+    return chosen;
+  }();
   return isa;
 }
 

@@ -17,7 +17,8 @@ void parallel_pieces(int64_t count, F&& f) {
   if (count <= 0) return;
   if (count == 1) return f(int64_t{0});
   using Function = const std::remove_reference_t<F>;
-  detail::run_pieces(count, [](const void* g, int64_t piece) { (*static_cast<Function*>(g))(piece); }, &f);
+  detail::run_pieces(
+      count, [](const void* g, int64_t piece) { (*static_cast<Function*>(g))(piece); }, &f);
 }
 
 /// Splits 0 … n-1 into ranges of at most `grain` and calls f(begin, end) for each, in parallel.

@@ -1,13 +1,7 @@
 // Out of line, so that the hundreds of loops that the element-wise ops are do not each compile it.
 #include "backends/reference/loops.h"
 
-#include "tensor/error.h"
-
 namespace tacit::reference {
-
-Walk::Walk(const Shape& shape, const Strides* strides, size_t n) : shape_(shape), strides_(strides), n_(n) {
-  TACIT_CHECK(n <= kMost, "[reference] a loop over ", n, " operands; at most ", kMost);
-}
 
 bool Walk::next() {
   if (!begun_) {

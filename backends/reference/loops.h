@@ -12,13 +12,13 @@ namespace tacit::reference {
 /// One element offset for each of N lists of strides (which may be 0), at every index of a shape in turn.
 class Walk {
  public:
-  Walk(const Shape&, const Strides* strides, size_t n);
+  static constexpr size_t kMost = 6;  ///< lists of strides
+  Walk(const Shape& shape, const Strides* strides, size_t n) : shape_(shape), strides_(strides), n_(n) {}
   /// To the first index, then to the next; false after the last.
   bool next();
   int64_t offset(size_t k) const { return offsets_[k]; }
 
  private:
-  static constexpr size_t kMost = 6;
   const Shape& shape_;
   const Strides* strides_;
   const size_t n_;
@@ -31,6 +31,7 @@ class Walk {
 ///   for_each(out.shape, {out.strides, x.strides}, [&](int64_t o, int64_t i) { y[o] = x[i]; });
 template <size_t N, class F>
 void for_each(const Shape& shape, const Strides (&strides)[N], F&& f) {
+  static_assert(N <= Walk::kMost);
   Walk walk(shape, strides, N);
   const auto call = [&]<size_t... k>(std::index_sequence<k...>) { f(walk.offset(k)...); };
   while (walk.next()) call(std::make_index_sequence<N>());

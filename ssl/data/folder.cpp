@@ -50,11 +50,7 @@ class FolderSource final : public ImageSource {
   int64_t channels() const override { return 3; }
   std::pair<int64_t, int64_t> image_size() const override { return size_; }
   std::vector<std::string> class_names() const override { return names_; }
-  uint64_t identity() const override {
-    auto hash = static_cast<uint64_t>(max_pixels_);  // a cache keeps what was refused for its size as damaged
-    for (const std::string& file : files_) hash = file_identity(file, hash);
-    return hash;
-  }
+  uint64_t identity() const override { return identity_of_files(files_, max_pixels_); }
 
  private:
   std::vector<std::string> files_;
@@ -197,12 +193,16 @@ bool is_image_file(const std::string& path) {
   return false;
 }
 
-uint64_t file_identity(const std::string& path, uint64_t before) {
-  std::error_code error;  // a file that is gone has a size and a time too, strange ones
-  const std::string whole = fs::absolute(path, error).lexically_normal().string();
-  const uint64_t size = fs::file_size(path, error);
-  const auto time = fs::last_write_time(path, error).time_since_epoch().count();
-  return random_stream(whole, before, size, static_cast<uint64_t>(time));
+uint64_t identity_of_files(const std::vector<std::string>& paths, int64_t max_pixels) {
+  auto hash = static_cast<uint64_t>(max_pixels);
+  for (const std::string& path : paths) {
+    std::error_code error;  // a file that is gone has a size and a time too, strange ones
+    const std::string whole = fs::absolute(path, error).lexically_normal().string();
+    const uint64_t size = fs::file_size(path, error);
+    const auto time = fs::last_write_time(path, error).time_since_epoch().count();
+    hash = random_stream(whole, hash, size, static_cast<uint64_t>(time));
+  }
+  return hash;
 }
 
 std::pair<int64_t, int64_t> common_size(int64_t n, const std::function<std::pair<int64_t, int64_t>(int64_t)>& size_of) {

@@ -58,13 +58,22 @@ Views simclr(int64_t size, int64_t channels) {
   return {p, p};
 }
 
-/// github.com/dkobak/simclr-cifar10: milder colours, pixels stay in [0, 1].
-Views dkobak(int64_t, int64_t channels) {
+/// Ermolov et al. 2021, "Whitening for Self-Supervised Representation Learning" (htdt/self-supervised,
+/// datasets/transforms.py): milder colours.
+Views htdt(int64_t, int64_t channels) {
   ViewPolicy p = cropped(channels, 0.2);
   add_colour(p, channels, 0.8, 0.4, 0.4, 0.1, 0.1);
-  p.mean.clear();
-  p.std.clear();
   return {p, p};
+}
+
+/// github.com/dkobak/simclr-cifar10: the same, but pixels stay in [0, 1].
+Views dkobak(int64_t size, int64_t channels) {
+  Views views = htdt(size, channels);
+  for (ViewPolicy& p : views) {
+    p.mean.clear();
+    p.std.clear();
+  }
+  return views;
 }
 
 /// He et al. 2020, "Momentum Contrast" (facebookresearch/moco, main_moco.py without --aug-plus): gray comes before the
@@ -135,14 +144,6 @@ Views vicreg_lightly(int64_t, int64_t channels) {
   add_colour(p, channels, 0.8, 0.4, 0.2, 0.1, 0.2);
   p.blur = 0.5;
   p.solarize = 0.1;
-  return {p, p};
-}
-
-/// Ermolov et al. 2021, "Whitening for Self-Supervised Representation Learning" (htdt/self-supervised,
-/// datasets/transforms.py): dkobak's numbers, normalised.
-Views htdt(int64_t, int64_t channels) {
-  ViewPolicy p = cropped(channels, 0.2);
-  add_colour(p, channels, 0.8, 0.4, 0.4, 0.1, 0.1);
   return {p, p};
 }
 

@@ -20,8 +20,9 @@ ImageSourcePtr without_labels(ImageSourcePtr);
 /// either has no labels. Throws Error naming a class that `train` does not have.
 ImageSourcePtr numbered_as(const ImageSource& train, ImageSourcePtr test);
 
-/// A hash of a file's path, size and time of change, and of `before`.
-uint64_t file_identity(const std::string& path, uint64_t before);
+/// ImageSource::identity() of image files: a hash of their paths, sizes and times of change, and of `max_pixels`, since
+/// a cache keeps what was refused for its size as damaged.
+uint64_t identity_of_files(const std::vector<std::string>& paths, int64_t max_pixels);
 /// {H, W} that all of a sample of n images have by size_of(i); {0, 0} where they differ. {0, 0} is one not known.
 std::pair<int64_t, int64_t> common_size(int64_t n, const std::function<std::pair<int64_t, int64_t>(int64_t)>& size_of);
 

@@ -180,11 +180,7 @@ class TarSource final : public ImageSource {
     return order;
   }
   bool has_own_order() const override { return true; }
-  uint64_t identity() const override {
-    auto hash = static_cast<uint64_t>(max_pixels_);  // a cache keeps what was refused for its size as damaged
-    for (const std::string& path : paths_) hash = file_identity(path, hash);
-    return hash;
-  }
+  uint64_t identity() const override { return identity_of_files(paths_, max_pixels_); }
 
  private:
   int64_t data_of(int64_t i) const { return samples_[static_cast<size_t>(i)].data * kBlock; }

@@ -13,6 +13,7 @@
 
 namespace tacit::ssl {
 
+/// What --epochs may be at most.
 inline constexpr int64_t kMostEpochs = 1'000'000;
 
 struct TrainConfig {

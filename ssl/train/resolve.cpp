@@ -76,14 +76,12 @@ TrainConfig resolve(const ConfigLayers& layers, int64_t data_image_size) {
 }
 
 TrainConfig resolve_unseen(const ConfigLayers& layers) {
-  if (!without_defaults(layers).recipe.empty()) return resolve(layers, 0);
   try {
     return resolve(layers, 0);
   } catch (const UsageError&) {
+    if (!without_defaults(layers).recipe.empty()) throw;
     constexpr int64_t kSmall = 32;  // any side that has another recipe
-    TrainConfig config = resolve(layers, kSmall);
-    if (without_defaults(layers).image_size == 0) config.image_size = 0;
-    return config;
+    return resolve(layers, kSmall);
   }
 }
 

@@ -24,7 +24,7 @@ class Finetune final : public RunCommand {
   void own_settings(Settings& settings) override {
     settings.group("Fine-tuning")
         .add("recipe", &recipe_,
-             "default, or mae: layer decay, drop path, mixup, CutMix, erasing, smoothing, mean pool")
+             "default, mixup: with mixup and CutMix, or mae: layer decay, drop path, mixup, CutMix, erasing, smoothing, mean pool")
         .add("from-scratch", &from_scratch_, "the same network and recipe without pre-training")
         .add("labels-per-class", &labels_per_class_, "only n labelled images of every class (0: all)")
         .add("draw", &draw_, "which draw of them")
@@ -60,7 +60,7 @@ class Finetune final : public RunCommand {
     Command::resolve(settings, layers);
     if (said("epochs") && !said("min-steps")) options_.min_steps = 1;
   }
-  void check() const override {
+  void check_own() const override {
     check_flag("epochs", static_cast<double>(options_.epochs), 1, 1e6);
     check_flag("min-steps", static_cast<double>(options_.min_steps), 1, 1e9);
     check_flag("batch-size", static_cast<double>(options_.batch_size), 0, 1e6);
@@ -91,11 +91,11 @@ class Finetune final : public RunCommand {
     ssl::ImageSourcePtr train = data_.open_labelled(ssl::Split::Train, common_);
     const ssl::ImageSourcePtr test = data_.open_labelled(ssl::Split::Test, common_);
     if (labels_per_class_ > 0) {
-      const auto classes = static_cast<int64_t>(train->class_names().size());
-      TACIT_CHECK(classes > 0, "--labels-per-class needs labelled images");
+      const std::vector<int64_t> labels = ssl::labels_of(*train);
+      const int64_t classes = ssl::check_labelled(labels, "the training split");
       train = ssl::subset(train, ssl::about_flag("labels-per-class", [&] {
-                                   return ssl::draw_labels(ssl::labels_of(*train), classes, labels_per_class_, draw_,
-                                                           options_.seed, train->class_names());
+                                   return ssl::draw_labels(labels, classes, labels_per_class_, draw_, options_.seed,
+                                                           train->class_names());
                                  }).indices);
     }
     nn::EncoderOptions fresh = run.info.config.encoder_options();

@@ -159,7 +159,16 @@ TEST_CASE("fine-tuning encoder: weights carried over; mean pooling starts fc_nor
   CHECK(same(whole(x).value(), same_weights(x).value()));
   CHECK_FALSE(same(split(x).value(), same_weights(x).value()));
   CHECK_THROWS_WITH_AS(finetuning_encoder(nn::make_encoder(cnn), cnn, options), doctest::Contains("small_cnn"), Error);
-  CHECK_THROWS_WITH_AS(finetune_recipe("beit"), doctest::Contains("default, mae"), Error);
+  CHECK_THROWS_WITH_AS(finetune_recipe("beit"), doctest::Contains("default, mixup, mae"), Error);
+}
+
+TEST_CASE("the recipe mixup is the default one with mixup and CutMix") {
+  const FinetuneOptions mixup = finetune_recipe("mixup"), plain = finetune_recipe("default");
+  CHECK(mixup.mix.mixup == 0.8);
+  CHECK(mixup.mix.cutmix == 1);
+  CHECK_FALSE(plain.mix.on());
+  CHECK(mixup.lr == plain.lr);
+  CHECK(mixup.min_steps == plain.min_steps);
 }
 
 TEST_CASE("MAE's recipe has the numbers of its FINETUNE.md") {

@@ -12,6 +12,7 @@
 #include "optim/schedule.h"
 #include "ssl/evaluate/labels.h"
 #include "tensor/counted.h"
+#include "tensor/join.h"
 
 namespace tacit::ssl {
 
@@ -92,7 +93,8 @@ bool learns_whole(nn::Encoder& encoder) {
 
 FinetuneOptions finetune_recipe(const std::string& name) {
   if (name == "default") return {};
-  TACIT_CHECK(name == "mae", "[finetune] unknown recipe '", name, "'; known: default, mae");
+  if (name == "mixup") return {.mix = {.mixup = 0.8, .cutmix = 1.0}};
+  TACIT_CHECK(name == "mae", "[finetune] unknown recipe '", name, "'; known: ", join(finetune_recipe_names()));
   // facebookresearch/mae, FINETUNE.md and main_finetune.py, ViT-B; RandAugment is left out.
   FinetuneOptions o;
   o.epochs = 100;
@@ -110,7 +112,7 @@ FinetuneOptions finetune_recipe(const std::string& name) {
   return o;
 }
 
-std::vector<std::string> finetune_recipe_names() { return {"default", "mae"}; }
+std::vector<std::string> finetune_recipe_names() { return {"default", "mixup", "mae"}; }
 
 nn::Encoder finetuning_encoder(const nn::Encoder& encoder, const nn::EncoderOptions& made_by,
                                const FinetuneOptions& options) {

@@ -18,29 +18,36 @@ void official(TrainConfig& c) {
   c.decay_all = false;
 }
 
-/// A ViT of 4 blocks and one narrow block as decoder. A first setting, measured once in PyTorch: after 4 epochs of
-/// Fashion-MNIST kNN(20) on the mean of the patch tokens is 80.7 %, linear 81.8 %; fine-tuned with 100 labels a class
-/// 73.2 % against 57.6 % from scratch.
-void fashion_mnist_demo(TrainConfig& c) {
+/// A ViT of 4 blocks and one narrow block as decoder.
+void small_vit(TrainConfig& c) {
   small_budget(c);
   official(c);
-  c.image_size = 28;
-  c.channels = 1;
   c.encoder = "vit_micro";
-  c.patch_size = 4;
   c.pool = "mean-after-norm";
-  c.augmentation = "supervised";  // crops of at least half of the image, and flips
   c.decoder_dim = 64;
   c.decoder_depth = 1;
   c.decoder_heads = 4;
-  c.epochs = 5;  // bounded by time: below 6 minutes on 2 cores
 }
 
-/// The same for colour images, whatever their size: patches of about an eighth of the image.
+/// What counts within minutes is the number of steps: patches of 7 pixels (a third of the cost of 4) and batches of 64.
+/// Chosen on 10,000 held-out training images: kNN(20) after 5 epochs is 84.3 %, with crops of half the image 83.3 %; in
+/// the same time patches of 4 pixels and batches of 128 reach 81.5 %.
+void fashion_mnist_demo(TrainConfig& c) {
+  small_vit(c);
+  c.image_size = 28;
+  c.channels = 1;
+  c.patch_size = 7;
+  c.augmentation = "none";
+  c.batch_size = 64;
+  c.lr = 1.5e-3;
+  c.epochs = 11;  // bounded by time: below 6 minutes on 2 cores
+}
+
+/// Colour images of any size: patches of about an eighth of the image.
 void small_images(TrainConfig& c) {
-  fashion_mnist_demo(c);
+  small_vit(c);
   small_budget_colour(c);
-  c.augmentation = "supervised";
+  c.augmentation = "supervised";  // crops of at least half of the image, and flips
   c.patch_size = 0;
   c.epochs = 4;
 }

@@ -20,6 +20,8 @@ void Command::resolve(Settings& settings, const ssl::ConfigLayers& layers) {
   settings.apply(layers.flags);
 }
 
+void Command::check() const { check_place(common_); }
+
 void Command::add_common(Settings& settings) {
   settings.group("General")
       .add("device", &common_.device, "cpu, cuda, cuda:1 or reference")
@@ -74,22 +76,27 @@ void check_writable(const char* flag, const std::string& path) {
   });
 }
 
-void start(const Common& common) {
-  set_memory_limit(ssl::memory_limit(common.memory_limit).bytes);
-  if (!common.json.empty() && common.json != "-") check_writable("json", common.json);
+static std::string kind_of(const std::string& device) { return device.substr(0, device.find(':')); }
+
+void check_place(const Common& common) {
   const std::string& device = common.device;
-  const int64_t threads = common.threads;
-  const size_t colon = device.find(':');
-  const std::string kind = device.substr(0, colon), index = colon == std::string::npos ? "0" : device.substr(colon + 1);
+  const std::string kind = kind_of(device), index = kind == device ? "0" : device.substr(kind.size() + 1);
   if (index.empty() || index.size() > 4 || index.find_first_not_of("0123456789") != std::string::npos)
     throw UsageError("--device " + device + ": '" + index + "' is no device number");
   if (kind == "cuda") throw Error("--device " + device + ": this build has no CUDA; use --device cpu");
   if (kind != "cpu" && kind != "reference")
     throw UsageError("--device: unknown value '" + device + "'; known: cpu, cuda, cuda:1, reference");
   if (std::stoi(index) != 0) throw UsageError("--device " + device + ": there is one '" + kind + "' device, number 0");
-  if (threads < 0 || threads > 4096) throw UsageError("--threads must lie between 0 (all cores) and 4096");
-  set_default_device(Device(kind));
-  if (threads > 0) cpu::set_threads(static_cast<int>(threads));
+  if (common.threads < 0 || common.threads > 4096)
+    throw UsageError("--threads must lie between 0 (all cores) and 4096");
+  if (!common.memory_limit.empty()) ssl::parse_bytes(common.memory_limit);
+}
+
+void start(const Common& common) {
+  set_memory_limit(ssl::memory_limit(common.memory_limit).bytes);
+  if (!common.json.empty() && common.json != "-") check_writable("json", common.json);
+  set_default_device(Device(kind_of(common.device)));
+  if (common.threads > 0) cpu::set_threads(static_cast<int>(common.threads));
 }
 
 }  // namespace tacit::cli

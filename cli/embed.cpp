@@ -23,7 +23,7 @@ class Embed final : public RunCommand {
         .add("out", &out_, "directory for features.npy, labels.npy and files.txt", ssl::Effect::Session);
     feature_.add(settings);
   }
-  void check() const override {
+  void check_own() const override {
     if (out_.empty()) throw UsageError("--out is required: the directory for the features");
     ssl::parse_split(split_);
   }

@@ -36,7 +36,7 @@ class Evaluate final : public RunCommand {
         .add("draws", &options_.labels.draws, "random choices of them to average over")
         .add("supervised", &supervised_, "the row of the same encoder trained end to end (--supervised=false: skip it)")
         .add("with-finetuning", &with_finetuning_, "also the run fine-tuned end to end by that row's recipe")
-        .add("recipe", &recipe_, "of those rows: default, or mae (fine-tuning of ViTs; see tacit finetune)")
+        .add("recipe", &recipe_, "of those rows: default, mixup or mae (see tacit finetune)")
         .add("min-steps", &training_.min_steps, "steps of those rows, however few images there are");
     settings.show_default("with-finetuning", "true for mae, else false");
     feature_.add(settings);
@@ -47,7 +47,7 @@ class Evaluate final : public RunCommand {
     training_ = ssl::finetune_recipe(recipe_);
     Command::resolve(settings, layers);
   }
-  void check() const override {
+  void check_own() const override {
     check_flag("k", static_cast<double>(options_.knn.k), 1, 1e9);
     check_flag("temperature", options_.knn.temperature, 1e-4, 1e4);
     check_flag("draws", static_cast<double>(options_.labels.draws), 1, 1000);
@@ -109,8 +109,9 @@ class Evaluate final : public RunCommand {
         possible.push_back(n);
         continue;
       }
-      const std::string why = "--labels-per-class " + std::to_string(n) + ": class '" +
-                              train.class_names().at(static_cast<size_t>(rarest)) + "' has only " +
+      const std::vector<std::string> names = train.class_names();  // none where some image of the data had no label
+      const std::string name = names.empty() ? std::to_string(rarest) : "'" + names[static_cast<size_t>(rarest)] + "'";
+      const std::string why = "--labels-per-class " + std::to_string(n) + ": class " + name + " has only " +
                               counted(rows, "training image");
       TACIT_CHECK(!said("labels-per-class"), why);
       say(common_, why + "; left out of the table");

@@ -29,8 +29,9 @@ class Export final : public RunCommand {
         .add("out", &out_, "the file to write", ssl::Effect::Session);
     add_common(settings);
   }
-  void check() const override {
+  void check_own() const override {
     if (out_.empty()) throw UsageError("--out is required: the file to write");
+    if (format_ == "onnx") throw UsageError("--format onnx is not in this version of tacit");
     if (!format_.empty()) ssl::check_choice("format", format_, ssl::export_formats());
   }
   bool needs_data() const override { return false; }

@@ -10,6 +10,7 @@
 #include "ssl/train/checkpoint.h"
 #include "ssl/train/memory.h"
 #include "tensor/join.h"
+#include "tensor/memory_limit.h"
 #include "tensor/safetensors.h"
 
 namespace tacit::cli {
@@ -55,7 +56,7 @@ class Info final : public Command {
                                     {"jpeg_decoder", ssl::jpeg_decoder()},
                                     {"threads", cpu::threads()},
                                     {"memory_limit_bytes", memory.bytes},
-                                    {"memory_limit", ssl::readable_bytes(memory.bytes) + " (" + memory.reason + ")"}};
+                                    {"memory_limit", readable_bytes(memory.bytes) + " (" + memory.reason + ")"}};
     if (!blas.warning.empty()) facts["warning"] = blas.warning;
     return facts;
   }

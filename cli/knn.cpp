@@ -21,7 +21,7 @@ class Knn final : public RunCommand {
         .add("temperature", &options_.temperature, "T of a neighbour's weight exp(similarity / T)");
     feature_.add(settings);
   }
-  void check() const override {
+  void check_own() const override {
     check_flag("k", static_cast<double>(options_.k), 1, 1e9);
     check_flag("temperature", options_.temperature, 1e-4, 1e4);
   }

@@ -21,7 +21,7 @@ class Linear final : public RunCommand {
         .add("batch-size", &options_.batch_size, "images a step");
     feature_.add(settings);
   }
-  void check() const override {
+  void check_own() const override {
     check_flag("epochs", static_cast<double>(options_.epochs), 1, 1e6);
     check_flag("batch-size", static_cast<double>(options_.batch_size), 1, 1e6);
   }

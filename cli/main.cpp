@@ -101,6 +101,7 @@ int execute(Bound& bound) {
   }
   Command& command = *bound.command;
   command.resolve(bound.settings, layers);
+  command.check();
   if (bound.print_config) {
     std::cout << command.print_config(bound.settings) << std::flush;
     return kDone;

@@ -26,7 +26,7 @@ class NeighboursCommand final : public RunCommand {
         .add("k", &k_, "neighbours of each")
         .add("out", &out_, "the PNG to write", ssl::Effect::Session);
   }
-  void check() const override {
+  void check_own() const override {
     if (out_.empty()) throw UsageError("--out is required: the PNG to write");
     ssl::check_specs("query", queries_);
     check_flag("k", static_cast<double>(k_), 1, 100);

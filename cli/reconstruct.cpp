@@ -25,7 +25,7 @@ class Reconstruct final : public RunCommand {
         .add("images", &count_, "test images to show, of different classes where there are labels")
         .add("out", &out_, "the PNG to write: a row an image", ssl::Effect::Session);
   }
-  void check() const override {
+  void check_own() const override {
     if (out_.empty()) throw UsageError("--out is required: the PNG to write");
     check_flag("images", static_cast<double>(count_), 1, 100);
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 
 #include "cli/progress.h"
 #include "ssl/data/cache.h"
@@ -50,16 +51,20 @@ ssl::ImageSourcePtr DataArguments::open_labelled(ssl::Split split, const Common&
   return source;
 }
 
-int RunCommand::run() {
-  if (needs_data() && data_.data.empty())
-    throw UsageError("--data is required: a path, kind:path, fashion-mnist or synthetic[:N]");
+void RunCommand::check() const {
+  Command::check();
   ssl::check_specs("data", data_.data);
   if (!data_.test_data.empty()) ssl::check_specs("test-data", {data_.test_data});
   check_flag("limit", static_cast<double>(data_.limit), 0, 1e18);
   check_flag("max-pixels", static_cast<double>(data_.max_pixels), 1, 1e18);
   check_flag("max-damaged", data_.max_damaged, 0, 1);
   check_flag("seed", static_cast<double>(common_.seed), 0, 1e19);
-  check();
+  check_own();
+}
+
+int RunCommand::run() {
+  if (needs_data() && data_.data.empty())
+    throw UsageError("--data is required: a path, kind:path, fashion-mnist or synthetic[:N]");
   start(common_);
   ssl::Pretrained run = ssl::load_pretrained(run_path_);
   data_.image_size = run.views.image_size;
@@ -86,18 +91,14 @@ std::string RunCommand::beside_run(const std::string& file) const {
 }
 
 ssl::ImageSourcePtr varied(const ssl::ImageSourcePtr& source, int64_t count) {
+  std::map<int64_t, std::vector<int64_t>> rows;  // of each label
   const std::vector<int64_t> labels = ssl::labels_of(*source);
-  const auto classes = static_cast<int64_t>(source->class_names().size());
+  for (size_t i = 0; i < labels.size(); ++i) rows[labels[i]].push_back(static_cast<int64_t>(i));
+  const auto wanted = static_cast<size_t>(std::min(count, source->size()));
   std::vector<int64_t> chosen;
-  std::vector<bool> taken(labels.size(), false);
-  for (int64_t i = 0; i < std::min(count, source->size()); ++i) {
-    const int64_t wanted = classes > 0 ? i % classes : -1;
-    size_t at = 0;
-    while (at < labels.size() && (taken[at] || (classes > 0 && labels[at] != wanted))) ++at;
-    if (at == labels.size()) continue;  // this class has no more
-    taken[at] = true;
-    chosen.push_back(static_cast<int64_t>(at));
-  }
+  for (size_t round = 0; chosen.size() < wanted; ++round)
+    for (const auto& [label, images] : rows)
+      if (round < images.size() && chosen.size() < wanted) chosen.push_back(images[round]);
   return ssl::subset(source, chosen);
 }
 

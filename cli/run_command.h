@@ -40,13 +40,14 @@ class RunCommand : public Command {
     own_settings(settings);
     add_common(settings);
   }
+  void check() const final;
   int run() override;
 
  protected:
   /// The command's flags beyond the data's and the common ones.
   virtual void own_settings(Settings&) {}
-  /// Flags out of range and the like: UsageError. Called before anything is opened.
-  virtual void check() const {}
+  /// The part of check() that is the command's own.
+  virtual void check_own() const {}
   /// The work, with the model loaded.
   virtual int run_on(ssl::Pretrained&) = 0;
   virtual bool needs_data() const { return true; }

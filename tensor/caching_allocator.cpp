@@ -2,6 +2,8 @@
 
 #include <atomic>
 #include <bit>
+#include <cmath>
+#include <cstdio>
 
 #include "tensor/memory_limit.h"
 
@@ -11,9 +13,17 @@ namespace {
 
 std::atomic<int64_t> memory_limit{INT64_MAX}, reserved{0};  // of all allocators
 
-std::string megabytes(int64_t bytes) { return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MB"; }
-
 }  // namespace
+
+std::string readable_bytes(int64_t bytes) {
+  const double value = static_cast<double>(bytes);
+  char text[40];
+  if (bytes >= int64_t{1} << 30)
+    std::snprintf(text, sizeof text, "%.1f GB", value / (1 << 30));
+  else
+    std::snprintf(text, sizeof text, "%.0f MB", std::ceil(value / (1 << 20)));
+  return text;
+}
 
 void set_memory_limit(int64_t bytes) { memory_limit = bytes; }
 int64_t reserved_memory() { return reserved; }
@@ -43,7 +53,7 @@ void* CachingAllocator::allocate(size_t bytes) {
     if (count > memory_limit - reserved) free_all_unused();
     if (count > memory_limit - reserved)
       throw MemoryLimitError(
-          "[memory] a tensor of " + megabytes(count) + " would pass the limit of " + megabytes(memory_limit) +
+          "[memory] a tensor of " + readable_bytes(count) + " would pass the limit of " + readable_bytes(memory_limit) +
           " for all tensors (--memory-limit); use a smaller --batch-size, " + "--image-size or --limit");
     try {
       pointer = backend_.allocate(size);

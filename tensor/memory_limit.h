@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "tensor/error.h"
 
@@ -19,6 +20,9 @@ class MemoryLimitError : public Error {
 void set_memory_limit(int64_t bytes);
 /// Bytes that allocators hold now, those kept for reuse included.
 int64_t reserved_memory();
+
+/// "512 MB", "1.5 GB": K = 1024, megabytes rounded up.
+std::string readable_bytes(int64_t bytes);
 
 /// For its lifetime allocators may take `more` bytes than they hold now, but never more than the limit before.
 class MemoryLimitScope {

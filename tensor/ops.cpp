@@ -360,8 +360,10 @@ double max_abs_difference(const Tensor& a, const Tensor& b) {
   const auto x = a.to(f64).to_vector<double>(), y = b.to(f64).to_vector<double>();
   double worst = 0;
   for (size_t i = 0; i < x.size(); ++i) {
+    if (x[i] == y[i]) continue;  // equal infinities differ by nothing
     const double d = std::abs(x[i] - y[i]);
-    if (!(d <= worst)) worst = x[i] == y[i] ? worst : d;  // equal infinities differ by nothing; a NaN is kept
+    if (std::isnan(d)) return d;
+    worst = std::max(worst, d);
   }
   return worst;
 }

@@ -27,9 +27,16 @@ std::pair<Window, Shape> conv2d_geometry(const Shape& x, const Shape& w, const C
   const int64_t h = x[1] + 2 * o.padding - o.dilation * (w[1] - 1), v = x[2] + 2 * o.padding - o.dilation * (w[2] - 1);
   TACIT_CHECK(h >= 1 && v >= 1, "[conv2d] kernel ", w[1], " x ", w[2], " with dilation ", o.dilation,
               " is larger than the padded input ", x);
-  Window window{.kernel_h = w[1], .kernel_w = w[2], .stride_h = o.stride, .stride_w = o.stride,
-                .padding_h = o.padding, .padding_w = o.padding, .dilation_h = o.dilation, .dilation_w = o.dilation};
-  return {window, Shape{x[0], (h - 1) / o.stride + 1, (v - 1) / o.stride + 1, w[0]}};
+  Window window{.kernel_h = w[1],
+                .kernel_w = w[2],
+                .stride_h = o.stride,
+                .stride_w = o.stride,
+                .padding_h = o.padding,
+                .padding_w = o.padding,
+                .dilation_h = o.dilation,
+                .dilation_w = o.dilation};
+  return {window, Shape{x[0], output_size(x[1], w[1], o.stride, o.padding, o.dilation),
+                        output_size(x[2], w[2], o.stride, o.padding, o.dilation), w[0]}};
 }
 
 std::pair<Window, Shape> pool_geometry(const char* op, const Shape& x, const PoolOptions& o) {
@@ -38,16 +45,20 @@ std::pair<Window, Shape> pool_geometry(const char* op, const Shape& x, const Poo
               o.kernel, ", stride ", o.stride, ", padding ", o.padding, ": padding is at most half the kernel");
   TACIT_CHECK(x[1] + 2 * o.padding >= o.kernel && x[2] + 2 * o.padding >= o.kernel, "[", op, "] kernel ", o.kernel,
               " is larger than the padded input ", x);
-  Window window{.kernel_h = o.kernel, .kernel_w = o.kernel, .stride_h = o.stride, .stride_w = o.stride,
-                .padding_h = o.padding, .padding_w = o.padding};
+  Window window{.kernel_h = o.kernel,
+                .kernel_w = o.kernel,
+                .stride_h = o.stride,
+                .stride_w = o.stride,
+                .padding_h = o.padding,
+                .padding_w = o.padding};
   return {window, Shape{x[0], output_size(x[1], o.kernel, o.stride, o.padding, 1),
                         output_size(x[2], o.kernel, o.stride, o.padding, 1), x[3]}};
 }
 
 std::pair<Window, Shape> adaptive_pool_geometry(const char* op, const Shape& x, int64_t out_h, int64_t out_w) {
   check_image_batch(op, x);
-  TACIT_CHECK(out_h >= 1 && out_w >= 1 && x[1] >= 1 && x[2] >= 1, "[", op, "] ", out_h, " x ", out_w,
-              " windows over ", x);
+  TACIT_CHECK(out_h >= 1 && out_w >= 1 && x[1] >= 1 && x[2] >= 1, "[", op, "] ", out_h, " x ", out_w, " windows over ",
+              x);
   return {Window{.adaptive = true}, Shape{x[0], out_h, out_w, x[3]}};
 }
 
@@ -56,24 +67,30 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Conv2dOptions& options) {
   const auto [window, shape] = conv2d_geometry(x.shape(), w.shape(), options);
   Tensor y = Tensor::empty(shape, x.dtype(), x.device());
   const Tensor dense_x = x.contiguous_copy_if_needed(), dense_w = w.contiguous_copy_if_needed();
-  if (w.size(3) == 0) y.fill_(0);
-  else if (y.numel() > 0) y.backend().conv2d(y.view(), dense_x.view(), dense_w.view(), window);
+  if (w.size(3) == 0)
+    y.fill_(0);
+  else if (y.numel() > 0)
+    y.backend().conv2d(y.view(), dense_x.view(), dense_w.view(), window);
   return y;
 }
 
 Tensor conv2d_dx(const Shape& x, const Tensor& dy, const Tensor& w, const Window& window) {
   Tensor dx = Tensor::empty(x, dy.dtype(), dy.device());
   const Tensor dense_dy = dy.contiguous_copy_if_needed(), dense_w = w.contiguous_copy_if_needed();
-  if (dy.numel() == 0) dx.fill_(0);
-  else if (dx.numel() > 0) dx.backend().conv2d_dx(dx.view(), dense_dy.view(), dense_w.view(), window);
+  if (dy.numel() == 0)
+    dx.fill_(0);
+  else if (dx.numel() > 0)
+    dx.backend().conv2d_dx(dx.view(), dense_dy.view(), dense_w.view(), window);
   return dx;
 }
 
 Tensor conv2d_dw(const Shape& w, const Tensor& x, const Tensor& dy, const Window& window) {
   Tensor dw = Tensor::empty(w, dy.dtype(), dy.device());
   const Tensor dense_x = x.contiguous_copy_if_needed(), dense_dy = dy.contiguous_copy_if_needed();
-  if (dy.numel() == 0) dw.fill_(0);
-  else if (dw.numel() > 0) dw.backend().conv2d_dw(dw.view(), dense_x.view(), dense_dy.view(), window);
+  if (dy.numel() == 0)
+    dw.fill_(0);
+  else if (dw.numel() > 0)
+    dw.backend().conv2d_dw(dw.view(), dense_x.view(), dense_dy.view(), window);
   return dw;
 }
 
@@ -89,8 +106,10 @@ std::pair<Tensor, Tensor> pool(PoolOp op, const Tensor& x, const Window& window,
 Tensor pool_grad(PoolOp op, const Shape& x, const Tensor& dy, const Tensor& index, const Window& window) {
   Tensor dx = Tensor::empty(x, dy.dtype(), dy.device());
   const Tensor dense = dy.contiguous_copy_if_needed();
-  if (dy.numel() == 0) dx.fill_(0);
-  else if (dx.numel() > 0) dx.backend().pool_grad(op, dx.view(), dense.view(), index.view(), window);
+  if (dy.numel() == 0)
+    dx.fill_(0);
+  else if (dx.numel() > 0)
+    dx.backend().pool_grad(op, dx.view(), dense.view(), index.view(), window);
   return dx;
 }
 

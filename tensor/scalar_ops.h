@@ -231,15 +231,19 @@ struct Div {
     return b == 0 ? T(0) : T(a / b);
   }
 };
+/// Of integers exact, wrapping around where it does not fit, as their products do.
 struct Pow {
   TACIT_HD static float f(float a, float b) { return libm_pow(a, b); }
   TACIT_HD static double f(double a, double b) { return libm_pow(a, b); }
   template <class T>
   TACIT_HD static T f(T a, T b) {
-    const double power = ::pow(double(a), double(b));
-    if (power != power) return T(0);
-    if (power >= 0x1p63) return T(0x7fffffffffffffff);  // what does not fit: the nearest end
-    return power < -0x1p63 ? T(-0x7fffffffffffffff - 1) : T(int64_t(power));
+    const bool negative = T(-1) < T(0) && b < T(0);
+    if (negative && a != T(1) && a != T(-1)) return T(0);  // a fraction, rounded to 0
+    uint64_t power = 1, square = static_cast<uint64_t>(a);
+    // Of 1 and -1 only whether the exponent is odd matters, which its bits as an unsigned number tell too.
+    for (uint64_t left = static_cast<uint64_t>(b); left > 0; left >>= 1, square *= square)
+      if (left & 1) power *= square;
+    return T(power);
   }
 };
 

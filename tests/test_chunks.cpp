@@ -65,9 +65,9 @@ TEST_CASE("chunks: steps equal those of one graph with batch norm per chunk") {
         b.step();
       }
       const nn::StateDict ours = nn::state_dict(chunked), theirs = nn::state_dict(whole);
-      for (const auto& [name, t] : theirs) {
-        CAPTURE(name);
-        CHECK(max_abs_difference(ours.at(name), t) < (dtype == f64 ? 1e-10 : 1e-4));
+      for (const auto& named : theirs) {
+        CAPTURE(named.first);
+        CHECK(max_abs_difference(ours.at(named.first), named.second) < (dtype == f64 ? 1e-10 : 1e-4));
       }
       const double counted = ours.at("encoder.bn1.num_batches_tracked").item();
       CHECK(counted == 3 * static_cast<double>(steps));  // each chunk once a step

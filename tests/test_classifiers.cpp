@@ -256,6 +256,10 @@ TEST_CASE("the penalty is chosen by cross-validation, and fixed where classes ar
   const auto noise = shuffled(clean.labels, 3, 1);
   CHECK(choose_l2(design, noise, 4, {{1e-3, 100}, 5, 1, 0}) == 100);
 
+  std::vector<int64_t> from_one = clean.labels;  // class number 0 without an image
+  for (int64_t& label : from_one) ++label;
+  CHECK(choose_l2(design, from_one, 5, {{100, 1e-3}, 5, 1, 0}) == 1e-3);
+
   const FeatureSet few = clouds(16, 20, 4, 0.5, 11);  // 4 of each class
   CHECK(choose_l2(Standardizer(few.features).design(few.features), few.labels, 4) == 1);
   CHECK_THROWS_AS(choose_l2(design, clean.labels, 4, {{}, 5, 1, 0}), Error);

@@ -46,7 +46,8 @@ TEST_CASE("exit 2: what flags alone can decide, before any work") {
   for (const char* later : {"report", "bench", "duplicates"})
     check_error(run_tacit({later, "run"}), 2, "not in this version");
   check_error(run_tacit({"knn", "run"}), 2, "--data");
-  check_error(run_tacit({"export", "run", "--out", dir / "x", "--format", "onnx"}), 2, "torchvision");
+  check_error(run_tacit({"export", "run", "--out", dir / "x", "--format", "pickle"}), 2, "torchvision");
+  check_error(run_tacit({"export", "run", "--out", dir / "x", "--format", "onnx"}), 2, "not in this version");
   CHECK_FALSE(fs::exists(out));
 }
 
@@ -253,6 +254,8 @@ TEST_CASE("print-config: resolved, without running, and it round-trips") {
   check_ok(run_tacit({"pretrain", "simclr", "--config", dir / "c.toml", "--out", dir / "run"}));
   CHECK(read_file(dir / "run/config.toml") == first.out);
 
+  check_error(run_tacit({"knn", "run", "--k", "0", "--print-config"}), 2, "--k");
+  check_error(run_tacit({"knn", "run", "--device", "foo", "--print-config"}), 2, "--device");
   const Outcome knn = run_tacit({"knn", "run", "--k", "5", "--print-config"});
   check_ok(knn);
   CHECK(contains(knn.out, "k = 5\n"));

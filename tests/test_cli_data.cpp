@@ -1,8 +1,10 @@
 // Data as the command sees it: damaged files, the cache, tar shards, policies by name.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <filesystem>
 
+#include "ssl/data/some_indices.h"
 #include "tests/images.h"
 #include "tests/process.h"
 
@@ -119,4 +121,70 @@ TEST_CASE("tar shards train like any data; a policy by an unknown name lists the
   const Outcome missing = run_tacit(run_on("tar:" + (dir / "set-{0..3}.tar"), dir / "other"));
   CHECK(missing.status == 1);
   CHECK(contains(missing.err, "set-3.tar does not exist"));
+}
+
+TEST_CASE("class numbers without images are no classes: tar shards with labels from 1 on, and a gap") {
+  const TemporaryDirectory dir;
+  std::string tar;
+  for (int i = 0; i < 60; ++i) {
+    const std::string name = std::to_string(100 + i), number = std::to_string(std::vector<int>{1, 2, 5}[i % 3]);
+    tar += tar_member(name + ".ppm", ppm(16, i % 3 + 1)) + tar_member(name + ".cls", number);
+  }
+  write_file(dir / "set.tar", tar + tar_end());
+  const std::string data = dir / "set.tar";
+  CHECK(run_tacit(run_on(data, dir / "run")).status == 0);
+  const auto on_run = [&](const std::string& command, std::vector<std::string> more) {
+    std::vector<std::string> arguments = {command, dir / "run", "--data", data};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_tacit(arguments);
+  };
+  const Outcome evaluated = on_run("evaluate", {"--supervised=false", "--labels-per-class", "5,10", "--draws", "1"});
+  CHECK(evaluated.status == 0);
+  CHECK(contains(evaluated.out, "k-means (k = 3)"));
+  const Outcome neighbours = on_run("neighbours", {"--queries", "1", "--out", dir / "n.png"});
+  CHECK(neighbours.status == 0);
+  CHECK(on_run("neighbours", {"--queries", "6", "--out", dir / "n.png"}).status == 0);
+}
+
+TEST_CASE("labels without names, where one image of the data has none: left out by --limit, the rest is used") {
+  const TemporaryDirectory dir;
+  const std::vector<int64_t> kept = tacit::ssl::some_indices(30, 20, "limit");
+  int unlabelled = 0;
+  while (std::find(kept.begin(), kept.end(), unlabelled) != kept.end()) ++unlabelled;
+  std::string train, test;
+  for (int i = 0; i < 40; ++i) {
+    const std::string name = std::to_string(100 + i), label = std::to_string(i % 2);
+    (i < 30 ? train : test) +=
+        tar_member(name + ".ppm", ppm(16, i % 2 + 1)) + (i == unlabelled ? "" : tar_member(name + ".cls", label));
+  }
+  write_file(dir / "train.tar", train + tar_end());
+  write_file(dir / "test.tar", test + tar_end());
+  CHECK(run_tacit(run_on(dir / "train.tar", dir / "run", {"--no-labels"})).status == 0);
+  const auto on_run = [&](const std::string& command, const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {command,       dir / "run",      "--data",  dir / "train.tar",
+                                          "--test-data", dir / "test.tar", "--limit", "20"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_tacit(arguments);
+  };
+  const Outcome table = on_run("evaluate", {"--labels-per-class", "5,100", "--draws", "1", "--supervised=false"});
+  CHECK(table.status == 1);  // 100 were asked for
+  CHECK(contains(table.err, "--labels-per-class 100: class "));
+  CHECK(on_run("finetune", {"--labels-per-class", "5", "--epochs", "1"}).status == 0);
+}
+
+TEST_CASE("a --resume that is refused leaves the run as it was") {
+  const TemporaryDirectory dir;
+  const auto write_shard = [&](int images) {
+    std::string tar;
+    for (int i = 0; i < images; ++i) tar += tar_member(std::to_string(i) + ".ppm", ppm(16, i + 1));
+    write_file(dir / "set.tar", tar + tar_end());
+  };
+  write_shard(60);
+  CHECK(run_tacit(run_on(dir / "set.tar", dir / "run", {"--steps", "2"})).status == 0);
+  const std::string config = read_file(dir / "run/config.toml");
+  write_shard(80);
+  const Outcome refused = run_tacit({"pretrain", "simclr", "--resume", "--out", dir / "run", "--steps", "3"});
+  CHECK(refused.status == 1);
+  CHECK(contains(refused.err, "a resume needs the same data"));
+  CHECK(read_file(dir / "run/config.toml") == config);
 }

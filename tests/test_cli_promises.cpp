@@ -73,7 +73,10 @@ TEST_CASE("an OpenBLAS that chose a core without AVX is warned of, once, and tra
   size_t warnings = 0;
   for (size_t at = 0; (at = outcome.err.find("OPENBLAS_CORETYPE=", at)) != std::string::npos; ++at) ++warnings;
   const bool has_avx = contains(info.out, "x86-64-v3") || contains(info.out, "x86-64-v4");
-  if (contains(info.out, "blas_core: Prescott")) CHECK(warnings == (has_avx ? 1 : 0));  // unless built for one core
+  if (contains(info.out, "blas_core: Prescott"))
+    CHECK(warnings == (has_avx ? 1 : 0));
+  else
+    std::printf("skipped: the warning of a wrong core: this OpenBLAS is built for one\n");
 }
 
 TEST_CASE("the reference backend trains to the cpu's figures; embed marks unlabelled images by -1") {

@@ -125,6 +125,9 @@ TEST_CASE("clustering of features: k is the number of classes, length does not c
   CHECK(scores.k == 4);
   CHECK(scores.nmi > 0.95);
   CHECK(scores.accuracy > 0.95);
+  for (int64_t& label : set.labels) label = 2 * label + 1;  // numbers without images are no classes
+  CHECK(clustering(set, 0).k == 4);
+  CHECK(clustering(set, 0).accuracy == scores.accuracy);
   set.labels[3] = -1;
   CHECK_THROWS_WITH_AS(clustering(set, 0), doctest::Contains("no label"), Error);
 }

@@ -261,11 +261,34 @@ TEST_CASE("folders: images that are links to nowhere count as damaged, other suc
   const ImageSourcePtr more = open_data({dir / "set"}, Split::All, {}, &notes);
   CHECK(more->size() == 121);
   CHECK(more->class_names().size() == 2);
-  CHECK(contains(notes.at(0), "warning: 3 links of " + (dir / "set") + " lead nowhere and are left out: " +
+  CHECK(contains(notes.at(0), "warning: 3 links of " + (dir / "set") + " to nowhere left out: " +
                                   (dir / "set/b/itself") + ", " + (dir / "set/c") + ", " + (dir / "set/stray.jpg")));
   fs::create_directories(dir / "links");
   fs::create_symlink("no.jpg", dir / "links/only.jpg");
   notes.clear();
   CHECK_THROWS_WITH_AS(without_damaged(open_data({dir / "links"}, Split::All), &notes),
                        doctest::Contains("only.jpg (a link to nowhere)"), Error);
+}
+
+TEST_CASE("a directory without permission to read is left out, named; classes keep their images") {
+  const TemporaryDirectory dir;
+  for (const char* name : {"a", "b", "c"}) {
+    fs::create_directories(dir / "set/" + name + "/more");
+    testing::write_file(dir / "set/" + name + "/more/1.ppm", testing::ppm(8, 1));
+  }
+  fs::permissions(dir / ".", fs::perms::owner_all | fs::perms::group_read | fs::perms::group_exec |
+                                 fs::perms::others_read | fs::perms::others_exec);
+  fs::permissions(dir / "set/b", fs::perms::none);
+  fs::permissions(dir / "set/c/more", fs::perms::none);
+  const bool root = geteuid() == 0;  // who may read everything
+  if (root) REQUIRE(seteuid(65534) == 0);
+  std::vector<std::string> notes;
+  const ImageSourcePtr source = open_data({dir / "set"}, Split::All, {}, &notes);
+  CHECK_THROWS_WITH_AS(open_data({dir / "set/c"}, Split::All), doctest::Contains("without permission to read"), Error);
+  if (root) REQUIRE(seteuid(0) == 0);
+  fs::permissions(dir / "set/b", fs::perms::owner_all);
+  fs::permissions(dir / "set/c/more", fs::perms::owner_all);
+  CHECK(source->class_names() == std::vector<std::string>{"a"});
+  CHECK(notes.at(0) == "warning: 2 directories of " + (dir / "set") +
+                           " without permission to read left out: " + (dir / "set/b") + ", " + (dir / "set/c/more"));
 }

@@ -31,7 +31,7 @@ TEST_CASE("memory: sizes as people write them, and a limit that is refused with 
   CHECK(memory_limit("").bytes > 0);
   TrainConfig c = tiny_config();
   const int64_t small = estimate_training_memory(c);
-  c.batch_size = 8192;
+  c.batch_size = 16384;
   const int64_t large = estimate_training_memory(c);
   CHECK(large > 100 * small);
   CHECK(estimate_training_memory(c, 10'000'000) > large);  // an evaluation may need more than a step

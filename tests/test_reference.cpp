@@ -117,6 +117,11 @@ TEST_CASE_FIXTURE(OnReference, "binary: arithmetic, comparisons, NaN, integers, 
     check_values(pow(x, y), {49, t == u8 ? 729.0 - 512 : 729.0, 1});
     check_values(greater(x, y), {1, 1, 1});
   }
+  // As torch: exact where it fits, wrapping around where it does not, fractions are 0.
+  CHECK(pow(Tensor::full({1}, 3, i64), Tensor::full({1}, 39, i64)).to_vector<int64_t>()[0] == 4052555153018976267);
+  check_values(pow(tensor_of({2, 46341}, {2}, i32), tensor_of({40, 2}, {2}, i32)), {0, -2147479015});
+  check_values(pow(tensor_of({-1, -1, 2, 1, 0}, {5}, i32), tensor_of({-3, -2, -1, -5, -1}, {5}, i32)),
+               {-1, 1, 0, 1, 0});
   const Tensor lowest = Tensor::from(std::vector<int64_t>{INT64_MIN, 6}, {2});
   CHECK((lowest / Tensor::full({2}, -1, i64)).to_vector<int64_t>() == std::vector<int64_t>{INT64_MIN, -6});
   check_values(tensor_of({1, 2, 3, 4}, {2, 2}).t() - tensor_of({1, 10}, {2, 1}), {0, 2, -8, -6});

@@ -105,6 +105,7 @@ TEST_CASE("tar: shards by a pattern; labels, held-out images, limits") {
   CHECK(open_data({dir / "name-{000000..000002}.tar"}, Split::Train, options)->size() == 30);
   CHECK(open_data({dir / "name-{000000..000002}.tar"}, Split::Test, options)->size() == 10);
   options.no_labels = true;
+  CHECK_FALSE(open_data({dir / "name-{000000..000002}.tar"}, Split::Test, options)->labelled());
   CHECK_FALSE(open_data({spec}, Split::All, options)->labelled());
 }
 

@@ -195,6 +195,16 @@ TEST_CASE("ops refuse what they cannot do, and say why") {
   CHECK(mentions(error_of([] { Device("cpu:x"); }), "NAME:NUMBER"));
 }
 
+TEST_CASE("the largest difference: of equal infinities 0, of a NaN NaN, wherever it stands") {
+  const auto difference = [](std::vector<double> a, std::vector<double> b) {
+    return max_abs_difference(Tensor::from(a, {3}), Tensor::from(b, {3}));
+  };
+  CHECK(difference({1, 2, kInfinity}, {1.5, 1, kInfinity}) == 1);
+  CHECK(std::isnan(difference({kNaN, 1, 2}, {0, 1 + 1e-13, 2})));
+  CHECK(std::isnan(difference({3, 1, 2}, {0, 1, kNaN})));
+  CHECK(difference({1, 2, kInfinity}, {1, 2, -kInfinity}) == kInfinity);
+}
+
 TEST_CASE("shape ops: concatenate, stack, sums over chosen dimensions") {
   const Tensor x = counting({2, 2});
   check_values(concatenate({x, x.t()}, 1), {0, 1, 0, 2, 2, 3, 1, 3});

@@ -64,24 +64,25 @@ TEST_CASE("run directory: refuses what exists, cuts metrics back, survives a hal
   const TemporaryDirectory dir;
   testing::write_file(dir / "file", "x");
   CHECK(contains(error_of([&] { RunDirectory::check(dir / "file", false); }), "is a file"));
-  CHECK(contains(error_of([&] { RunDirectory(dir / "file/run", ""); }), "cannot make the directory"));
+  CHECK(contains(error_of([&] { RunDirectory(dir / "file/run"); }), "cannot make the directory"));
   std::filesystem::create_directory(dir / "empty");
   CHECK_NOTHROW(RunDirectory::check(dir / "empty", false));
 
   {
-    RunDirectory run(dir / "run", "x = 1\n");
-    CHECK(contains(error_of([&] { RunDirectory(dir / "run", ""); }), "another process"));
+    RunDirectory run(dir / "run");
+    run.write_config("x = 1\n");
+    CHECK(contains(error_of([&] { RunDirectory(dir / "run"); }), "another process"));
     run.cut_to(0);
     StepRecord record;
     for (record.step = 1; record.step <= 5; ++record.step) run.log(record);
   }
   CHECK(contains(usage_error([&] { RunDirectory::check(dir / "run", false); }), "--resume"));
   // Begun by another process since the first check: found again under the lock.
-  CHECK(contains(usage_error([&] { RunDirectory(dir / "run", "y = 2\n", true); }), "exists already"));
+  CHECK(contains(usage_error([&] { RunDirectory(dir / "run", true); }), "exists already"));
   CHECK(testing::read_file(dir / "run/config.toml") == "x = 1\n");
   CHECK_NOTHROW(RunDirectory::check(dir / "run", true));
   append_to_file(dir / "run/metrics.jsonl", "{\"step\":6,\"ep");
-  RunDirectory run(dir / "run", "x = 1\n");
+  RunDirectory run(dir / "run");
   run.cut_to(3);
   const std::string text = testing::read_file(run.metrics());
   CHECK(contains(text, "\"step\":3"));

@@ -68,7 +68,6 @@ class Cached final : public Wrapped {
     return {entry.height, entry.width, entry.channels, std::move(bytes)};
   }
   Image image_for(int64_t i, int64_t) const override { return image(i); }
-  // Any order reads well here, but a run with a cache should see the images in the order of one without.
 
  private:
   InputFile file_;

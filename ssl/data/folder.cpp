@@ -1,5 +1,9 @@
 // Image files below a directory. Sub-directories with images are classes; files are taken in the order of their paths.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
 #include <sstream>
 
@@ -62,22 +66,51 @@ class FolderSource final : public ImageSource {
 
 bool hidden(const fs::path& path) { return path.filename().string().starts_with('.'); }
 
+bool unreadable(const fs::path& directory) {
+  return ::faccessat(AT_FDCWD, directory.c_str(), R_OK | X_OK, AT_EACCESS) != 0 && errno == EACCES;
+}
+
+/// What a search could not look into.
+struct LeftOut {
+  std::vector<std::string> links;        ///< to nowhere
+  std::vector<std::string> directories;  ///< without permission
+
+  void tell(const std::string& where, std::vector<std::string>& notes) {
+    const auto add = [&](std::vector<std::string>& paths, const char* one, const char* more, const char* what) {
+      if (paths.empty()) return;
+      std::sort(paths.begin(), paths.end());
+      notes.push_back("warning: " + counted(paths.size(), one, more) + " of " + where + what + ": " +
+                      first_of(paths, 20));
+    };
+    add(links, "link", "links", " to nowhere left out");
+    add(directories, "directory", "directories", " without permission to read left out");
+  }
+};
+
 /// Files in the order of their paths. An image that is a link to nowhere is among them, so that it counts as damaged;
-/// other such links, which may have been directories, are added to `lost`. Links to directories are not followed, so
-/// that a loop cannot trap the search.
-std::vector<std::string> images_below(const fs::path& directory, std::vector<std::string>& lost) {
+/// other such links may have been directories. Links to directories are not followed, so that a loop cannot trap the
+/// search.
+std::vector<std::string> images_below(const fs::path& directory, LeftOut& left_out) {
   std::vector<std::string> files;
+  if (unreadable(directory)) {
+    left_out.directories.push_back(directory.string());
+    return files;
+  }
   std::error_code error;
-  fs::recursive_directory_iterator at(directory, fs::directory_options::skip_permission_denied, error), end;
+  fs::recursive_directory_iterator at(directory, error), end;
   for (; !error && at != end; at.increment(error)) {
     std::error_code ignored;
     const std::string path = at->path().string();
-    if (hidden(at->path()))
+    if (hidden(at->path())) {
       at.disable_recursion_pending();
-    else if (is_image_file(path) && (at->is_regular_file(ignored) || leads_nowhere(at->path())))
+    } else if (at->is_directory(ignored) && unreadable(at->path())) {
+      at.disable_recursion_pending();
+      left_out.directories.push_back(path);
+    } else if (is_image_file(path) && (at->is_regular_file(ignored) || leads_nowhere(at->path()))) {
       files.push_back(path);
-    else if (leads_nowhere(at->path()))
-      lost.push_back(path);
+    } else if (leads_nowhere(at->path())) {
+      left_out.links.push_back(path);
+    }
   }
   TACIT_CHECK(!error, "[folder] cannot read ", directory.string(), ": ", error.message());
   std::sort(files.begin(), files.end());
@@ -91,42 +124,39 @@ struct Tree {
 
 Tree read_tree(const std::string& directory, const DataOptions& options) {
   std::vector<fs::path> classes;
-  std::vector<std::string> lost;  // links to nowhere
-  std::string stray;              // an image beside the sub-directories
+  LeftOut left_out;
+  std::string stray;  // an image beside the sub-directories
   for (const auto& entry : fs::directory_iterator(directory)) {
     if (hidden(entry.path())) continue;
     std::error_code broken;  // a link to nowhere is neither
     if (entry.is_directory(broken)) classes.push_back(entry.path());
     if (entry.is_regular_file(broken) && is_image_file(entry.path().string())) stray = entry.path().string();
-    if (leads_nowhere(entry.path())) lost.push_back(entry.path().string());
+    if (leads_nowhere(entry.path())) left_out.links.push_back(entry.path().string());
   }
   const bool flat = options.no_labels || !stray.empty() || classes.empty();
   std::sort(classes.begin(), classes.end());
   std::vector<std::string> files, names, notes;
   std::vector<int64_t> labels;
   if (flat) {
-    lost.clear();  // the search finds them again
-    files = images_below(directory, lost);
+    left_out = {};  // the search finds them again
+    files = images_below(directory, left_out);
     if (!classes.empty() && !options.no_labels)
       notes.push_back(directory + " has images beside its sub-directories (" + stray +
                       "), so these are not read as classes; move such images away to use labels");
   } else {
     for (const fs::path& path : classes) {
-      const std::vector<std::string> found = images_below(path, lost);
+      const std::vector<std::string> found = images_below(path, left_out);
       if (found.empty()) continue;
       labels.insert(labels.end(), found.size(), static_cast<int64_t>(names.size()));
       names.push_back(path.filename().string());
       files.insert(files.end(), found.begin(), found.end());
     }
   }
-  if (!lost.empty()) {
-    std::sort(lost.begin(), lost.end());
-    notes.push_back("warning: " + counted(lost.size(), "link") + " of " + directory +
-                    (lost.size() == 1 ? " leads nowhere and is" : " lead nowhere and are") +
-                    " left out: " + first_of(lost, 20));
-  }
-  TACIT_CHECK(!files.empty(), "[folder] ", directory, " has no .jpg, .jpeg, .png, .bmp, .pgm or .ppm files below it",
-              lost.empty() ? "" : ", but links to nowhere: " + first_of(lost, 5));
+  left_out.tell(directory, notes);
+  const auto& [links, closed] = left_out;
+  TACIT_CHECK(!files.empty(), "[folder] ", directory, " has no ", kImageFiles, " files below it",
+              links.empty() ? "" : ", but links to nowhere: " + first_of(links, 5),
+              closed.empty() ? "" : ", but directories without permission to read: " + first_of(closed, 5));
   return {std::make_shared<FolderSource>(std::move(files), std::move(labels), std::move(names), options.max_pixels),
           std::move(notes)};
 }

@@ -96,15 +96,17 @@ ImageSourcePtr hold_out(const ImageSourcePtr& whole, Split split, const std::str
   return subset(whole, std::move(part));
 }
 
-void tell(const Opened& opened, std::vector<std::string>* notes) {
+/// As options want it, its notes told.
+Opened open_told(const std::string& spec, Split split, const DataOptions& options, std::vector<std::string>* notes) {
+  Opened opened = open_spec(spec, split, options);
   if (notes) notes->insert(notes->end(), opened.notes.begin(), opened.notes.end());
+  if (options.no_labels && opened.source->labelled()) opened.source = without_labels(opened.source);
+  return opened;
 }
 
 ImageSourcePtr open_one(const std::string& spec, Split split, const DataOptions& options,
                         std::vector<std::string>* notes) {
-  Opened opened = open_spec(spec, split, options);
-  tell(opened, notes);
-  if (options.no_labels && opened.source->labelled()) opened.source = without_labels(opened.source);
+  const Opened opened = open_told(spec, split, options, notes);
   if (!opened.whole || !options.test_data.empty()) return opened.source;
   return hold_out(opened.source, split, spec, notes);
 }
@@ -152,8 +154,7 @@ ImageSourcePtr open_data(const std::vector<std::string>& specs, Split split, con
   if (split == Split::Test && !options.test_data.empty()) {
     DataOptions own = options;
     own.test_data.clear();
-    const Opened opened = open_spec(options.test_data, Split::Test, own);
-    tell(opened, notes);
+    const Opened opened = open_told(options.test_data, Split::Test, own, notes);
     return numbered_as(*open_all(specs, Split::Train, options, nullptr), opened.source);
   }
   const ImageSourcePtr source = open_all(specs, split, options, notes);

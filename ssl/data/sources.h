@@ -56,6 +56,8 @@ bool has_idx_files(const std::string& directory);
 bool has_stl10_files(const std::string& directory);
 /// 10 or 100 when the directory holds that data set, else 0.
 int64_t cifar_classes(const std::string& directory);
+/// By its ending, in upper or lower case: one of kImageFiles.
 bool is_image_file(const std::string& path);
+inline constexpr const char* kImageFiles = ".jpg, .jpeg, .png, .bmp, .pgm, .ppm or .pnm";
 
 }  // namespace tacit::ssl

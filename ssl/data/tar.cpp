@@ -261,7 +261,7 @@ Opened open_tar(const std::string& pattern, Split split, const DataOptions& opti
         fs::is_regular_file(shard), "[tar] ", shard, fs::exists(shard) ? " is not a file" : " does not exist",
         shards.size() > 1 ? "; it is one of the " + std::to_string(shards.size()) + " shards of " + pattern : "");
   const auto source = std::make_shared<TarSource>(std::move(shards), options.max_pixels);
-  TACIT_CHECK(source->size() > 0, "[tar] ", pattern, " has no .jpg, .jpeg, .png, .bmp, .pgm or .ppm files in it");
+  TACIT_CHECK(source->size() > 0, "[tar] ", pattern, " has no ", kImageFiles, " files in it");
   const int64_t unlabelled = source->unlabelled();
   std::vector<std::string> notes;
   if (unlabelled > 0 && unlabelled < source->size())

@@ -65,10 +65,16 @@ FeatureSet pixel_features(const ImageSource& source, const PlainViews& views) {
   return extract_features([](const Tensor& images) { return images; }, source, views);
 }
 
+static bool has_running_statistics(nn::Encoder& encoder) {
+  const auto buffers = encoder.named_buffers();  // a ViT's fixed positions are one too
+  return std::any_of(buffers.begin(), buffers.end(),
+                     [](const auto& named) { return named.first.ends_with("running_mean"); });
+}
+
 nn::Encoder random_encoder(const nn::EncoderOptions& options, ImageSourcePtr train, const PlainViews& views) {
   TACIT_CHECK(train && train->size() > 0, "[random encoder] the training data has no images");
   nn::Encoder encoder = nn::make_encoder(options);
-  if (!encoder.named_buffers().empty()) {
+  if (has_running_statistics(encoder)) {
     // Images are drawn with replacement: files are often sorted by class, and small sets must fill the batches too.
     const auto count = static_cast<uint64_t>(train->size());
     std::vector<int64_t> chosen(static_cast<size_t>(kStatisticsBatches * views.images_at_once()));

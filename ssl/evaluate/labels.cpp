@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "tensor/counted.h"
 #include "tensor/error.h"
@@ -40,6 +41,10 @@ std::vector<std::vector<int64_t>> rows_by_class(const std::vector<int64_t>& labe
     rows[static_cast<size_t>(labels[i])].push_back(static_cast<int64_t>(i));
   }
   return rows;
+}
+
+int64_t count_classes(const std::vector<int64_t>& labels) {
+  return static_cast<int64_t>(std::set<int64_t>(labels.begin(), labels.end()).size());
 }
 
 std::pair<int64_t, int64_t> smallest_class(const std::vector<int64_t>& labels, int64_t classes) {

@@ -8,8 +8,8 @@
 
 namespace tacit::ssl {
 
-/// The number of classes: the largest label + 1. Throws Error when an image has no label (-1), saying how many; `what`
-/// names the set in the message ("the training split").
+/// The largest label + 1: the size of what class numbers index. Throws Error when an image has no label (-1), saying
+/// how many; `what` names the set in the message ("the training split").
 int64_t check_labelled(const std::vector<int64_t>& labels, const std::string& what);
 
 /// Fraction of equal entries.
@@ -21,7 +21,10 @@ std::vector<int64_t> take(const std::vector<int64_t>& values, const std::vector<
 /// The rows of each class, ascending. Labels must be in 0 … classes - 1.
 std::vector<std::vector<int64_t>> rows_by_class(const std::vector<int64_t>& labels, int64_t classes);
 
-/// The class with the fewest rows: its number and how many. Classes without any row count too.
+/// How many different labels there are: a number that no image has is no class.
+int64_t count_classes(const std::vector<int64_t>& labels);
+
+/// The class with the fewest rows, which a class number without any is not: its number and how many.
 std::pair<int64_t, int64_t> smallest_class(const std::vector<int64_t>& labels, int64_t classes);
 
 /// A permutation of the values (Fisher and Yates), drawn from (seed, stream).

@@ -156,7 +156,7 @@ double choose_l2(const Tensor& design, const std::vector<int64_t>& labels, int64
               options.grid.size(), " penalties and ", options.folds, " folds");
   const auto by_class = rows_by_class(labels, classes);
   for (const auto& rows : by_class)
-    if (static_cast<int>(rows.size()) < options.folds) return options.fixed_l2;
+    if (!rows.empty() && static_cast<int>(rows.size()) < options.folds) return options.fixed_l2;
 
   const std::vector<int> fold = deal_folds(by_class, labels.size(), options.folds, options.seed);
   std::vector<LogisticProblem> problems;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 
@@ -19,9 +18,9 @@ namespace tacit::ssl {
 namespace {
 
 constexpr int64_t kNone = INT64_MAX;
-/// What a process takes beside tensors and data: the program, and kernels' scratch memory. Measured: 25 MB with
-/// small_cnn, 40 with ViTs, 90 with ResNet-18.
-constexpr int64_t kBesideTensors = int64_t{48} << 20;
+/// What a process takes beside tensors and data: the program, and kernels' scratch memory. The most measured: 25 MB
+/// with small_cnn, 40 with ViTs, 90 with ResNet-18.
+constexpr int64_t kBesideTensors = int64_t{96} << 20;
 
 /// The first whole number in a file such as memory.max; kNone where there is none ("max").
 int64_t number_in(const std::string& path) {
@@ -221,16 +220,6 @@ MemoryLimit memory_limit(const std::string& flag) {
   const int64_t most = system == kNone ? kNone : system / 10 * 9;
   if (cgroup < most) return {cgroup, "free under the cgroup's limit"};
   return {most, "90 % of what is available"};
-}
-
-std::string readable_bytes(int64_t bytes) {
-  const double value = static_cast<double>(bytes);
-  char text[40];
-  if (bytes >= int64_t{1} << 30)
-    std::snprintf(text, sizeof text, "%.1f GB", value / (1 << 30));
-  else
-    std::snprintf(text, sizeof text, "%.0f MB", std::ceil(value / (1 << 20)));
-  return text;
 }
 
 int64_t estimate_training_memory(const TrainConfig& config, int64_t evaluation_images) {

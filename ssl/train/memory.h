@@ -17,8 +17,6 @@ struct MemoryLimit {
 int64_t parse_bytes(const std::string& text);
 /// As --memory-limit says; empty: the smaller of the cgroup's free memory and 90 % of what the system has available.
 MemoryLimit memory_limit(const std::string& flag);
-/// "1.5 GB".
-std::string readable_bytes(int64_t bytes);
 
 /// Bytes that pre-training with these settings takes for its tensors, blocks kept for reuse included: whole steps of
 /// the method, measured on a throw-away model with few images and extended to what the encoder sees at a time

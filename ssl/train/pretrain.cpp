@@ -87,7 +87,7 @@ class Pretraining {
       describe();
     }
     ContactSheet views = fresh ? first_look() : ContactSheet(0, 0, 1);
-    directory_ = std::make_unique<RunDirectory>(config_.out, settings_of(config_).toml(), !config_.resume);
+    directory_ = std::make_unique<RunDirectory>(config_.out, !config_.resume);
     if (fresh) {
       begin(views);
     } else {
@@ -224,6 +224,7 @@ class Pretraining {
 
   /// A new run: its first checkpoint is what a run that fails in its first epoch leaves.
   void begin(const ContactSheet& views) {
+    directory_->write_config(settings_of(config_).toml());
     directory_->cut_to(0);
     views.write_png(directory_->images() + "/views.png");
     save(0);
@@ -241,6 +242,7 @@ class Pretraining {
     optimizer_->load_state(checkpoint.optimizer);
     plan_.done = saved_ = checkpoint.info.step;
     damaged_ = checkpoint.info.damaged;
+    directory_->write_config(settings_of(config_).toml());
     directory_->cut_to(plan_.done);
   }
 

@@ -63,7 +63,7 @@ void RunDirectory::check(const std::string& path, bool resume) {
 
 bool RunDirectory::has_config(const std::string& path) { return fs::exists(path + "/config.toml"); }
 
-RunDirectory::RunDirectory(std::string path, const std::string& config_toml, bool fresh) : path_(std::move(path)) {
+RunDirectory::RunDirectory(std::string path, bool fresh) : path_(std::move(path)) {
   about_flag("out", [&] { make_directories(path_); });
   lock_ = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   TACIT_CHECK(lock_ >= 0, "cannot open ", path_, ": ", std::strerror(errno));
@@ -76,8 +76,9 @@ RunDirectory::RunDirectory(std::string path, const std::string& config_toml, boo
   }
   make_directories(path_ + "/checkpoints");
   make_directories(images());
-  write_file_atomically(config(), config_toml);
 }
+
+void RunDirectory::write_config(const std::string& toml) const { write_file_atomically(config(), toml); }
 
 RunDirectory::~RunDirectory() {
   if (lock_ >= 0) ::close(lock_);

@@ -24,10 +24,10 @@ class RunDirectory {
   /// again would overwrite them: Error.
   static void check_resumable(const std::string& path);
 
-  /// Makes the directory (and its parents) with config.toml, or, for a resume, opens it and rewrites config.toml.
-  /// `fresh`: it must still be empty, as check() found it. Throws Error where it cannot be written or another process
-  /// is writing to this run, UsageError where another one has begun a run there.
-  RunDirectory(std::string path, const std::string& config_toml, bool fresh = false);
+  /// Makes the directory (and its parents), or, for a resume, opens it; nobody else can then write to it. `fresh`: it
+  /// must still be empty, as check() found it. Throws Error where it cannot be written or another process is writing to
+  /// this run, UsageError where another one has begun a run there.
+  explicit RunDirectory(std::string path, bool fresh = false);
   ~RunDirectory();
   RunDirectory(const RunDirectory&) = delete;
   RunDirectory& operator=(const RunDirectory&) = delete;
@@ -38,6 +38,8 @@ class RunDirectory {
   std::string checkpoint() const { return path_ + "/checkpoints/last.safetensors"; }
   std::string images() const { return path_ + "/images"; }
 
+  /// Of a new run the first file, which makes it one; of a resumed run after its checkpoint was accepted.
+  void write_config(const std::string& toml) const;
   /// Removes the lines and events after `step` and opens the event file. Call once, before log().
   void cut_to(int64_t step);
   /// One line of metrics.jsonl and one event.

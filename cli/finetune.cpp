@@ -24,7 +24,8 @@ class Finetune final : public RunCommand {
   void own_settings(Settings& settings) override {
     settings.group("Fine-tuning")
         .add("recipe", &recipe_,
-             "default, mixup: with mixup and CutMix, or mae: layer decay, drop path, mixup, CutMix, erasing, smoothing, mean pool")
+             "default, mixup: with mixup and CutMix, or mae: layer decay, drop path, mixup, CutMix, erasing, "
+             "smoothing, mean pool")
         .add("from-scratch", &from_scratch_, "the same network and recipe without pre-training")
         .add("labels-per-class", &labels_per_class_, "only n labelled images of every class (0: all)")
         .add("draw", &draw_, "which draw of them")

@@ -55,13 +55,19 @@ TEST_CASE("mae: what flags alone show to be wrong is exit 2, before any work") {
 TEST_CASE("mae: what only the data's size shows to be wrong is exit 1, and leaves no run") {
   const TemporaryDirectory dir;
   check_error(run_tacit(mae(dir / "run", {"--patch-size", "5"})), 1, "--patch-size 5 does not divide --image-size 32");
-  check_error(run_tacit(mae(dir / "run", {"--mask-ratio", "0.99"})), 1, "leaves 0 of 64 patches visible");
+  check_error(run_tacit(mae(dir / "run", {"--mask-ratio", "0.99"})), 1, "leaves 0 of 16 patches visible");
   CHECK_FALSE(fs::exists(dir / "run"));
   // 7 divides no default size, but it does divide these images.
+  fs::create_directory(dir / "gray");
   for (int i = 0; i < 20; ++i)
-    write_file(dir / (std::to_string(i) + ".pgm"), "P5\n28 28\n255\n" + std::string(28 * 28, static_cast<char>(i)));
-  check_ok(run_tacit({"pretrain", "mae", "--data", "folder:" + (dir / "."), "--out", dir / "run", "--patch-size", "7",
-                      "--batch-size", "4", "--steps", "1", "--quiet"}));
+    write_file(dir / "gray/" + std::to_string(i) + ".pgm",
+               "P5\n28 28\n255\n" + std::string(28 * 28, static_cast<char>(i)));
+  const Arguments small = {"pretrain", "mae", "--data", "folder:" + (dir / "gray"), "--batch-size", "4", "--quiet"};
+  check_ok(run_tacit(with(small, {"--out", dir / "run", "--steps", "1", "--patch-size", "7"})));
+  // A recipe's own patch gives way to the default where it does not divide.
+  CHECK(contains(run_tacit(with(small, {"--print-config"})).out, "patch-size = 0\n"));
+  CHECK(contains(run_tacit(with(small, {"--image-size", "48", "--print-config"})).out, "patch-size = 8\n"));
+  check_ok(run_tacit(with(small, {"--out", dir / "own", "--steps", "1"})));
 }
 
 TEST_CASE("mae: plain views, targets that are not normalised, the class token as feature") {

@@ -186,7 +186,8 @@ TEST_CASE("a loss that is not finite: nan without a sign, and what is advised wo
                            "--encoder-width", "32",  "--decoder-dim",   "16",
                            "--batch-size",    "16",  "--epochs",        "10",
                            "--optimizer",     "sgd", "--warmup-epochs", "4",
-                           "--seed",          "2",   "--out",           out},
+                           "--seed",          "2",   "--out",           out,
+                           "--patch-size",    "2",   "--augmentation",  "supervised"},
                           more));
   };
   // A rate that rises from 0.2: the loss falls below chance, by step 5, before it grows without end, by step 9.

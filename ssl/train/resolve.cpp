@@ -14,6 +14,8 @@ namespace tacit::ssl {
 
 namespace {
 
+constexpr int64_t kLargestDefault = 64;  // of --image-size, where data and recipe leave the choice
+
 Settings apply_layers(TrainConfig& config, const ConfigLayers& layers) {
   Settings settings = settings_of(config);
   settings.apply_toml(layers.toml, layers.toml_file);
@@ -64,6 +66,9 @@ TrainConfig resolve(const ConfigLayers& layers, int64_t data_image_size) {
   settings.check_used();
   scale_schedule(config, settings, recipe_epochs);
   if (config.recipe.empty()) config.recipe = default_recipe(size);
+  // A recipe's patch is for its usual images; others get the default.
+  const int64_t seen = config.image_size > 0 ? config.image_size : std::min(size, kLargestDefault);
+  if (config.patch_size > 0 && seen % config.patch_size != 0 && !settings.said("patch-size")) config.patch_size = 0;
   if (const auto settle = method_entry(config.method).settle) settle(config);
   TrainConfig certain = config;
   if (said.recipe.empty() && size == 0) certain.image_size = 0;  // the recipe, and with it the size, is only a guess
@@ -136,7 +141,6 @@ int64_t natural_size(const ImageSource& source) {
 }
 
 void take_size_from(TrainConfig& config, const ImageSource& source) {
-  constexpr int64_t kLargestDefault = 64;
   const int64_t natural = natural_size(source);
   if (config.image_size == 0) config.image_size = natural > 0 ? std::min(natural, kLargestDefault) : kLargestDefault;
   if (config.channels == 0) config.channels = source.channels();

@@ -37,13 +37,13 @@ Variable cross_entropy(const Variable& x, const Tensor& labels, double smoothing
   const Tensor logits = x.value().contiguous_copy_if_needed(), dense_labels = labels.contiguous_copy_if_needed();
   const Shape rows{logits.size(0)};
   const Tensor losses = Tensor::empty(rows, logits.dtype(), logits.device());
-  const Tensor lse = Tensor::empty(rows, logits.dtype(), logits.device());
-  logits.backend().cross_entropy(losses.view(), lse.view(), logits.view(), dense_labels.view(), smoothing);
+  const Tensor log_sum = Tensor::empty(rows, logits.dtype(), logits.device());
+  logits.backend().cross_entropy(losses.view(), log_sum.view(), logits.view(), dense_labels.view(), smoothing);
   return record("cross_entropy", mean(losses),
                 {{x, [=](const Tensor& dy) {
                     const Tensor dloss = (dy / static_cast<double>(rows[0])).broadcast_to(rows).clone();
                     const Tensor dx = Tensor::empty(logits.shape(), logits.dtype(), logits.device());
-                    dx.backend().cross_entropy_grad(dx.view(), dloss.view(), logits.view(), lse.view(),
+                    dx.backend().cross_entropy_grad(dx.view(), dloss.view(), logits.view(), log_sum.view(),
                                                     dense_labels.view(), smoothing);
                     return dx;
                   }}});

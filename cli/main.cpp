@@ -74,7 +74,8 @@ void bind(Bound& bound, CLI::App& parent) {
             bound.given.push_back({name, texts});
           },
           help);
-      option->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->type_name("")->allow_extra_args(false);
+      option->expected(setting.many ? -1 : 1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->type_name("");
+      option->allow_extra_args(setting.many);
     }
     option->group(setting.group);
   }

@@ -21,7 +21,8 @@ class NeighboursCommand final : public RunCommand {
   }
   void own_settings(Settings& settings) override {
     settings.group("Neighbours")
-        .add("query", &queries_, "an image file, or a directory of them; may be repeated (default: test images)")
+        .add("query", &queries_, "image files, or directories of them (default: test images)")
+        .many("query")
         .add("queries", &count_, "test images to show without --query, of different classes where there are labels")
         .add("k", &k_, "neighbours of each")
         .add("out", &out_, "the PNG to write", ssl::Effect::Session);

@@ -238,16 +238,16 @@ void Backend::softmax_grad(const View& dx, const View& dy, const View& y, bool l
   reference().softmax_grad(s.out(dx), s.in(dy), s.in(y), log);
   s.finish();
 }
-void Backend::cross_entropy(const View& loss, const View& lse, const View& logits, const View& labels,
+void Backend::cross_entropy(const View& loss, const View& log_sum, const View& logits, const View& labels,
                             double smoothing) {
   Stage s(*this, "cross_entropy");
-  reference().cross_entropy(s.out(loss), s.out(lse), s.in(logits), s.in(labels), smoothing);
+  reference().cross_entropy(s.out(loss), s.out(log_sum), s.in(logits), s.in(labels), smoothing);
   s.finish();
 }
-void Backend::cross_entropy_grad(const View& dlogits, const View& dloss, const View& logits, const View& lse,
+void Backend::cross_entropy_grad(const View& dlogits, const View& dloss, const View& logits, const View& log_sum,
                                  const View& labels, double smoothing) {
   Stage s(*this, "cross_entropy_grad");
-  reference().cross_entropy_grad(s.out(dlogits), s.in(dloss), s.in(logits), s.in(lse), s.in(labels), smoothing);
+  reference().cross_entropy_grad(s.out(dlogits), s.in(dloss), s.in(logits), s.in(log_sum), s.in(labels), smoothing);
   s.finish();
 }
 void Backend::attention(const AttentionArgs& a) {

@@ -181,10 +181,11 @@ class Backend {
   // ---- softmax over the last dimension. Dense. A -inf input gives exactly 0 (log: -inf).
   virtual void softmax(const View& y, const View& x, bool log);
   virtual void softmax_grad(const View& dx, const View& dy, const View& y, bool log);
-  /// loss (N) = lse - (1 - smoothing) logit[label] - smoothing mean(logits); also writes lse (N), log-sum-exp of a row.
-  virtual void cross_entropy(const View& loss, const View& lse, const View& logits, const View& labels,
+  /// loss (N) = m + log_sum - (1 - smoothing) logit[label] - smoothing mean(logits), where m is a row's largest logit;
+  /// also writes log_sum (N) = log(sum of exp(logit - m)).
+  virtual void cross_entropy(const View& loss, const View& log_sum, const View& logits, const View& labels,
                              double smoothing);
-  virtual void cross_entropy_grad(const View& dlogits, const View& dloss, const View& logits, const View& lse,
+  virtual void cross_entropy_grad(const View& dlogits, const View& dloss, const View& logits, const View& log_sum,
                                   const View& labels, double smoothing);
 
   // ---- attention

@@ -188,3 +188,12 @@ TEST_CASE("a --resume that is refused leaves the run as it was") {
   CHECK(contains(refused.err, "a resume needs the same data"));
   CHECK(read_file(dir / "run/config.toml") == config);
 }
+
+TEST_CASE("--max-damaged 0 stops at the first damaged file") {
+  const TemporaryDirectory dir;
+  fs::create_directory(dir / "set");
+  for (int i = 0; i < 8; ++i)
+    write_file(dir / "set/" + std::to_string(i) + ".ppm", ppm(16, i + 1).substr(0, i == 3 ? 20 : 10'000));
+  CHECK(run_tacit({"augment", "simclr", "--data", dir / "set", "--out", dir / "v.png", "--max-damaged", "0"}).status ==
+        1);
+}

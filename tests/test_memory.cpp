@@ -35,7 +35,7 @@ TEST_CASE("memory: sizes as people write them, and a limit that is refused with 
   const int64_t large = estimate_training_memory(c);
   CHECK(large > 100 * small);
   CHECK(estimate_training_memory(c, 10'000'000) > large);  // an evaluation may need more than a step
-  c.memory_limit = std::to_string(large * 2 / 3);
+  c.memory_limit = std::to_string(large * 3 / 4);
   const std::string message = error_of([&] { check_training_memory(c); });
   CHECK(contains(message, "--memory-limit"));
   CHECK(contains(message, "--batch-size"));

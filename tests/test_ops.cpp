@@ -33,6 +33,18 @@ std::string error_of(const std::function<void()>& f) {
 
 }  // namespace
 
+TEST_CASE("cross-entropy's gradient does not lose the label's part beside large logits") {
+  for (const Device& device : {Device("cpu"), Device("reference")})
+    for (const double s : {0.0, 100.0, 1e4}) {
+      const Tensor logits = Tensor::from(std::vector<float>{float(s), float(s - 10), float(s - 12)}, {1, 3}, device);
+      const Variable x = Variable::leaf(logits);
+      cross_entropy(x, Tensor::zeros({1}, i64, device)).backward();
+      const auto dx = x.grad().to_vector<float>();
+      CHECK(dx[0] == doctest::Approx(-5.1541e-5).epsilon(1e-3));  // torch, f64
+      CHECK(std::abs(dx[0] + dx[1] + dx[2]) < 1e-7);
+    }
+}
+
 TEST_CASE("reductions, norms, softmax and losses have PyTorch's values") {
   const Tensor x = tensor({1, -2, 3, 0.5, 4, -1}, {2, 3});
   const Tensor gamma = tensor({1, 2, 0.5}, {3}), beta = tensor({0, 1, -1}, {3});

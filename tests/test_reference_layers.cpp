@@ -234,22 +234,22 @@ TEST_CASE_FIXTURE(OnReference, "softmax and log-softmax: large values, -inf, row
 TEST_CASE_FIXTURE(OnReference, "cross-entropy: loss, smoothing, gradient, masked logits") {
   const double ln2 = std::log(2.0), ln5 = std::log(5.0), ln8 = std::log(8.0);
   const Tensor x = tensor_of({0, ln2, ln5}, {1, 3}, f64), label = tensor_of({2}, {1}, i64);
-  const Tensor loss = Tensor::empty({1}, f64), lse = loss.clone(), dx = Tensor::empty({1, 3}, f64);
+  const Tensor loss = Tensor::empty({1}, f64), log_sum = loss.clone(), dx = Tensor::empty({1, 3}, f64);
   const Tensor dloss = tensor_of({8}, {1}, f64);
-  backend.cross_entropy(loss.view(), lse.view(), x.view(), label.view(), 0);
+  backend.cross_entropy(loss.view(), log_sum.view(), x.view(), label.view(), 0);
   check_values(loss, {ln8 - ln5});
-  check_values(lse, {ln8});
-  backend.cross_entropy_grad(dx.view(), dloss.view(), x.view(), lse.view(), label.view(), 0);
+  check_values(log_sum, {ln8 - ln5});  // of logits minus the largest
+  backend.cross_entropy_grad(dx.view(), dloss.view(), x.view(), log_sum.view(), label.view(), 0);
   check_values(dx, {1, 2, -3});
-  backend.cross_entropy(loss.view(), lse.view(), x.view(), label.view(), 0.3);
+  backend.cross_entropy(loss.view(), log_sum.view(), x.view(), label.view(), 0.3);
   check_values(loss, {ln8 - 0.7 * ln5 - 0.1 * (ln2 + ln5)});
-  backend.cross_entropy_grad(dx.view(), dloss.view(), x.view(), lse.view(), label.view(), 0.3);
+  backend.cross_entropy_grad(dx.view(), dloss.view(), x.view(), log_sum.view(), label.view(), 0.3);
   check_values(dx, {1 - 0.8, 2 - 0.8, 5 - 5.6 - 0.8});
 
   const Tensor masked = tensor_of({0, -kInfinity, ln5}, {1, 3}, f64);
-  backend.cross_entropy(loss.view(), lse.view(), masked.view(), label.view(), 0);
+  backend.cross_entropy(loss.view(), log_sum.view(), masked.view(), label.view(), 0);
   check_values(loss, {std::log(6.0) - ln5});
-  backend.cross_entropy_grad(dx.view(), dloss.view(), masked.view(), lse.view(), label.view(), 0);
+  backend.cross_entropy_grad(dx.view(), dloss.view(), masked.view(), log_sum.view(), label.view(), 0);
   check_values(dx, {8.0 / 6, 0, 40.0 / 6 - 8});
 }
 

@@ -43,9 +43,9 @@ class CpuBackend final : public Backend {
   void layer_norm_grad(const LayerNormGradArgs&) override;
   void softmax(const View& y, const View& x, bool log) override;
   void softmax_grad(const View& dx, const View& dy, const View& y, bool log) override;
-  void cross_entropy(const View& loss, const View& lse, const View& logits, const View& labels,
+  void cross_entropy(const View& loss, const View& log_sum, const View& logits, const View& labels,
                      double smoothing) override;
-  void cross_entropy_grad(const View& dlogits, const View& dloss, const View& logits, const View& lse,
+  void cross_entropy_grad(const View& dlogits, const View& dloss, const View& logits, const View& log_sum,
                           const View& labels, double smoothing) override;
   void attention(const AttentionArgs&) override;
   void attention_grad(const AttentionGradArgs&) override;

@@ -37,26 +37,26 @@ void CpuBackend::softmax_grad(const View& dx, const View& dy, const View& y, boo
   });
 }
 
-void CpuBackend::cross_entropy(const View& loss, const View& lse, const View& logits, const View& labels,
+void CpuBackend::cross_entropy(const View& loss, const View& log_sum, const View& logits, const View& labels,
                                double smoothing) {
   const Rows rows(logits.shape);
   visit_floating("cross_entropy", logits.dtype, [&](auto zero) {
     using T = decltype(zero);
     for_each_row(rows, [&](int64_t r, int64_t at) {
-      softmax_table(zero).cross_entropy(loss.ptr<T>() + r, lse.ptr<T>() + r, logits.ptr<T>() + at, rows.size,
+      softmax_table(zero).cross_entropy(loss.ptr<T>() + r, log_sum.ptr<T>() + r, logits.ptr<T>() + at, rows.size,
                                         labels.ptr<int64_t>()[r], smoothing);
     });
   });
 }
 
-void CpuBackend::cross_entropy_grad(const View& dlogits, const View& dloss, const View& logits, const View& lse,
+void CpuBackend::cross_entropy_grad(const View& dlogits, const View& dloss, const View& logits, const View& log_sum,
                                     const View& labels, double smoothing) {
   const Rows rows(logits.shape);
   visit_floating("cross_entropy_grad", logits.dtype, [&](auto zero) {
     using T = decltype(zero);
     for_each_row(rows, [&](int64_t r, int64_t at) {
       softmax_table(zero).cross_entropy_grad(dlogits.ptr<T>() + at, logits.ptr<T>() + at, rows.size, dloss.ptr<T>()[r],
-                                             lse.ptr<T>()[r], labels.ptr<int64_t>()[r], smoothing);
+                                             log_sum.ptr<T>()[r], labels.ptr<int64_t>()[r], smoothing);
     });
   });
 }

@@ -9,12 +9,18 @@ namespace tacit::reference {
 
 namespace {
 
+template <class T>
+double largest(const T* x, int64_t n) {
+  auto most = static_cast<double>(x[0]);
+  for (int64_t i = 1; i < n; ++i)
+    if (static_cast<double>(x[i]) > most) most = static_cast<double>(x[i]);
+  return most;
+}
+
 /// The largest element of a row, and the sum of exp(x - largest).
 struct RowSum {
   template <class T>
-  RowSum(const T* x, int64_t n) : largest(static_cast<double>(x[0])) {
-    for (int64_t i = 1; i < n; ++i)
-      if (static_cast<double>(x[i]) > largest) largest = static_cast<double>(x[i]);
+  RowSum(const T* x, int64_t n) : largest(reference::largest(x, n)) {
     for (int64_t i = 0; i < n; ++i) sum += std::exp(static_cast<double>(x[i]) - largest);
   }
   double largest, sum = 0;
@@ -57,8 +63,8 @@ void ReferenceBackend::softmax_grad(const View& dx, const View& dy, const View& 
   });
 }
 
-// lse = log sum exp(x);  loss = lse - (1 - smoothing) x[label] - smoothing mean(x)
-void ReferenceBackend::cross_entropy(const View& loss, const View& lse, const View& logits, const View& labels,
+// log_sum = log sum exp(x - m);  loss = m + log_sum - (1 - smoothing) x[label] - smoothing mean(x);  m = max(x)
+void ReferenceBackend::cross_entropy(const View& loss, const View& log_sum, const View& logits, const View& labels,
                                      double smoothing) {
   const Rows rows(logits.shape);
   visit_floating("cross_entropy", logits.dtype, [&](auto zero) {
@@ -66,29 +72,32 @@ void ReferenceBackend::cross_entropy(const View& loss, const View& lse, const Vi
     for (int64_t r = 0; r < rows.count; ++r) {
       const T* const x = logits.ptr<T>() + r * rows.size;
       const RowSum row(x, rows.size);
-      const double log_sum = row.largest + std::log(row.sum);
-      double value = log_sum - (1 - smoothing) * static_cast<double>(x[labels.ptr<int64_t>()[r]]);
+      const double log_of_sum = std::log(row.sum);
+      double value = row.largest + log_of_sum - (1 - smoothing) * static_cast<double>(x[labels.ptr<int64_t>()[r]]);
       if (smoothing != 0) {  // 0 times a mean of -inf would be NaN: masked logits go with smoothing 0 only
         double sum = 0;
         for (int64_t i = 0; i < rows.size; ++i) sum += static_cast<double>(x[i]);
         value -= smoothing * sum / static_cast<double>(rows.size);
       }
       loss.ptr<T>()[r] = static_cast<T>(value);
-      lse.ptr<T>()[r] = static_cast<T>(log_sum);
+      log_sum.ptr<T>()[r] = static_cast<T>(log_of_sum);
     }
   });
 }
 
-// dlogits[c] = dloss (exp(x[c] - lse) - (1 - smoothing) [c = label] - smoothing / C)
-void ReferenceBackend::cross_entropy_grad(const View& dlogits, const View& dloss, const View& logits, const View& lse,
-                                          const View& labels, double smoothing) {
+// dlogits[c] = dloss (exp(x[c] - m - log_sum) - (1 - smoothing) [c = label] - smoothing / C). Two subtractions: m +
+// log_sum in one number would lose log_sum beside a large m.
+void ReferenceBackend::cross_entropy_grad(const View& dlogits, const View& dloss, const View& logits,
+                                          const View& log_sum, const View& labels, double smoothing) {
   const Rows rows(logits.shape);
   visit_floating("cross_entropy_grad", logits.dtype, [&](auto zero) {
     using T = decltype(zero);
     for (int64_t r = 0; r < rows.count; ++r) {
-      const auto log_sum = static_cast<double>(lse.ptr<T>()[r]), scale = static_cast<double>(dloss.ptr<T>()[r]);
+      const T* const x = logits.ptr<T>() + r * rows.size;
+      const double m = largest(x, rows.size);
+      const auto log_of_sum = static_cast<double>(log_sum.ptr<T>()[r]), scale = static_cast<double>(dloss.ptr<T>()[r]);
       for (int64_t c = 0; c < rows.size; ++c) {
-        const double probability = std::exp(static_cast<double>(logits.ptr<T>()[r * rows.size + c]) - log_sum);
+        const double probability = std::exp(static_cast<double>(x[c]) - m - log_of_sum);
         const double hit = c == labels.ptr<int64_t>()[r] ? 1 - smoothing : 0;
         dlogits.ptr<T>()[r * rows.size + c] =
             static_cast<T>(scale * (probability - hit - smoothing / static_cast<double>(rows.size)));

@@ -49,7 +49,8 @@ std::string first_of(const std::vector<std::string>& list, size_t most) {
 }
 
 bool too_damaged(const Damage& damage, const ImageSource& source, double max_damaged) {
-  return static_cast<double>(damage.size()) > std::max(1.0, max_damaged * static_cast<double>(source.size()));
+  return static_cast<double>(damage.size()) >
+         std::max(max_damaged > 0 ? 1.0 : 0.0, max_damaged * static_cast<double>(source.size()));
 }
 
 void check_damage(const Damage& damage, const ImageSource& source, double max_damaged) {

@@ -1,5 +1,7 @@
 #include "ssl/data/decode.h"
 
+#include <zlib.h>
+
 #include <algorithm>
 #include <cctype>
 #include <fstream>
@@ -76,6 +78,25 @@ bool truncated(const std::string& bytes, int64_t w, int64_t h, int64_t channels)
   return false;
 }
 
+/// Whether every chunk of a PNG is whole and agrees with its checksum, which stb does not look at.
+bool damaged_png(const std::string& bytes) {
+  if (!bytes.starts_with("\x89PNG\r\n\x1a\n")) return false;
+  const auto big_endian = [&](size_t at) {
+    int64_t value = 0;
+    for (size_t i = 0; i < 4; ++i) value = value << 8 | static_cast<uint8_t>(bytes[at + i]);
+    return value;
+  };
+  for (size_t at = 8; at + 12 <= bytes.size();) {  // length, type, data, checksum of type and data
+    const auto length = static_cast<size_t>(big_endian(at));
+    if (length > bytes.size() - at - 12) return true;
+    const auto* const type = reinterpret_cast<const Bytef*>(bytes.data() + at + 4);
+    if (crc32_z(0, type, length + 4) != static_cast<uLong>(big_endian(at + 8 + length))) return true;
+    if (bytes.compare(at + 4, 4, "IEND") == 0) return false;
+    at += 12 + length;
+  }
+  return true;
+}
+
 }  // namespace
 
 Image decode_image(const std::string& bytes, const std::string& name, int64_t max_pixels, int64_t side) {
@@ -89,6 +110,8 @@ Image decode_image(const std::string& bytes, const std::string& name, int64_t ma
   TACIT_CHECK(int64_t{w} * h <= max_pixels, "[image] ", name, " has ", w, " x ", h, " pixels, the limit is ",
               max_pixels, "; raise --max-pixels to read it");
   TACIT_CHECK(!truncated(bytes, w, h, channels), "[image] ", name, " is damaged: it ends before its last pixel");
+  TACIT_CHECK(!damaged_png(bytes), "[image] ", name,
+              " is damaged: a part is missing or does not agree with its checksum");
 #ifdef TACIT_JPEG_TURBO
   if (bytes.starts_with("\xFF\xD8")) {
     try {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 
 #include "ssl/data/sources.h"
@@ -15,13 +16,20 @@ namespace tacit::ssl {
 
 namespace {
 
-/// Reads a plain or gzip-compressed file from front to back.
+/// Reads a plain or gzip-compressed file from front to back. Not by gzread, which takes a file that ends before its
+/// checksum for a whole one.
 class Input {
  public:
-  explicit Input(std::string path) : path_(std::move(path)), file_(gzopen(path_.c_str(), "rb")) {
+  explicit Input(std::string path) : path_(std::move(path)), file_(path_, std::ios::binary) {
     TACIT_CHECK(file_, "[idx] cannot open ", path_);
+    refill();
+    compressed_ = stream_.avail_in >= 2 && buffer_[0] == 0x1f && buffer_[1] == 0x8b;
+    constexpr int kGzip = 16;
+    if (compressed_) inflateInit2(&stream_, kGzip + MAX_WBITS);
   }
-  ~Input() { gzclose(file_); }
+  ~Input() {
+    if (compressed_) inflateEnd(&stream_);
+  }
   Input(const Input&) = delete;
   Input& operator=(const Input&) = delete;
 
@@ -47,17 +55,50 @@ class Input {
   }
 
  private:
-  int64_t read(void* to, int64_t n) {
-    const int got = gzread(file_, to, static_cast<unsigned>(n));
-    int status = Z_OK;
-    std::string message = gzerror(file_, &status);
-    if (message.starts_with(path_ + ": ")) message.erase(0, path_.size() + 2);  // zlib begins with it
-    TACIT_CHECK(got >= 0 && (status == Z_OK || status == Z_STREAM_END), "[idx] cannot read ", path_, ": ",
-                status == Z_ERRNO ? std::string("not a readable file") : message);
-    return got;
+  /// Whether there are bytes to be had from buffer_.
+  bool refill() {
+    if (stream_.avail_in > 0) return true;
+    file_.read(reinterpret_cast<char*>(buffer_.data()), static_cast<std::streamsize>(buffer_.size()));
+    TACIT_CHECK(!file_.bad() && (file_.gcount() > 0 || file_.eof()), "[idx] cannot read ", path_,
+                ": not a readable file");
+    stream_.next_in = buffer_.data();
+    stream_.avail_in = static_cast<uInt>(file_.gcount());
+    return stream_.avail_in > 0;
   }
+  /// The next n bytes, or what there is of them.
+  int64_t read(void* to, int64_t n) {
+    stream_.next_out = static_cast<Bytef*>(to);
+    stream_.avail_out = static_cast<uInt>(n);
+    while (stream_.avail_out > 0) {
+      if (!refill()) {
+        TACIT_CHECK(!within_, "[idx] cannot read ", path_, ": unexpected end of file");
+        break;
+      }
+      if (compressed_) {
+        within_ = true;
+        const int status = inflate(&stream_, Z_NO_FLUSH);
+        TACIT_CHECK(status == Z_OK || status == Z_STREAM_END, "[idx] cannot read ", path_, ": ",
+                    stream_.msg ? stream_.msg : "damaged compressed data");
+        if (status != Z_STREAM_END) continue;
+        inflateReset(&stream_);  // a file may hold several, one after the other
+        within_ = false;
+      } else {
+        const uInt part = std::min(stream_.avail_in, stream_.avail_out);
+        stream_.next_out = std::copy_n(stream_.next_in, part, stream_.next_out);
+        stream_.next_in += part;
+        stream_.avail_in -= part;
+        stream_.avail_out -= part;
+      }
+    }
+    return n - stream_.avail_out;
+  }
+
   std::string path_;
-  gzFile file_;
+  std::ifstream file_;
+  std::vector<uint8_t> buffer_ = std::vector<uint8_t>(size_t{1} << 16);
+  z_stream stream_ = {};
+  bool compressed_ = false;
+  bool within_ = false;  ///< a compressed stream that has not ended
 };
 
 std::string find(const std::string& directory, const std::string& name) {
@@ -103,6 +144,18 @@ std::vector<std::string> names_of(const std::string& directory, int64_t classes)
   return names;
 }
 
+/// A class number without an image is most likely a damaged label above it.
+void note_gaps(const std::string& directory, const Part& part, std::vector<std::string>& notes) {
+  std::vector<bool> seen(static_cast<size_t>(part.classes()));
+  for (const uint8_t label : part.labels) seen[label] = true;
+  const auto missing = std::count(seen.begin(), seen.end(), false);
+  if (missing == 0) return;
+  const auto first = std::find(seen.begin(), seen.end(), false) - seen.begin();
+  notes.push_back("warning: " + directory + " has labels up to " + std::to_string(part.classes() - 1) +
+                  ", but no image of " + counted(static_cast<int64_t>(missing), "class", "classes") +
+                  " below, such as " + std::to_string(first) + ": is a label damaged?");
+}
+
 ImageSourcePtr source_of(Part part, const std::vector<std::string>& names) {
   const std::vector<int64_t> labels(part.labels.begin(), part.labels.end());
   return memory_source(std::move(part.pixels), labels, part.height, part.width, 1, names);
@@ -123,7 +176,9 @@ Opened open_idx(const std::string& directory, Split split) {
   if (split != Split::All) {
     Part part = read_part(directory, split == Split::Train ? "train" : "t10k");
     const auto names = names_of(directory, part.classes());
-    return {source_of(std::move(part), names)};
+    std::vector<std::string> notes;
+    note_gaps(directory, part, notes);
+    return {.source = source_of(std::move(part), names), .notes = notes};
   }
   Part train = read_part(directory, "train"), test = read_part(directory, "t10k");
   const auto names = names_of(directory, std::max(train.classes(), test.classes()));  // a split may lack the last class

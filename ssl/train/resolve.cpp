@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "ssl/train/check.h"
 #include "ssl/train/method_entry.h"
 #include "ssl/train/run_directory.h"
 #include "tensor/counted.h"
@@ -61,6 +62,7 @@ TrainConfig resolve(const ConfigLayers& layers, int64_t data_image_size) {
   config.method = said.method;
   const int64_t size = said.image_size > 0 ? said.image_size : data_image_size;
   apply_recipe(config, said.recipe.empty() ? default_recipe(size) : said.recipe);
+  check_range<int64_t>("image-size", said.image_size, 0, 1 << 20);  // before a guess hides it
   const int64_t recipe_epochs = config.epochs;
   const Settings settings = apply_layers(config, layers);
   settings.check_used();
@@ -77,6 +79,10 @@ TrainConfig resolve(const ConfigLayers& layers, int64_t data_image_size) {
   for (const auto& flag : layers.flags)
     if (flag.first == "sgd-momentum" && config.optimizer == "adamw")
       throw UsageError("--sgd-momentum is of --optimizer sgd and lars; this run's is " + config.optimizer);
+    else if (flag.first == "beta2" && config.optimizer != "adamw")
+      throw UsageError("--beta2 is of --optimizer adamw; this run's is " + config.optimizer);
+    else if ((flag.first == "lars-variant" || flag.first == "trust-coefficient") && config.optimizer != "lars")
+      throw UsageError("--" + flag.first + " is of --optimizer lars; this run's is " + config.optimizer);
   return config;
 }
 

@@ -262,6 +262,12 @@ const Settings::Setting* Settings::find(const std::string& name) const {
   return found == all_.end() ? nullptr : &*found;
 }
 
+Settings& Settings::many(const std::string& name) {
+  for (Setting& setting : all_)
+    if (setting.name == name) setting.many = true;
+  return *this;
+}
+
 void Settings::show_default(const std::string& name, const std::string& text) {
   for (Setting& setting : all_)
     if (setting.name == name) setting.shown_default = text;

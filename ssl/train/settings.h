@@ -40,6 +40,7 @@ class Settings {
     Effect effect;
     std::string shown_default = {};         ///< in help, instead of the value; "" for the value
     std::vector<std::string> methods = {};  ///< that know it; empty: all
+    bool many = false;                      ///< several values may follow the flag: --query A B
     bool known_to(const std::string& method) const;
   };
   /// Names and texts as a command line has them.
@@ -51,6 +52,8 @@ class Settings {
   Settings& add(std::string name, Target target, std::string help, Effect effect = Effect::Free);
   /// A setting that only some methods know. Adding a name again, for another method, needs the same target.
   Settings& add_for(const std::string& method, std::string name, Target target, std::string help);
+  /// Several values may follow this flag, where else each has its own.
+  Settings& many(const std::string& name);
   /// Where the name of the method lives whose settings are written by toml().
   Settings& of_method(const std::string* method);
   /// Throws UsageError where a flag or key was given that the method does not know.

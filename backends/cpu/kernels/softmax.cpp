@@ -34,26 +34,26 @@ void row_grad(T* dx, const T* dy, const T* y, int64_t n, bool log) {
   }
 }
 
-// lse = m + log(sum exp(x - m));  loss = lse - (1 - smoothing) x[label] - smoothing mean(x)
+// log_sum = log(sum exp(x - m));  loss = m + log_sum - (1 - smoothing) x[label] - smoothing mean(x)
 template <class T>
-void cross_entropy(T* loss, T* lse, const T* x, int64_t n, int64_t label, double smoothing) {
+void cross_entropy(T* loss, T* log_sum, const T* x, int64_t n, int64_t label, double smoothing) {
   const T m = largest(x, n);
   const double sum = run_sum<T>(n, [&](int64_t i) { return fast_exp(x[i] - m); });
-  const double log_sum = static_cast<double>(m) + ::log(sum);
-  double value = log_sum - (1 - smoothing) * static_cast<double>(x[label]);
+  const double log_of_sum = ::log(sum);
+  double value = static_cast<double>(m) + log_of_sum - (1 - smoothing) * static_cast<double>(x[label]);
   if (smoothing != 0)  // 0 times a mean of -inf would be NaN: masked logits go with smoothing 0 only
     value -= smoothing * run_sum<T>(n, [&](int64_t i) { return x[i]; }) / static_cast<double>(n);
   *loss = static_cast<T>(value);
-  *lse = static_cast<T>(log_sum);
+  *log_sum = static_cast<T>(log_of_sum);
 }
 
-// dx[c] = dloss (exp(x[c] - lse) - (1 - smoothing) [c = label] - smoothing / n)
+// dx[c] = dloss (exp(x[c] - m - log_sum) - (1 - smoothing) [c = label] - smoothing / n)
 template <class T>
-void cross_entropy_grad(T* dx, const T* x, int64_t n, T dloss, T lse, int64_t label, double smoothing) {
+void cross_entropy_grad(T* dx, const T* x, int64_t n, T dloss, T log_sum, int64_t label, double smoothing) {
   const double spread = smoothing / static_cast<double>(n);
-  const T rounded = static_cast<T>(spread);
-  for (int64_t i = 0; i < n; ++i) dx[i] = dloss * (fast_exp(x[i] - lse) - rounded);
-  const double hit = static_cast<double>(fast_exp(x[label] - lse)) - (1 - smoothing) - spread;
+  const T rounded = static_cast<T>(spread), m = largest(x, n);
+  for (int64_t i = 0; i < n; ++i) dx[i] = dloss * (fast_exp(x[i] - m - log_sum) - rounded);
+  const double hit = static_cast<double>(fast_exp(x[label] - m - log_sum)) - (1 - smoothing) - spread;
   dx[label] = dloss * static_cast<T>(hit);
 }
 

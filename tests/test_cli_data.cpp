@@ -197,3 +197,50 @@ TEST_CASE("--max-damaged 0 stops at the first damaged file") {
   CHECK(run_tacit({"augment", "simclr", "--data", dir / "set", "--out", dir / "v.png", "--max-damaged", "0"}).status ==
         1);
 }
+
+TEST_CASE("gzip files that end before their checksum, and labels that leave classes empty") {
+  const TemporaryDirectory dir;
+  const auto header = [](int magic, std::vector<int> sizes) {
+    std::string bytes = {0, 0, 8, static_cast<char>(magic)};
+    for (const int size : sizes) bytes += std::string{0, 0, 0, static_cast<char>(size)};
+    return bytes;
+  };
+  const std::string images = gzipped(header(3, {40, 8, 8}) + std::string(40 * 64, 'x'));
+  std::string labels = header(1, {40});
+  for (int i = 0; i < 40; ++i) labels += static_cast<char>(i == 7 ? 9 : i % 2);
+  for (const char* split : {"train", "t10k"}) {
+    write_file(dir / split + "-images-idx3-ubyte.gz", images);
+    write_file(dir / split + "-labels-idx1-ubyte", labels);
+  }
+  const auto augment = [&] {
+    return run_tacit({"augment", "simclr", "--data", "idx:" + (dir / "."), "--out", dir / "v.png"});
+  };
+  const Outcome gaps = augment();
+  CHECK(gaps.status == 0);
+  CHECK(contains(gaps.err, "labels up to 9, but no image of 7 classes below, such as 2"));
+  for (const size_t cut : {1, 4, 8, 9}) {
+    write_file(dir / "train-images-idx3-ubyte.gz", images.substr(0, images.size() - cut));
+    const Outcome outcome = augment();
+    CHECK(outcome.status == 1);
+    CHECK(contains(outcome.err, "train-images-idx3-ubyte.gz: unexpected end of file"));
+  }
+}
+
+TEST_CASE("a PNG whose checksum is wrong is a damaged file; several files follow one --query") {
+  const TemporaryDirectory dir;
+  fs::create_directory(dir / "set");
+  for (int i = 0; i < 40; ++i) write_file(dir / "set/" + std::to_string(i) + ".ppm", ppm(16, i + 1));
+  CHECK(run_tacit(run_on(dir / "set", dir / "run")).status == 0);
+  std::string png = read_file(dir / "run/images/views.png");
+  png[png.find("IDAT") + 40] ^= 1;
+  fs::create_directory(dir / "one");
+  write_file(dir / "one/bad.png", png);
+  const Outcome bad = run_tacit(
+      {"augment", "simclr", "--data", dir / "one", "--split", "all", "--max-damaged", "0", "--out", dir / "v.png"});
+  CHECK(bad.status == 1);
+  CAPTURE(bad.err);
+  CHECK(contains(bad.err, "does not agree with its checksum"));
+  CHECK(run_tacit({"neighbours", dir / "run", "--data", dir / "set", "--query", dir / "set/1.ppm", dir / "set/2.ppm",
+                   "--out", dir / "n.png"})
+            .status == 0);
+}

@@ -20,8 +20,6 @@ void Command::resolve(Settings& settings, const ssl::ConfigLayers& layers) {
   settings.apply(layers.flags);
 }
 
-void Command::check() const { check_place(common_); }
-
 void Command::add_common(Settings& settings) {
   settings.group("General")
       .add("device", &common_.device, "cpu, cuda, cuda:1 or reference")
@@ -78,8 +76,8 @@ void check_writable(const char* flag, const std::string& path) {
 
 static std::string kind_of(const std::string& device) { return device.substr(0, device.find(':')); }
 
-void check_place(const Common& common) {
-  const std::string& device = common.device;
+void Command::check() const {
+  const std::string& device = common_.device;
   const std::string kind = kind_of(device), index = kind == device ? "0" : device.substr(kind.size() + 1);
   if (index.empty() || index.size() > 4 || index.find_first_not_of("0123456789") != std::string::npos)
     throw UsageError("--device " + device + ": '" + index + "' is no device number");
@@ -87,9 +85,9 @@ void check_place(const Common& common) {
   if (kind != "cpu" && kind != "reference")
     throw UsageError("--device: unknown value '" + device + "'; known: cpu, cuda, cuda:1, reference");
   if (std::stoi(index) != 0) throw UsageError("--device " + device + ": there is one '" + kind + "' device, number 0");
-  if (common.threads < 0 || common.threads > 4096)
+  if (common_.threads < 0 || common_.threads > 4096)
     throw UsageError("--threads must lie between 0 (all cores) and 4096");
-  if (!common.memory_limit.empty()) ssl::parse_bytes(common.memory_limit);
+  if (!common_.memory_limit.empty()) ssl::parse_bytes(common_.memory_limit);
 }
 
 void start(const Common& common) {

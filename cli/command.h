@@ -56,7 +56,8 @@ class Command {
   virtual void settings(Settings& settings) { add_common(settings); }
   /// Fills the settings from what was said. The default: configuration file, then command line.
   virtual void resolve(Settings&, const ssl::ConfigLayers&);
-  /// Flags out of range and the like: UsageError, before anything is opened or printed.
+  /// Flags out of range and the like: UsageError, before anything is opened or printed. Of every command --device,
+  /// --threads and --memory-limit; a device that this build or machine lacks is an Error.
   virtual void check() const;
   /// What --print-config prints.
   virtual std::string print_config(const Settings& settings) { return settings.toml(); }
@@ -82,11 +83,8 @@ void write_json(const Common&, const nlohmann::json&);
 void print_result(const Common&, const std::string& line);
 /// "88.8 %".
 std::string percent(double fraction);
-/// --device, --threads and --memory-limit: a malformed one is a UsageError, as is a device's name or index that cannot
-/// exist; one that this build or machine lacks is an Error.
-void check_place(const Common&);
-/// What every command does before any work: sets --memory-limit for tensors, refuses a --json that cannot be written,
-/// makes the device the default one and sets the threads.
+/// What every command does after check() and before any work: sets --memory-limit for tensors, refuses a --json that
+/// cannot be written, makes the device the default one and sets the threads.
 void start(const Common&);
 /// Throws Error naming the flag where this file, or a directory for it, cannot be written. For outputs that come only
 /// after long work; leaves nothing behind. They are then written to with_directory(path).

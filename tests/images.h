@@ -22,6 +22,22 @@ inline std::string pgm(int height, int width, int value) {
          std::string(static_cast<size_t>(height * width), static_cast<char>(value));
 }
 
+inline std::string big_endian(uint32_t v) {
+  return {static_cast<char>(v >> 24), static_cast<char>(v >> 16), static_cast<char>(v >> 8), static_cast<char>(v)};
+}
+
+/// MNIST's files: n images of side x side pixels 0, 1, 2 …; n labels 0, 1, 2, 0, …
+inline std::string idx_images(uint32_t n, uint32_t side, uint32_t magic = 0x803) {
+  std::string bytes = big_endian(magic) + big_endian(n) + big_endian(side) + big_endian(side);
+  for (uint32_t i = 0; i < n * side * side; ++i) bytes += static_cast<char>(i % 256);
+  return bytes;
+}
+inline std::string idx_labels(uint32_t n, uint32_t magic = 0x801) {
+  std::string bytes = big_endian(magic) + big_endian(n);
+  for (uint32_t i = 0; i < n; ++i) bytes += static_cast<char>(i % 3);
+  return bytes;
+}
+
 /// The bytes as gzip has them.
 inline std::string gzipped(const std::string& bytes) {
   constexpr int kGzip = 15 + 16;

@@ -200,14 +200,9 @@ TEST_CASE("--max-damaged 0 stops at the first damaged file") {
 
 TEST_CASE("gzip files that end before their checksum, and labels that leave classes empty") {
   const TemporaryDirectory dir;
-  const auto header = [](int magic, std::vector<int> sizes) {
-    std::string bytes = {0, 0, 8, static_cast<char>(magic)};
-    for (const int size : sizes) bytes += std::string{0, 0, 0, static_cast<char>(size)};
-    return bytes;
-  };
-  const std::string images = gzipped(header(3, {40, 8, 8}) + std::string(40 * 64, 'x'));
-  std::string labels = header(1, {40});
-  for (int i = 0; i < 40; ++i) labels += static_cast<char>(i == 7 ? 9 : i % 2);
+  const std::string images = gzipped(idx_images(40, 8));
+  std::string labels = idx_labels(40);
+  for (size_t i = 0; i < 40; ++i) labels[8 + i] = static_cast<char>(i == 7 ? 9 : i % 2);
   for (const char* split : {"train", "t10k"}) {
     write_file(dir / split + "-images-idx3-ubyte.gz", images);
     write_file(dir / split + "-labels-idx1-ubyte", labels);

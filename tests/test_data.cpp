@@ -16,20 +16,6 @@ using namespace tacit::testing;
 
 namespace {
 
-std::string big_endian(uint32_t v) {
-  return {static_cast<char>(v >> 24), static_cast<char>(v >> 16), static_cast<char>(v >> 8), static_cast<char>(v)};
-}
-std::string idx_images(uint32_t n, uint32_t side, uint32_t magic = 0x803) {
-  std::string bytes = big_endian(magic) + big_endian(n) + big_endian(side) + big_endian(side);
-  for (uint32_t i = 0; i < n * side * side; ++i) bytes += static_cast<char>(i % 256);
-  return bytes;
-}
-std::string idx_labels(uint32_t n, uint32_t magic = 0x801) {
-  std::string bytes = big_endian(magic) + big_endian(n);
-  for (uint32_t i = 0; i < n; ++i) bytes += static_cast<char>(i % 3);
-  return bytes;
-}
-
 void write_idx(const TemporaryDirectory& dir, const std::string& images, const std::string& labels,
                const std::string& ending = "") {
   for (const char* part : {"train", "t10k"}) {

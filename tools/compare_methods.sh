@@ -46,12 +46,12 @@ has_supervised() { [ -e "$out/$1/table.json" ] && jq -e '.label_efficiency | any
   "$out/$1/table.json" >/dev/null; }
 base=
 for method in "${methods[@]}"; do
-  shares_encoder "$method" && has_supervised "$method" && base=$method && break
-done
-[ -n "$base" ] || for method in "${methods[@]}"; do
-  shares_encoder "$method" && base=$method && rm -f "$out/$method/table.json" && break
+  shares_encoder "$method" || continue
+  [ -n "$base" ] || base=$method
+  has_supervised "$method" && base=$method && break
 done
 [ -n "$base" ] || base=${methods[0]}
+has_supervised "$base" || rm -f "$out/$base/table.json"
 for method in "${methods[@]}"; do
   run=$out/$method
   [ -e "$run/seconds" ] || {

@@ -35,10 +35,10 @@ void* system_allocate(size_t bytes) {
   TACIT_CHECK(bytes < kAddressSpace, "[cpu] out of memory: ", bytes, " bytes were asked for; check the shapes");
   const size_t rounded = std::max<size_t>((bytes + 63) / 64 * 64, 64);
   void* data = nullptr;
-  if (posix_memalign(&data, alignment, rounded) != 0) data = nullptr;
-  TACIT_CHECK(data != nullptr, "[cpu] out of memory: ", bytes, " bytes were asked for; use a smaller batch");
+  TACIT_CHECK(posix_memalign(&data, alignment, rounded) == 0, "[cpu] out of memory: ", bytes,
+              " bytes were asked for; use a smaller batch");
   // Best effort: without huge pages the memory is slower to touch the first time, but the same. Whole pages only: the
-  // rest of the last one would be taken from the system too, a third more than asked for with ResNet-50's tensors.
+  // rest of the last one would be taken from the system too, for each of hundreds of tensors.
   if (alignment == kHugePage) madvise(data, rounded / kHugePage * kHugePage, MADV_HUGEPAGE);
   return data;
 }

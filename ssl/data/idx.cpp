@@ -146,14 +146,15 @@ std::vector<std::string> names_of(const std::string& directory, int64_t classes)
 
 /// A class number without an image is most likely a damaged label above it.
 void note_gaps(const std::string& directory, const Part& part, std::vector<std::string>& notes) {
-  std::vector<bool> seen(static_cast<size_t>(part.classes()));
+  const int64_t classes = part.classes();
+  std::vector<bool> seen(static_cast<size_t>(classes));
   for (const uint8_t label : part.labels) seen[label] = true;
   const auto missing = std::count(seen.begin(), seen.end(), false);
   if (missing == 0) return;
   const auto first = std::find(seen.begin(), seen.end(), false) - seen.begin();
-  notes.push_back("warning: " + directory + " has labels up to " + std::to_string(part.classes() - 1) +
-                  ", but no image of " + counted(static_cast<int64_t>(missing), "class", "classes") +
-                  " below, such as " + std::to_string(first) + ": is a label damaged?");
+  notes.push_back("warning: " + directory + " has labels up to " + std::to_string(classes - 1) + ", but no image of " +
+                  counted(static_cast<int64_t>(missing), "class", "classes") + " below, such as " +
+                  std::to_string(first) + ": is a label damaged?");
 }
 
 ImageSourcePtr source_of(Part part, const std::vector<std::string>& names) {

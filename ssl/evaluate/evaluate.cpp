@@ -32,10 +32,9 @@ class Rows {
       announce(method, "linear probe");
       table_.linear.*column = linear_probe(train, test, options_.linear).top1;
     }
-    check_labelled(test.labels, "the test split");
-    table_.clusters = count_classes(test.labels);
     announce(method, "clusters");
     const ClusteringScores scores = clustering(test, options_.labels.seed);
+    table_.clusters = scores.k;
     table_.nmi.*column = scores.nmi;
     table_.cluster_accuracy.*column = scores.accuracy;
     few_labels(method, logistic_on_draws(train, test));

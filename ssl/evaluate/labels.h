@@ -24,7 +24,7 @@ std::vector<std::vector<int64_t>> rows_by_class(const std::vector<int64_t>& labe
 /// How many different labels there are: a number that no image has is no class.
 int64_t count_classes(const std::vector<int64_t>& labels);
 
-/// The class with the fewest rows, which a class number without any is not: its number and how many.
+/// The class with the fewest rows, of those that have any: its number and how many.
 std::pair<int64_t, int64_t> smallest_class(const std::vector<int64_t>& labels, int64_t classes);
 
 /// A permutation of the values (Fisher and Yates), drawn from (seed, stream).

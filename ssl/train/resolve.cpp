@@ -5,7 +5,6 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "ssl/train/check.h"
 #include "ssl/train/method_entry.h"
 #include "ssl/train/run_directory.h"
 #include "tensor/counted.h"
@@ -16,6 +15,10 @@ namespace tacit::ssl {
 namespace {
 
 constexpr int64_t kLargestDefault = 64;  // of --image-size, where data and recipe leave the choice
+
+/// Flags of some optimisers only, and the names of these.
+const std::pair<std::string, std::string> kOptimizerFlags[] = {
+    {"sgd-momentum", "sgd and lars"}, {"beta2", "adamw"}, {"lars-variant", "lars"}, {"trust-coefficient", "lars"}};
 
 Settings apply_layers(TrainConfig& config, const ConfigLayers& layers) {
   Settings settings = settings_of(config);
@@ -60,9 +63,8 @@ TrainConfig resolve(const ConfigLayers& layers, int64_t data_image_size) {
   const TrainConfig said = without_defaults(layers);
   TrainConfig config;
   config.method = said.method;
-  const int64_t size = said.image_size > 0 ? said.image_size : data_image_size;
+  const int64_t size = said.image_size != 0 ? said.image_size : data_image_size;
   apply_recipe(config, said.recipe.empty() ? default_recipe(size) : said.recipe);
-  check_range<int64_t>("image-size", said.image_size, 0, 1 << 20);  // before a guess hides it
   const int64_t recipe_epochs = config.epochs;
   const Settings settings = apply_layers(config, layers);
   settings.check_used();
@@ -77,12 +79,9 @@ TrainConfig resolve(const ConfigLayers& layers, int64_t data_image_size) {
   validate(certain);
   // On the command line only: a file from --print-config names every setting.
   for (const auto& flag : layers.flags)
-    if (flag.first == "sgd-momentum" && config.optimizer == "adamw")
-      throw UsageError("--sgd-momentum is of --optimizer sgd and lars; this run's is " + config.optimizer);
-    else if (flag.first == "beta2" && config.optimizer != "adamw")
-      throw UsageError("--beta2 is of --optimizer adamw; this run's is " + config.optimizer);
-    else if ((flag.first == "lars-variant" || flag.first == "trust-coefficient") && config.optimizer != "lars")
-      throw UsageError("--" + flag.first + " is of --optimizer lars; this run's is " + config.optimizer);
+    for (const auto& [name, users] : kOptimizerFlags)
+      if (flag.first == name && users.find(config.optimizer) == std::string::npos)
+        throw UsageError("--" + name + " is of --optimizer " + users + "; this run's is " + config.optimizer);
   return config;
 }
 

@@ -1,7 +1,10 @@
 // The only list of built-in backends.
-#include <array>
+#include <vector>
 
 #include "backends/cpu/backend.h"
+#ifdef TACIT_WITH_CUDA
+#include "backends/cuda/backend.h"
+#endif
 #include "backends/reference/backend.h"
 
 namespace tacit {
@@ -15,10 +18,13 @@ std::unique_ptr<Backend> make_single(const char* name, int index) {
 }  // namespace
 
 std::span<const BackendEntry> builtin_backends() {
-  static const std::array<BackendEntry, 2> entries = {{
+  static const std::vector<BackendEntry> entries = {
+#ifdef TACIT_WITH_CUDA
+      {"cuda", [](int index) { return std::make_unique<cuda::CudaBackend>(index); }},
+#endif
       {"cpu", [](int index) { return make_single<cpu::CpuBackend>("cpu", index); }},
       {"reference", [](int index) { return make_single<reference::ReferenceBackend>("reference", index); }},
-  }};
+  };
   return entries;
 }
 

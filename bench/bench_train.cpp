@@ -1,6 +1,6 @@
 // Whole training steps: seconds a step, images a second, peak memory. bench/compare_pytorch.py runs the same steps in
 // PyTorch beside this program and prints the ratios.
-//   bench_train CASE [STEPS] [THREADS]     CASE: resnet18 (forward + backward, batch 64), resnet18-256,
+//   bench_train CASE [STEPS] [THREADS] [DEVICE]     CASE: resnet18 (forward + backward, batch 64), resnet18-256,
 //                                          vit-micro, vit-tiny (batch 64, 32 pixels, patch 4), vit-tiny-224 (batch 16,
 //                                          patch 16), simclr-resnet18 (256 images x 2 views, loss and SGD),
 //                                          simclr-small-cnn (demo), mae-N (ViT-T, N % of 64 patches hidden, batch 64,
@@ -90,6 +90,7 @@ Case make_case(const std::string& name) {
 double seconds_of(const std::function<void()>& f) {
   const auto start = std::chrono::steady_clock::now();
   f();
+  default_device().backend().synchronize();
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
@@ -106,10 +107,11 @@ int64_t peak_resident_mb() {
 int main(int argc, char** argv) try {
   const std::string name = argc > 1 ? argv[1] : "simclr-small-cnn";
   const int steps = argc > 2 ? std::stoi(argv[2]) : 9;
-  if (argc > 3) cpu::set_threads(std::stoi(argv[3]));
+  if (argc > 3 && std::stoi(argv[3]) > 0) cpu::set_threads(std::stoi(argv[3]));
+  if (argc > 4) set_default_device(Device(argv[4]));
 
   const Case work = make_case(name);
-  for (int i = 0; i < 2; ++i) work.step();  // first touch of memory, caches, the allocator's free lists
+  for (int i = 0; i < 2; ++i) seconds_of(work.step);  // first touch of memory, caches, the allocator's free lists
   const int64_t before = default_device().allocator().statistics().system_allocations;
   std::vector<double> seconds;
   for (int i = 0; i < steps; ++i) seconds.push_back(seconds_of(work.step));
@@ -118,6 +120,7 @@ int main(int argc, char** argv) try {
   const double median = seconds[seconds.size() / 2];
   const MemoryStatistics memory = default_device().allocator().statistics();
   std::cout << nlohmann::ordered_json{{"case", name},
+                                      {"device", default_device().name()},
                                       {"steps", steps},
                                       {"threads", cpu::threads()},
                                       {"seconds_median", median},

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """The steps of bench_train in PyTorch, taking turns with bench_train, and the ratios of the medians.
 
-    python bench/compare_pytorch.py [--build build] [--rounds 3] [--threads 2] [CASE…]
+    python bench/compare_pytorch.py [--build build] [--rounds 3] [--threads 2] [--device cpu] [CASE…]
 
-Needs torch, torchvision, timm and lightly in this interpreter. PyTorch runs eager with channels_last, its fastest setting for
-convolutions on few cores. A ratio below 1 means that tacit is faster.
+Needs torch, torchvision, timm and lightly (on a GPU: not the last) in this interpreter. PyTorch runs eager with channels_last, its fastest setting for
+convolutions on few cores. On a GPU both compute in plain f32, without tf32. A ratio below 1 means that tacit is faster.
 """
 import argparse
 import json
@@ -17,10 +17,27 @@ import time
 CASES = ["resnet18", "resnet18-256", "vit-micro", "vit-tiny", "vit-tiny-224", "simclr-resnet18", "simclr-small-cnn"]
 
 
-def torch_step(case):
+def nt_xent(temperature, device):
+    """NT-Xent of two views: lightly's, and on a GPU the same in fewer kernels."""
+    import torch
+    from torch.nn import functional as F
+
+    if device == "cpu":
+        from lightly.loss import NTXentLoss
+        return NTXentLoss(temperature=temperature)
+
+    def loss(a, b):
+        z = F.normalize(torch.cat([a, b]), dim=1)
+        n = a.shape[0]
+        logits = (z @ z.t() / temperature).fill_diagonal_(float("-inf"))
+        return F.cross_entropy(logits, torch.arange(2 * n, device=z.device).roll(n))
+
+    return loss
+
+
+def torch_step(case, device):
     import torch
     import torchvision
-    from lightly.loss import NTXentLoss
     from torch import nn
 
     def resnet18():
@@ -28,17 +45,17 @@ def torch_step(case):
         net.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
         net.maxpool = nn.Identity()
         net.fc = nn.Identity()
-        return net.to(memory_format=torch.channels_last)
+        return net.to(device, memory_format=torch.channels_last)
 
     def small_cnn():
         layers, c = [], 1
         for k in (32, 64, 128, 256):
             layers += [nn.Conv2d(c, k, 3, 2, 1, bias=False), nn.BatchNorm2d(k), nn.ReLU(inplace=True)]
             c = k
-        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()).to(memory_format=torch.channels_last)
+        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()).to(device, memory_format=torch.channels_last)
 
     def images(n, size, channels):
-        return torch.randn(n, channels, size, size).to(memory_format=torch.channels_last)
+        return torch.randn(n, channels, size, size).to(device, memory_format=torch.channels_last)
 
     def vit():
         from timm.models.vision_transformer import VisionTransformer
@@ -46,7 +63,7 @@ def torch_step(case):
         dim, depth, heads = (128, 4, 4) if "micro" in case else (192, 12, 3)
         net = VisionTransformer(img_size=size, patch_size=16 if size == 224 else 4, num_classes=0, embed_dim=dim,
                                 depth=depth, num_heads=heads)
-        return net, images(16 if size == 224 else 64, size, 3)
+        return net.to(device), images(16 if size == 224 else 64, size, 3)
 
     if case.startswith(("resnet18", "vit")):
         net, x = vit() if case.startswith("vit") else (resnet18(), images(256 if case.endswith("256") else 64, 32, 3))
@@ -60,11 +77,12 @@ def torch_step(case):
 
     wide = case == "simclr-resnet18"
     net, d, size, channels = (resnet18(), 512, 32, 3) if wide else (small_cnn(), 256, 28, 1)
-    head = nn.Sequential(nn.Linear(d, d, bias=False), nn.BatchNorm1d(d), nn.ReLU(inplace=True), nn.Linear(d, 128))
+    head = nn.Sequential(nn.Linear(d, d, bias=False), nn.BatchNorm1d(d), nn.ReLU(inplace=True),
+                         nn.Linear(d, 128)).to(device)
     params = list(net.parameters()) + list(head.parameters())
     opt = (torch.optim.SGD(params, 0.06, momentum=0.9, weight_decay=5e-4) if wide
            else torch.optim.AdamW(params, 2e-3, weight_decay=1e-2))
-    criterion = NTXentLoss(temperature=0.5 if wide else 0.1)
+    criterion = nt_xent(0.5 if wide else 0.1, device)
     a, b = images(256, size, channels), images(256, size, channels)
 
     def step():
@@ -77,17 +95,21 @@ def torch_step(case):
     return 256, step
 
 
-def run_torch(case, steps, threads):
+def run_torch(case, steps, threads, device):
     import torch
 
     torch.set_num_threads(threads)
-    images, step = torch_step(case)
+    torch.backends.cudnn.allow_tf32 = False
+    images, step = torch_step(case, device)
+    wait = torch.cuda.synchronize if device != "cpu" else lambda: None
     for _ in range(2):
         step()
+        wait()
     seconds = []
     for _ in range(steps):
         start = time.perf_counter()
         step()
+        wait()
         seconds.append(time.perf_counter() - start)
     median = statistics.median(seconds)
     print(json.dumps({"case": case, "seconds_median": median, "images_per_second": images / median,
@@ -107,25 +129,26 @@ def main():
     parser.add_argument("--rounds", type=int, default=3, help="turns each program takes")
     parser.add_argument("--steps", type=int, default=7, help="timed steps a turn")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--device", default="cpu", help="cpu or cuda, on both sides")
     parser.add_argument("--torch-only", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.torch_only:
-        return run_torch(args.torch_only, args.steps, args.threads)
+        return run_torch(args.torch_only, args.steps, args.threads, args.device)
 
     import torch
     import torchvision
     print(f"PyTorch {torch.__version__} (torchvision {torchvision.__version__}, eager, channels_last), "
-          f"{args.threads} threads, {args.rounds} turns of {args.steps} steps after 2 of warm-up; medians")
+          f"{args.device}, {args.threads} threads, {args.rounds} turns of {args.steps} steps after 2 of warm-up; medians")
     env = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_")}
     print(f"{'case':20} {'tacit s':>9} {'torch s':>9} {'ratio':>6}   {'tacit MB':>8} {'torch MB':>8} {'ratio':>6}")
     for case in args.cases:
         ours, theirs = [], []
         for _ in range(args.rounds):
-            out = subprocess.run([f"{args.build}/bin/bench_train", case, str(args.steps), str(args.threads)],
+            out = subprocess.run([f"{args.build}/bin/bench_train", case, str(args.steps), str(args.threads), args.device],
                                  check=True, capture_output=True, text=True).stdout
             ours.append(json.loads(out))
             out = subprocess.run([sys.executable, __file__, "--torch-only", case, "--steps", str(args.steps),
-                                  "--threads", str(args.threads)],
+                                  "--threads", str(args.threads), "--device", args.device],
                                  check=True, capture_output=True, text=True, env=env).stdout
             theirs.append(json.loads(out.splitlines()[-1]))
         a = statistics.median(r["seconds_median"] for r in ours)

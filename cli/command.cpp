@@ -1,5 +1,6 @@
 #include "cli/command.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
@@ -22,7 +23,7 @@ void Command::resolve(Settings& settings, const ssl::ConfigLayers& layers) {
 
 void Command::add_common(Settings& settings) {
   settings.group("General")
-      .add("device", &common_.device, "cpu, cuda, cuda:1 or reference")
+      .add("device", &common_.device, "cpu, cuda, cuda:1 or reference; default: cuda where a GPU works")
       .add("threads", &common_.threads, "CPU threads (0: all cores)")
       .add("seed", &common_.seed, "of every random choice")
       .add("memory-limit", &common_.memory_limit, "such as 6G; default: the cgroup's or 90 % of what is available")
@@ -76,24 +77,40 @@ void check_writable(const char* flag, const std::string& path) {
 
 static std::string kind_of(const std::string& device) { return device.substr(0, device.find(':')); }
 
+/// Error where no GPU works, in this build or on this machine; UsageError where one does but not of that number.
+static void check_cuda(const std::string& device) {
+  const std::vector<std::string> built = device_names();
+  if (std::count(built.begin(), built.end(), "cuda") == 0)
+    throw Error("--device " + device + ": this build has no CUDA; use --device cpu");
+  try {
+    Device{device};
+  } catch (const Error& error) {
+    const std::string text = "--device " + device + ": " + error.what();
+    if (best_device() == "cuda") throw UsageError(text);
+    throw Error(text);
+  }
+}
+
 void Command::check() const {
   const std::string& device = common_.device;
   const std::string kind = kind_of(device), index = kind == device ? "0" : device.substr(kind.size() + 1);
   if (index.empty() || index.size() > 4 || index.find_first_not_of("0123456789") != std::string::npos)
     throw UsageError("--device " + device + ": '" + index + "' is no device number");
-  if (kind == "cuda") throw Error("--device " + device + ": this build has no CUDA; use --device cpu");
-  if (kind != "cpu" && kind != "reference")
+  if (kind != "cpu" && kind != "reference" && kind != "cuda")
     throw UsageError("--device: unknown value '" + device + "'; known: cpu, cuda, cuda:1, reference");
-  if (std::stoi(index) != 0) throw UsageError("--device " + device + ": there is one '" + kind + "' device, number 0");
+  if (kind == "cuda")
+    check_cuda(device);
+  else if (std::stoi(index) != 0)
+    throw UsageError("--device " + device + ": there is one '" + kind + "' device, number 0");
   if (common_.threads < 0 || common_.threads > 4096)
     throw UsageError("--threads must lie between 0 (all cores) and 4096");
   if (!common_.memory_limit.empty()) ssl::parse_bytes(common_.memory_limit);
 }
 
 void start(const Common& common) {
+  set_default_device(Device(common.device));
   set_memory_limit(ssl::memory_limit(common.memory_limit).bytes);
   if (!common.json.empty() && common.json != "-") check_writable("json", common.json);
-  set_default_device(Device(kind_of(common.device)));
   if (common.threads > 0) cpu::set_threads(static_cast<int>(common.threads));
 }
 

@@ -11,6 +11,7 @@
 
 #include "ssl/train/resolve.h"
 #include "ssl/train/settings.h"
+#include "tensor/device.h"
 
 namespace tacit::cli {
 
@@ -19,7 +20,7 @@ using ssl::UsageError;
 
 /// The flags that every command has.
 struct Common {
-  std::string device = "cpu", json, memory_limit;
+  std::string device = best_device(), json, memory_limit;
   int64_t threads = 0, seed = 0;
   bool quiet = false;
 };

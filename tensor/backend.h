@@ -25,7 +25,7 @@ enum class Distribution : uint8_t { Bits, Uniform, Normal };  // i32 words; [0, 
 
 /// True when `value` takes the place of `best` in a search: it is the first NaN, or strictly larger (smaller).
 template <class T>
-bool beats(ReduceOp op, T value, T best) {
+TACIT_HD bool beats(ReduceOp op, T value, T best) {
   if (best != best) return false;
   return value != value || (op == ReduceOp::Max ? value > best : value < best);
 }
@@ -123,6 +123,8 @@ class Backend {
 
   // ---- optional
   virtual void synchronize() {}
+  /// Bytes that allocate() can still give out in the device's own memory; 0 when tensors lie in main memory.
+  virtual int64_t available_memory() const { return 0; }
   /// True when the host may dereference the pointers; saves copies.
   virtual bool host_accessible() const { return false; }
   virtual bool supports(Fused) const { return false; }

@@ -81,6 +81,17 @@ std::vector<std::string> device_names() {
   return names;
 }
 
+std::string best_device() {
+  static const std::string best = [] {
+    try {
+      return Device("cuda").name();
+    } catch (const Error&) {
+      return std::string("cpu");
+    }
+  }();
+  return best;
+}
+
 void add_backend(const std::string& name, std::function<std::unique_ptr<Backend>(int index)> make) {
   Registry& r = registry();
   const std::lock_guard lock(r.mutex);

@@ -29,6 +29,9 @@ class Device {
 Device default_device();
 void set_default_device(const Device&);
 
+/// The best device that starts on this machine: "cuda" where a GPU works and tacit was built for it, else "cpu".
+std::string best_device();
+
 /// Names that Device() accepts, best first.
 std::vector<std::string> device_names();
 

@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "tensor/error.h"
+#include "tensor/hd.h"
 
 namespace tacit {
 
@@ -24,13 +25,13 @@ inline constexpr DType u8 = DType::u8;
 struct BFloat16 {
   uint16_t bits = 0;
   BFloat16() = default;
-  explicit BFloat16(float value) {
+  TACIT_HD explicit BFloat16(float value) {
     const uint32_t x = __builtin_bit_cast(uint32_t, value);
     // A NaN must stay one when its low mantissa bits are cut off.
     bits = value != value ? static_cast<uint16_t>((x >> 16) | 0x40)
                           : static_cast<uint16_t>((x + 0x7fff + ((x >> 16) & 1)) >> 16);
   }
-  explicit operator float() const { return __builtin_bit_cast(float, static_cast<uint32_t>(bits) << 16); }
+  TACIT_HD explicit operator float() const { return __builtin_bit_cast(float, static_cast<uint32_t>(bits) << 16); }
 };
 
 /// Bytes of one element.
@@ -110,7 +111,7 @@ decltype(auto) visit_arithmetic(const char* op, DType t, F&& f) {
 #undef TACIT_CASE
 
 /// A number as an i64, towards zero. NaN becomes 0, what does not fit the nearest end of the range.
-inline int64_t truncate(double value) {
+TACIT_HD inline int64_t truncate(double value) {
   if (value != value) return 0;
   if (value >= 0x1p63) return std::numeric_limits<int64_t>::max();
   if (value < -0x1p63) return std::numeric_limits<int64_t>::min();
@@ -119,7 +120,7 @@ inline int64_t truncate(double value) {
 
 /// A value of one element type in another; narrower integers keep the low bits.
 template <class To, class From>
-To convert(From value) {
+TACIT_HD To convert(From value) {
   if constexpr (std::is_same_v<To, From>) {
     return value;
   } else if constexpr (std::is_same_v<From, BFloat16>) {

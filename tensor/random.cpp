@@ -1,19 +1,6 @@
 #include "tensor/random.h"
 
-#include <cmath>
-
 namespace tacit {
-
-std::array<uint32_t, 4> philox(std::array<uint32_t, 4> c, std::array<uint32_t, 2> key) {
-  for (int round = 0; round < 10; ++round) {
-    const uint64_t p0 = uint64_t{0xD2511F53} * c[0], p1 = uint64_t{0xCD9E8D57} * c[2];
-    c = {static_cast<uint32_t>(p1 >> 32) ^ c[1] ^ key[0], static_cast<uint32_t>(p1),
-         static_cast<uint32_t>(p0 >> 32) ^ c[3] ^ key[1], static_cast<uint32_t>(p0)};
-    key[0] += 0x9E3779B9;
-    key[1] += 0xBB67AE85;
-  }
-  return c;
-}
 
 uint64_t random_stream(std::string_view purpose, uint64_t a, uint64_t b, uint64_t c, uint64_t d) {
   uint64_t h = 0xcbf29ce484222325;  // FNV-1a over the name, then a SplitMix64 step per id
@@ -25,13 +12,6 @@ uint64_t random_stream(std::string_view purpose, uint64_t a, uint64_t b, uint64_
     h ^= h >> 31;
   }
   return h;
-}
-
-std::array<double, 2> normals_from(uint32_t word0, uint32_t word1) {
-  // 1 - u lies in (0, 1], so the logarithm is finite.
-  const double radius = std::sqrt(-2.0 * std::log(1.0 - uniform_from(word0)));
-  const double angle = 6.283185307179586 * uniform_from(word1);
-  return {radius * std::cos(angle), radius * std::sin(angle)};
 }
 
 uint32_t Random::word() {

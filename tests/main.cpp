@@ -1,3 +1,20 @@
-// The entry point of every test binary.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+// The entry point of every test binary. TACIT_TEST_DEVICE names the device that tensors go to unless a test says
+// otherwise; where it does not start, the whole binary is skipped with the reason.
+#define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "tensor/device.h"
+
+int main(int argc, char** argv) {
+  constexpr int kSkipped = 77;
+  if (const char* const name = std::getenv("TACIT_TEST_DEVICE")) try {
+      tacit::set_default_device(tacit::Device(name));
+    } catch (const tacit::Error& error) {
+      std::printf("skipped: tests on %s: %s\n", name, error.what());
+      return kSkipped;
+    }
+  return doctest::Context(argc, argv).run();
+}

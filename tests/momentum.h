@@ -37,7 +37,9 @@ M rebuilt(nn::Module& model, const std::string& prefix, M like) {
   return like;
 }
 
-inline Tensor state(nn::Module& model, const std::string& name) { return nn::state_dict(model).at(name).clone(); }
+inline Tensor state(nn::Module& model, const std::string& name) {
+  return nn::state_dict(model).at(name).to(default_device()).clone();
+}
 
 /// Moves the online branch away from its copy, as steps would.
 inline void disturb(nn::Module& model, const std::string& prefix = "online.") {

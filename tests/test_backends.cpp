@@ -1,5 +1,6 @@
-// Every backend against the reference: each row of the op table (values and gradients, every layout), and the fused ops
-// against their composites. Kernels that no differentiable op reaches are in test_kernels.cpp.
+// The default device (see main.cpp) against the reference: each row of the op table (values and gradients, every
+// layout), and the fused ops against their composites. Kernels that no differentiable op reaches are in
+// test_kernels.cpp.
 #include <doctest/doctest.h>
 
 #include "backends/cpu/backend.h"
@@ -50,23 +51,23 @@ void compare_backends(const Device& device, Layout layout, bool large) {
 
 }  // namespace
 
-TEST_CASE("cpu = reference over the op table") {
-  const Device cpu("cpu");
-  compare_backends(cpu, Layout::Contiguous, false);
-  compare_backends(cpu, Layout::Strided, false);
-  compare_backends(cpu, Layout::Broadcast, false);
-  CHECK(cpu.backend().fallbacks() == 0);
+TEST_CASE("the device = reference over the op table") {
+  const Device device = default_device();
+  compare_backends(device, Layout::Contiguous, false);
+  compare_backends(device, Layout::Strided, false);
+  compare_backends(device, Layout::Broadcast, false);
+  CHECK(device.backend().fallbacks() == 0);
 }
 
-TEST_CASE("cpu = reference at sizes of several vectors and threads: contiguous") {
-  compare_backends(Device("cpu"), Layout::Contiguous, true);
-  CHECK(Device("cpu").backend().fallbacks() == 0);
+TEST_CASE("the device = reference at sizes of several vectors and threads: contiguous") {
+  compare_backends(default_device(), Layout::Contiguous, true);
+  CHECK(default_device().backend().fallbacks() == 0);
 }
 
-TEST_CASE("cpu = reference at sizes of several vectors and threads: strided and broadcast") {
-  compare_backends(Device("cpu"), Layout::Strided, true);
-  compare_backends(Device("cpu"), Layout::Broadcast, true);
-  CHECK(Device("cpu").backend().fallbacks() == 0);
+TEST_CASE("the device = reference at sizes of several vectors and threads: strided and broadcast") {
+  compare_backends(default_device(), Layout::Strided, true);
+  compare_backends(default_device(), Layout::Broadcast, true);
+  CHECK(default_device().backend().fallbacks() == 0);
 }
 
 TEST_CASE("the reference gives the same numbers for every layout") {
@@ -81,11 +82,11 @@ TEST_CASE("the reference gives the same numbers for every layout") {
   }
 }
 
-TEST_CASE("f64 on cpu is f64: cpu = reference to 1e-12") {
-  const Device cpu("cpu"), reference("reference");
+TEST_CASE("f64 on the device is f64: it equals the reference to 1e-12") {
+  const Device device = default_device(), reference("reference");
   for (const OpRow& row : op_table()) {
     CAPTURE(row.label());
-    const OpResult got = run_on(cpu, row, row.shapes(), f64, Layout::Contiguous);
+    const OpResult got = run_on(device, row, row.shapes(), f64, Layout::Contiguous);
     const OpResult expected = run_on(reference, row, row.shapes(), f64, Layout::Contiguous);
     CHECK(max_abs_difference(got.value, expected.value) < 1e-12);
     for (size_t i = 0; i < got.gradients.size(); ++i)
@@ -112,6 +113,18 @@ TEST_CASE("the same bits at one thread and at four") {
   }
 }
 
+TEST_CASE("the same bits again") {
+  for (const OpRow& row : op_table()) {
+    if (row.large.empty()) continue;
+    CAPTURE(row.label());
+    const OpResult one = run_on(default_device(), row, row.large, f32, Layout::Contiguous);
+    const OpResult two = run_on(default_device(), row, row.large, f32, Layout::Contiguous);
+    CHECK(max_abs_difference(one.value, two.value) == 0);
+    for (size_t i = 0; i < one.gradients.size(); ++i)
+      if (one.gradients[i].defined()) CHECK(max_abs_difference(one.gradients[i], two.gradients[i]) == 0);
+  }
+}
+
 TEST_CASE("a backend of five functions passes the op table through the reference") {
   const int64_t fallbacks = toy().backend().fallbacks(), composed = composites();
   compare_backends(toy(), Layout::Contiguous, false);
@@ -121,8 +134,7 @@ TEST_CASE("a backend of five functions passes the op table through the reference
 }
 
 TEST_CASE("fused batch norm = its composite") {
-  for (const char* name : {"cpu", "reference"}) {
-    const Device device{name};
+  for (const Device& device : {default_device(), Device("reference")}) {
     const DeviceScope scope(device);
     const int64_t composed = composites();
     for (const OpRow& row : op_table()) {
@@ -152,6 +164,6 @@ TEST_CASE("fused and composite batch norm write the same running statistics") {
     batch_norm_relu(x, {}, {}, {}, running, true);
     return concatenate(std::vector<Tensor>{running.mean, running.var}, 0).to(Device("reference"));
   };
-  CHECK(max_abs_difference(statistics(Device("cpu")), statistics(Device("reference"))) < 1e-6);
+  CHECK(max_abs_difference(statistics(default_device()), statistics(Device("reference"))) < 1e-6);
   CHECK(max_abs_difference(statistics(toy()), statistics(Device("reference"))) == 0);
 }

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli.h"
+#include "tensor/device.h"
 
 using namespace tacit::testing;
 namespace fs = std::filesystem;
@@ -51,12 +52,15 @@ TEST_CASE("exit 2: what flags alone can decide, before any work") {
   CHECK_FALSE(fs::exists(out));
 }
 
-TEST_CASE("devices: an unknown one, an index out of range (2), CUDA without CUDA (1)") {
+TEST_CASE("devices: an unknown one, an index out of range (2), CUDA without CUDA or a GPU (1)") {
   const TemporaryDirectory dir;
   check_error(run_tacit(small_run(dir / "a", {"--device", "tpu"})), 2, "tpu");
   check_error(run_tacit(small_run(dir / "a", {"--device", "cpu:1"})), 2, "cpu:1");
   check_error(run_tacit(small_run(dir / "a", {"--device", "cuda:x"})), 2, "device number");
-  check_error(run_tacit(small_run(dir / "a", {"--device", "cuda"})), 1, "this build has no CUDA");
+  if (tacit::best_device() == "cuda")
+    check_error(run_tacit(small_run(dir / "a", {"--device", "cuda:99"})), 2, "no GPU number 99");
+  else
+    check_error(run_tacit(small_run(dir / "a", {"--device", "cuda"})), 1, "use --device cpu");
 }
 
 TEST_CASE("existing run: refused without --resume, and left as it was") {

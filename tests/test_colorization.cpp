@@ -82,7 +82,8 @@ TEST_CASE("the bins are the squares that 8-bit colours fall into: 261, and every
 }
 
 TEST_CASE("soft codes sum to 1, are nearest first, and peak at a bin's own centre") {
-  const Tensor bins = color_bins(), ab = rgb_to_lab(Tensor::uniform({500, 3}, 1, 1, f64)).slice(1, 1, 3);
+  const Tensor bins = color_bins().to(default_device()),
+               ab = rgb_to_lab(Tensor::uniform({500, 3}, 1, 1, f64)).slice(1, 1, 3);
   for (const int64_t k : {1, 5, 10}) {
     const SoftCode code = soft_encode(ab, bins, k, 5);
     CHECK(code.weight.shape() == Shape{500, k});
@@ -117,7 +118,7 @@ TEST_CASE("class weights have expectation 1 under the prior and favour rare colo
 }
 
 TEST_CASE("decoding certainty gives the bin's centre; temperature goes from the mean to the mode") {
-  const Tensor bins = color_bins();
+  const Tensor bins = color_bins().to(default_device());
   const Tensor certain = eye_mask(261).to(f64) * 1000.0;
   CHECK(max_abs_difference(annealed_mean(certain, bins, 0.38), bins) < 1e-10);
   const Tensor two = Tensor::from(std::vector<double>{0, 0, 10, 0}, {2, 2});
@@ -178,7 +179,7 @@ TEST_CASE("the prior is the mean soft code of coloured images, and only gray one
   CHECK(calls == 3);  // 16 images each
   CHECK(sum(model.prior()).item() == doctest::Approx(1));
   const Tensor ab = rgb_to_lab(batch.slice(1, 0, 16, 4).slice(2, 0, 16, 4)).slice(3, 1, 3).reshape({-1, 2});
-  const SoftCode code = soft_encode(ab, color_bins().to(f32), 5, 5);
+  const SoftCode code = soft_encode(ab, color_bins().to(ab.device()).to(f32), 5, 5);
   const Tensor mean_code = mean(scatter_add({ab.size(0), 261}, 1, code.index, code.weight), {0});
   CHECK(max_abs_difference(model.prior(), mean_code) < 1e-6);
   CHECK_THROWS_WITH_AS(model.prepare([&] { return std::vector<Tensor>{gray(batch)}; }, 40),

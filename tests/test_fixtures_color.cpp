@@ -38,7 +38,7 @@ TEST_CASE("NumPy: RGB to Lab and back, the bins of the gamut") {
 
 TEST_CASE("PyTorch: soft codes, class weights, annealed mean") {
   in_both(1e-10, 1e-4, [](DType t, double tolerance) {
-    const Tensor bins = ssl::color_bins().to(t);
+    const Tensor bins = ssl::color_bins().to(default_device()).to(t);
     const Tensor ab = ssl::rgb_to_lab(square(colours("lab rgb", {300, 3}, f64))).slice(1, 1, 3).to(t);
     check_fixture("soft code 5", dense(ssl::soft_encode(ab, bins, 5, 5)), tolerance);
     check_fixture("soft code 10", dense(ssl::soft_encode(ab, bins, 10, 5)), tolerance);

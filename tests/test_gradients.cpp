@@ -17,12 +17,12 @@ namespace {
 
 const Layout kLayouts[] = {Layout::Contiguous, Layout::Strided, Layout::Broadcast};
 
-void check_gradients(const char* device, Layout layout) {
-  const DeviceScope scope{Device(device)};
+void check_gradients(const Device& device, Layout layout) {
+  const DeviceScope scope(device);
   for (const OpRow& row : op_table()) {
     if (layout == Layout::Broadcast && !row.broadcast) continue;
     CAPTURE(row.label());
-    std::vector<Tensor> inputs = make_inputs(row, row.shapes(), f64, Device(device), layout);
+    std::vector<Tensor> inputs = make_inputs(row, row.shapes(), f64, device, layout);
     // What the row calls constant must look so to gradcheck, which differentiates by every f64 tensor.
     std::vector<Tensor> differentiable;
     for (size_t i = 0; i < inputs.size(); ++i)
@@ -57,12 +57,12 @@ std::set<std::string> functions_returning_variable(const std::string& header) {
 
 }  // namespace
 
-TEST_CASE("gradients on the reference backend: contiguous") { check_gradients("reference", kLayouts[0]); }
-TEST_CASE("gradients on the reference backend: strided") { check_gradients("reference", kLayouts[1]); }
-TEST_CASE("gradients on the reference backend: broadcast") { check_gradients("reference", kLayouts[2]); }
-TEST_CASE("gradients on the cpu backend: contiguous") { check_gradients("cpu", kLayouts[0]); }
-TEST_CASE("gradients on the cpu backend: strided") { check_gradients("cpu", kLayouts[1]); }
-TEST_CASE("gradients on the cpu backend: broadcast") { check_gradients("cpu", kLayouts[2]); }
+TEST_CASE("gradients on the reference backend: contiguous") { check_gradients(Device("reference"), kLayouts[0]); }
+TEST_CASE("gradients on the reference backend: strided") { check_gradients(Device("reference"), kLayouts[1]); }
+TEST_CASE("gradients on the reference backend: broadcast") { check_gradients(Device("reference"), kLayouts[2]); }
+TEST_CASE("gradients on the default device: contiguous") { check_gradients(default_device(), kLayouts[0]); }
+TEST_CASE("gradients on the default device: strided") { check_gradients(default_device(), kLayouts[1]); }
+TEST_CASE("gradients on the default device: broadcast") { check_gradients(default_device(), kLayouts[2]); }
 
 TEST_CASE("the op table has a row for every op that autograd/ops.h declares") {
   const std::string header = read(std::string(TACIT_SOURCE_DIR) + "/autograd/ops.h");

@@ -131,7 +131,7 @@ Settings settings_of(TrainConfig& c) {
       .add("precision", &c.precision, "fp32 (tf32 and bf16 where the device has them)", trajectory);
   s.group("Run")
       .add("seed", &c.seed, "of weights, order and views", trajectory)
-      .add("device", &c.device, "cpu, cuda, cuda:1 or reference", place)
+      .add("device", &c.device, "cpu, cuda, cuda:1 or reference; default: cuda where a GPU works", place)
       .add("steps", &c.steps,
            "stop after N steps; the schedule still spans --epochs; kept until a resume gives another")
       .add("stop-after-epochs", &c.stop_after_epochs, "the same in epochs")

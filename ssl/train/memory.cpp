@@ -219,6 +219,8 @@ int64_t parse_bytes(const std::string& text) {
 
 MemoryLimit memory_limit(const std::string& flag) {
   if (!flag.empty()) return {parse_bytes(flag), "--memory-limit"};
+  if (const int64_t device = default_device().backend().available_memory(); device > 0)
+    return {device / 10 * 9, "90 % of what is free on the device"};
   const int64_t system = system_available(), cgroup = cgroup_available();
   const int64_t most = system == kNone ? kNone : system / 10 * 9;
   if (cgroup < most) return {cgroup, "free under the cgroup's limit"};

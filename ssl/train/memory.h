@@ -11,11 +11,12 @@ namespace tacit::ssl {
 
 struct MemoryLimit {
   int64_t bytes = 0;
-  std::string reason;  ///< "--memory-limit", "free under the cgroup's limit" or "90 % of what is available"
+  std::string reason;  ///< "--memory-limit", "free under the cgroup's limit", "90 % of what is available", …
 };
 /// "6G", "512M", "1.5T", "1000000" (bytes); K = 1024. Throws UsageError naming the flag.
 int64_t parse_bytes(const std::string& text);
-/// As --memory-limit says; empty: the smaller of the cgroup's free memory and 90 % of what the system has available.
+/// As --memory-limit says; empty: the smaller of the cgroup's free memory and 90 % of what the system has available; on
+/// a device with memory of its own, 90 % of what is free there.
 MemoryLimit memory_limit(const std::string& flag);
 
 /// Bytes that pre-training with these settings takes for its tensors, blocks kept for reuse included: whole steps of

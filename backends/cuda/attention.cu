@@ -1,0 +1,232 @@
+// Attention without a matrix of scores in memory (Dao et al. 2022): a warp follows one query (for dk and dv: one key)
+// through tiles of 32 keys (queries) in shared memory, a lane to each, with a running maximum and sum.
+#include "backends/cuda/backend.h"
+#include "backends/cuda/combine.h"
+
+namespace tacit::cuda {
+
+namespace {
+
+inline constexpr int kKeys = 32, kWarps = 4;
+
+/// One tensor (N, heads, tokens, size) whose last dimension is dense.
+template <class T>
+struct Heads {
+  T* data;
+  int64_t sample, head, token;
+  int heads;
+  explicit Heads(const View& v)
+      : data(v.defined() ? v.ptr<T>() : nullptr),
+        sample(v.defined() ? v.strides[0] : 0),
+        head(v.defined() ? v.strides[1] : 0),
+        token(v.defined() ? v.strides[2] : 0),
+        heads(v.defined() ? static_cast<int>(v.shape[1]) : 1) {}
+  TACIT_HD T* row(int64_t nh, int64_t t) const { return data + nh / heads * sample + nh % heads * head + t * token; }
+};
+
+template <class T>
+__device__ T warp_sum(T value) {
+  for (int distance = 16; distance > 0; distance /= 2) value += __shfl_xor_sync(0xffffffffu, value, distance);
+  return value;
+}
+template <class T>
+__device__ T warp_max(T value) {
+  for (int distance = 16; distance > 0; distance /= 2) {
+    const T other = __shfl_xor_sync(0xffffffffu, value, distance);
+    value = other > value ? other : value;
+  }
+  return value;
+}
+
+/// Rows first … first + kKeys - 1 of a head, each `pitch` elements apart; rows beyond `tokens` are 0.
+template <class T>
+__device__ void load_rows(const Heads<const T>& from, int64_t nh, int64_t first, int64_t tokens, int size, T* tile) {
+  for (int i = static_cast<int>(threadIdx.x); i < kKeys * size; i += kWarps * 32) {
+    const int row = i / size, c = i % size;
+    tile[row * (size + 1) + c] = first + row < tokens ? from.row(nh, first + row)[c] : T(0);
+  }
+}
+
+template <class T>
+__device__ T dot(const T* a, const T* b, int size) {
+  T sum = 0;
+  for (int c = 0; c < size; ++c) sum += a[c] * b[c];
+  return sum;
+}
+
+// s[j] = scale q · k[j];  lse = log sum exp s;  y = sum exp(s - lse) v
+template <class T>
+__global__ void attention_kernel(Heads<const T> q, Heads<const T> k, Heads<const T> v, Heads<T> y, T* lse,
+                                 int64_t queries, int64_t keys, int D, int E, T scale) {
+  extern __shared__ double memory[];
+  T* const tile_k = reinterpret_cast<T*>(memory);
+  T* const tile_v = tile_k + kKeys * (D + 1);
+  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+  T* const my_q = tile_v + kKeys * (E + 1) + warp * (D + E);
+  T* const sums = my_q + D;
+  const int64_t nh = blockIdx.y, query = int64_t{blockIdx.x} * kWarps + warp;
+  const bool active = query < queries;
+  for (int c = lane; c < D; c += 32) my_q[c] = active ? q.row(nh, query)[c] : T(0);
+  for (int c = lane; c < E; c += 32) sums[c] = 0;
+  T largest = static_cast<T>(-__builtin_inf()), total = 0;
+  for (int64_t first = 0; first < keys; first += kKeys) {
+    __syncthreads();
+    load_rows(k, nh, first, keys, D, tile_k);
+    load_rows(v, nh, first, keys, E, tile_v);
+    __syncthreads();
+    const bool valid = first + lane < keys;
+    const T s = valid ? scale * dot(my_q, tile_k + lane * (D + 1), D) : static_cast<T>(-__builtin_inf());
+    const T next = max(largest, warp_max(s));
+    const T shrink = fast_exp(largest - next), p = valid ? fast_exp(s - next) : T(0);
+    total = total * shrink + warp_sum(p);
+    largest = next;
+    for (int c0 = 0; c0 < E; c0 += 32) {  // every lane takes part in the shuffles
+      const int c = c0 + lane < E ? c0 + lane : E - 1;
+      T sum = 0;
+      for (int j = 0; j < kKeys; ++j) sum += __shfl_sync(0xffffffffu, p, j) * tile_v[j * (E + 1) + c];
+      if (c0 + lane < E) sums[c] = sums[c] * shrink + sum;
+    }
+  }
+  if (!active) return;
+  for (int c = lane; c < E; c += 32) y.row(nh, query)[c] = sums[c] / total;
+  if (lane == 0) lse[nh * queries + query] = largest + static_cast<T>(::log(static_cast<double>(total)));
+}
+
+/// along[nh, t] = dy · y
+template <class T>
+struct Along {
+  Heads<const T> dy, y;
+  T* along;
+  int64_t queries;
+  int E;
+  TACIT_HD void operator()(int64_t i) const {
+    const T* const a = dy.row(i / queries, i % queries);
+    const T* const b = y.row(i / queries, i % queries);
+    double sum = 0;
+    for (int c = 0; c < E; ++c) sum += static_cast<double>(a[c]) * static_cast<double>(b[c]);
+    along[i] = static_cast<T>(sum);
+  }
+};
+
+// p[j] = exp(s[j] - lse);  ds[j] = scale p[j] (dy · v[j] - along);  dq = sum_j ds[j] k[j]
+template <class T>
+__global__ void attention_dq_kernel(Heads<const T> q, Heads<const T> k, Heads<const T> v, Heads<const T> dy,
+                                    Heads<T> dq, const T* lse, const T* along, int64_t queries, int64_t keys, int D,
+                                    int E, T scale) {
+  extern __shared__ double memory[];
+  T* const tile_k = reinterpret_cast<T*>(memory);
+  T* const tile_v = tile_k + kKeys * (D + 1);
+  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+  T* const my_q = tile_v + kKeys * (E + 1) + warp * (2 * D + E);
+  T* const my_dy = my_q + D;
+  T* const sums = my_dy + E;
+  const int64_t nh = blockIdx.y, query = int64_t{blockIdx.x} * kWarps + warp;
+  const bool active = query < queries;
+  for (int c = lane; c < D; c += 32) my_q[c] = active ? q.row(nh, query)[c] : T(0), sums[c] = 0;
+  for (int c = lane; c < E; c += 32) my_dy[c] = active ? dy.row(nh, query)[c] : T(0);
+  const T my_lse = active ? lse[nh * queries + query] : T(0), my_along = active ? along[nh * queries + query] : T(0);
+  for (int64_t first = 0; first < keys; first += kKeys) {
+    __syncthreads();
+    load_rows(k, nh, first, keys, D, tile_k);
+    load_rows(v, nh, first, keys, E, tile_v);
+    __syncthreads();
+    const bool valid = active && first + lane < keys;
+    const T p = valid ? fast_exp(scale * dot(my_q, tile_k + lane * (D + 1), D) - my_lse) : T(0);
+    const T ds = scale * p * (dot(my_dy, tile_v + lane * (E + 1), E) - my_along);
+    for (int c0 = 0; c0 < D; c0 += 32) {
+      const int c = c0 + lane < D ? c0 + lane : D - 1;
+      T sum = 0;
+      for (int j = 0; j < kKeys; ++j) sum += __shfl_sync(0xffffffffu, ds, j) * tile_k[j * (D + 1) + c];
+      if (c0 + lane < D) sums[c] += sum;
+    }
+  }
+  if (!active) return;
+  for (int c = lane; c < D; c += 32) dq.row(nh, query)[c] = sums[c];
+}
+
+// dk[j] = sum_i ds[i] q[i];  dv[j] = sum_i p[i] dy[i], over the queries i of one key j
+template <class T>
+__global__ void attention_dkv_kernel(Heads<const T> q, Heads<const T> k, Heads<const T> v, Heads<const T> dy,
+                                     Heads<T> dk, Heads<T> dv, const T* lse, const T* along, int64_t queries,
+                                     int64_t keys, int D, int E, T scale) {
+  extern __shared__ double memory[];
+  T* const tile_q = reinterpret_cast<T*>(memory);
+  T* const tile_dy = tile_q + kKeys * (D + 1);
+  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+  T* const my_k = tile_dy + kKeys * (E + 1) + warp * 2 * (D + E);
+  T* const my_v = my_k + D;
+  T* const sums_k = my_v + E;
+  T* const sums_v = sums_k + D;
+  const int64_t nh = blockIdx.y, key = int64_t{blockIdx.x} * kWarps + warp;
+  const bool active = key < keys;
+  for (int c = lane; c < D; c += 32) my_k[c] = active ? k.row(nh, key)[c] : T(0), sums_k[c] = 0;
+  for (int c = lane; c < E; c += 32) my_v[c] = active ? v.row(nh, key)[c] : T(0), sums_v[c] = 0;
+  for (int64_t first = 0; first < queries; first += kKeys) {
+    __syncthreads();
+    load_rows(q, nh, first, queries, D, tile_q);
+    load_rows(dy, nh, first, queries, E, tile_dy);
+    __syncthreads();
+    const int64_t query = first + lane;
+    const bool valid = active && query < queries;
+    const T p = valid ? fast_exp(scale * dot(my_k, tile_q + lane * (D + 1), D) - lse[nh * queries + query]) : T(0);
+    const T ds = valid ? scale * p * (dot(my_v, tile_dy + lane * (E + 1), E) - along[nh * queries + query]) : T(0);
+    const auto add = [&](T weight, const T* tile, T* sums, int size) {
+      for (int c0 = 0; c0 < size; c0 += 32) {
+        const int c = c0 + lane < size ? c0 + lane : size - 1;
+        T sum = 0;
+        for (int i = 0; i < kKeys; ++i) sum += __shfl_sync(0xffffffffu, weight, i) * tile[i * (size + 1) + c];
+        if (c0 + lane < size) sums[c] += sum;
+      }
+    };
+    add(ds, tile_q, sums_k, D);
+    add(p, tile_dy, sums_v, E);
+  }
+  if (!active) return;
+  if (dk.data != nullptr)
+    for (int c = lane; c < D; c += 32) dk.row(nh, key)[c] = sums_k[c];
+  if (dv.data != nullptr)
+    for (int c = lane; c < E; c += 32) dv.row(nh, key)[c] = sums_v[c];
+}
+
+dim3 grid(int64_t rows, int64_t heads) {
+  TACIT_CHECK(heads <= 65535, "[attention] more than 65535 sample-heads: ", heads);
+  return {static_cast<unsigned>(divide_up(rows, kWarps)), static_cast<unsigned>(heads)};
+}
+
+}  // namespace
+
+void CudaBackend::attention(const AttentionArgs& a) {
+  const int64_t queries = a.q.shape[2], keys = a.k.shape[2];
+  const auto D = static_cast<int>(a.q.shape[3]), E = static_cast<int>(a.v.shape[3]);
+  if (queries == 0) return;
+  visit_floating("attention", a.y.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const size_t shared = sizeof(T) * static_cast<size_t>(kKeys * (D + E + 2) + kWarps * (D + E));
+    launch(stream(), attention_kernel<T>, grid(queries, a.q.shape[0] * a.q.shape[1]), dim3(kWarps * 32), shared,
+           Heads<const T>(a.q), Heads<const T>(a.k), Heads<const T>(a.v), Heads<T>(a.y), a.lse.ptr<T>(), queries, keys,
+           D, E, static_cast<T>(a.scale));
+  });
+}
+
+void CudaBackend::attention_grad(const AttentionGradArgs& a) {
+  const int64_t queries = a.q.shape[2], keys = a.k.shape[2], heads = a.q.shape[0] * a.q.shape[1];
+  const auto D = static_cast<int>(a.q.shape[3]), E = static_cast<int>(a.v.shape[3]);
+  visit_floating("attention_grad", a.dy.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    Scratch scratch(stream());
+    T* const along = scratch.take<T>(heads * queries);
+    const Heads<const T> q(a.q), k(a.k), v(a.v), dy(a.dy), y(a.y);
+    if (queries > 0) for_each_index(stream(), heads * queries, Along<T>{dy, y, along, queries, E});
+    const size_t tiles = sizeof(T) * static_cast<size_t>(kKeys * (D + E + 2));
+    if (a.dq.defined())
+      launch(stream(), attention_dq_kernel<T>, grid(queries, heads), dim3(kWarps * 32),
+             tiles + sizeof(T) * static_cast<size_t>(kWarps * (2 * D + E)), q, k, v, dy, Heads<T>(a.dq), a.lse.ptr<T>(),
+             along, queries, keys, D, E, static_cast<T>(a.scale));
+    if (a.dk.defined() || a.dv.defined())
+      launch(stream(), attention_dkv_kernel<T>, grid(keys, heads), dim3(kWarps * 32),
+             tiles + sizeof(T) * static_cast<size_t>(kWarps * 2 * (D + E)), q, k, v, dy, Heads<T>(a.dk), Heads<T>(a.dv),
+             a.lse.ptr<T>(), along, queries, keys, D, E, static_cast<T>(a.scale));
+  });
+}
+
+}  // namespace tacit::cuda

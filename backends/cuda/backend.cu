@@ -1,0 +1,87 @@
+// The CUDA backend's device, stream and memory. The kernels are in the files named after their families.
+#include "backends/cuda/backend.h"
+
+#include "backends/cuda/launch.h"
+#include "backends/cuda/state.h"
+
+namespace tacit::cuda {
+
+CudaBackend::CudaBackend(int index) : state_(std::make_unique<State>()) {
+  int count = 0;
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  TACIT_CHECK(status == cudaSuccess && count > 0,
+              "[cuda] no usable GPU: ", status == cudaSuccess ? "none found" : cudaGetErrorString(status),
+              "; use --device cpu");
+  TACIT_CHECK(index < count, "[cuda] there is no GPU number ", index, ": this machine has ", count);
+  state_->index = index;
+  check(cudaSetDevice(index), "device");
+  check(cudaStreamCreateWithFlags(&state_->stream, cudaStreamNonBlocking), "stream");
+  // Scratch memory stays with the process once it was taken: a step asks for what the step before asked for.
+  cudaMemPool_t pool = nullptr;
+  check(cudaDeviceGetDefaultMemPool(&pool, index), "memory pool");
+  uint64_t keep = UINT64_MAX;
+  check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep), "memory pool");
+  TACIT_CHECK(cublasLtCreate(&state_->blas) == CUBLAS_STATUS_SUCCESS, "[cuda] cuBLASLt does not start");
+  check(cudaMalloc(&state_->workspace, State::kWorkspaceBytes), "workspace");
+#ifdef TACIT_WITH_CUDNN
+  state_->cudnn = std::make_unique<Cudnn>(state_->stream);
+#endif
+}
+
+CudaBackend::~CudaBackend() {
+  cudaSetDevice(state_->index);
+  cudaStreamSynchronize(state_->stream);
+#ifdef TACIT_WITH_CUDNN
+  state_->cudnn.reset();
+#endif
+  cudaFree(state_->workspace);
+  cublasLtDestroy(state_->blas);
+  cudaStreamDestroy(state_->stream);
+}
+
+cudaStream_t CudaBackend::stream() const {
+  check(cudaSetDevice(state_->index), "device");
+  return state_->stream;
+}
+
+void* CudaBackend::allocate(size_t bytes) {
+  check(cudaSetDevice(state_->index), "device");
+  void* data = nullptr;
+  const cudaError_t status = cudaMalloc(&data, std::max<size_t>(bytes, 1));
+  if (status != cudaSuccess) {
+    cudaGetLastError();  // out of memory is not sticky, but stays readable
+    size_t available = 0, total = 0;
+    cudaMemGetInfo(&available, &total);
+    detail::fail("[cuda] no memory for ", bytes, " bytes: ", available, " of ", total, " are free (",
+                 cudaGetErrorString(status), ")");
+  }
+  return data;
+}
+
+void CudaBackend::deallocate(void* data, size_t) noexcept {
+  cudaSetDevice(state_->index);
+  cudaFree(data);
+}
+
+int64_t CudaBackend::available_memory() const {
+  check(cudaSetDevice(state_->index), "device");
+  size_t available = 0, total = 0;
+  check(cudaMemGetInfo(&available, &total), "memory");
+  return static_cast<int64_t>(available);
+}
+
+void CudaBackend::upload(void* dst, const void* host, size_t bytes) {
+  if (bytes == 0) return;
+  check(cudaMemcpyAsync(dst, host, bytes, cudaMemcpyHostToDevice, stream()), "upload");
+  check(cudaStreamSynchronize(state_->stream), "upload");
+}
+
+void CudaBackend::download(void* host, const void* src, size_t bytes) {
+  if (bytes == 0) return;
+  check(cudaMemcpyAsync(host, src, bytes, cudaMemcpyDeviceToHost, stream()), "download");
+  check(cudaStreamSynchronize(state_->stream), "download");
+}
+
+void CudaBackend::synchronize() { check(cudaStreamSynchronize(stream()), "synchronize"); }
+
+}  // namespace tacit::cuda

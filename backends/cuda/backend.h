@@ -1,0 +1,73 @@
+// The CUDA backend: one stream of one device, cuBLASLt for products, own kernels for the rest.
+// The rule that makes a run repeat bit by bit: no float atomics; sums are cut into pieces whose number depends on the
+// shapes only, and partial sums are added in a fixed order. Sums of f32 are taken in f64 wherever memory is the limit.
+#pragma once
+
+#include <memory>
+
+#include "tensor/backend.h"
+
+struct CUstream_st;
+
+namespace tacit::cuda {
+
+class CudaBackend final : public Backend {
+ public:
+  /// Throws Error when there is no such device, naming the driver's reason.
+  explicit CudaBackend(int index);
+  ~CudaBackend() override;
+  const char* name() const override { return "cuda"; }
+  void* allocate(size_t bytes) override;
+  void deallocate(void*, size_t bytes) noexcept override;
+  void upload(void* dst, const void* host, size_t bytes) override;
+  void download(void* host, const void* src, size_t bytes) override;
+  void synchronize() override;
+  int64_t available_memory() const override;
+  bool supports(Fused) const override { return true; }
+
+  void fill(const View& out, double value) override;
+  void copy(const View& out, const View& in) override;
+  void unary(UnaryOp, const View& out, const View& x) override;
+  void unary_grad(UnaryOp, const View& dx, const View& dy, const View& x, const View& y) override;
+  void binary(BinaryOp, const View& out, const View& a, const View& b) override;
+  void select(const View& out, const View& cond, const View& a, const View& b) override;
+  void reduce(ReduceOp, const View& out, const View& in) override;
+  void arg_reduce(ReduceOp, const View& index, const View& in) override;
+  void top_k(const View& values, const View& index, const View& in) override;
+  void matmul(const View& out, const View& a, const View& b) override;
+  void gather(const View& out, const View& in, const View& index, int dim) override;
+  void scatter_add(const View& out, const View& index, const View& src, int dim) override;
+  void random(Distribution, const View& out, uint64_t seed, uint64_t stream, const View& step) override;
+  void conv2d(const View& y, const View& x, const View& w, const Window&) override;
+  void conv2d_dx(const View& dx, const View& dy, const View& w, const Window&) override;
+  void conv2d_dw(const View& dw, const View& x, const View& dy, const Window&) override;
+  void pool(PoolOp, const View& y, const View& index, const View& x, const Window&) override;
+  void pool_grad(PoolOp, const View& dx, const View& dy, const View& index, const Window&) override;
+  void moments(const View& mean, const View& var, const View& x) override;
+  void batch_norm(const BatchNormArgs&) override;
+  void batch_norm_grad(const BatchNormGradArgs&) override;
+  void layer_norm(const LayerNormArgs&) override;
+  void layer_norm_grad(const LayerNormGradArgs&) override;
+  void softmax(const View& y, const View& x, bool log) override;
+  void softmax_grad(const View& dx, const View& dy, const View& y, bool log) override;
+  void cross_entropy(const View& loss, const View& log_sum, const View& logits, const View& labels,
+                     double smoothing) override;
+  void cross_entropy_grad(const View& dlogits, const View& dloss, const View& logits, const View& log_sum,
+                          const View& labels, double smoothing) override;
+  void attention(const AttentionArgs&) override;
+  void attention_grad(const AttentionGradArgs&) override;
+  void sum_squares(const View& out, std::span<const View> xs) override;
+  void lerp(std::span<const View> targets, std::span<const View> sources, const View& weight) override;
+  void update(const SgdArgs&) override;
+  void update(const AdamWArgs&) override;
+  void update(const LarsArgs&) override;
+
+  /// The stream that every kernel runs on; makes the device the current one of this thread.
+  CUstream_st* stream() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace tacit::cuda

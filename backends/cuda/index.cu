@@ -1,0 +1,57 @@
+// Reading and adding at given positions.
+#include "backends/cuda/backend.h"
+#include "backends/cuda/launch.h"
+
+namespace tacit::cuda {
+
+namespace {
+
+template <class T>
+struct Gather {
+  T* out;
+  const int64_t* index;
+  const T* in;
+  int64_t stride;
+  TACIT_HD void operator()(const int64_t (&at)[3]) const { out[at[0]] = in[at[2] + index[at[1]] * stride]; }
+};
+
+// One thread walks the whole dimension, so that the terms of a place are added in the order of i without atomics.
+template <class T>
+struct ScatterAdd {
+  T* out;
+  const int64_t* index;
+  const T* src;
+  int64_t count, out_stride, index_stride, src_stride;
+  TACIT_HD void operator()(const int64_t (&at)[3]) const {
+    for (int64_t i = 0; i < count; ++i) {
+      T& sum = out[at[0] + index[at[1] + i * index_stride] * out_stride];
+      sum = static_cast<T>(sum + src[at[2] + i * src_stride]);
+    }
+  }
+};
+
+}  // namespace
+
+// out[…, i, …] = in[…, index[…, i, …], …]
+void CudaBackend::gather(const View& out, const View& in, const View& index, int dim) {
+  visit_dtype(out.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    for_each(stream(), out.shape, {out.strides, index.strides, without_stride(in.strides, dim)},
+             Gather<T>{out.ptr<T>(), index.ptr<int64_t>(), in.ptr<T>(), in.strides[dim]});
+  });
+}
+
+// out[…, index[…, i, …], …] += src[…, i, …]
+void CudaBackend::scatter_add(const View& out, const View& index, const View& src, int dim) {
+  visit_arithmetic("scatter_add", out.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    Shape columns = src.shape;
+    columns[dim] = 1;
+    if (src.numel() == 0) return;
+    for_each(stream(), columns, {out.strides, index.strides, src.strides},
+             ScatterAdd<T>{out.ptr<T>(), index.ptr<int64_t>(), src.ptr<T>(), src.shape[dim], out.strides[dim],
+                           index.strides[dim], src.strides[dim]});
+  });
+}
+
+}  // namespace tacit::cuda

@@ -1,0 +1,173 @@
+// Matrix products by cuBLASLt, in plain f32 or f64. Row-major out = a b is, in cuBLAS's column-major words,
+// outᵀ = bᵀ aᵀ, and a row-major matrix read by columns is its transpose: so b and a are passed in that order, as they
+// lie. The rule: a plan depends on the shape, the layout and the alignments only, never on a timing.
+#include "backends/cuda/backend.h"
+#include "backends/cuda/launch.h"
+#include "backends/cuda/state.h"
+
+namespace tacit::cuda {
+
+namespace {
+
+void check_blas(cublasStatus_t status, const char* what) {
+  TACIT_CHECK(status == CUBLAS_STATUS_SUCCESS, "[matmul] cuBLASLt ", what, ": ", cublasLtGetStatusString(status));
+}
+
+/// A row-major matrix as cuBLAS may read it.
+struct Matrix {
+  void* data;
+  int64_t rows, columns;  // of the column-major matrix that lies there
+  int64_t leading;
+  bool transposed;  // the product wants its transpose
+  int64_t batch_stride;
+};
+
+/// A view of rank 2 or more whose last two dimensions cuBLAS can read: itself, or else a dense copy in `scratch`.
+class Operand {
+ public:
+  Operand(CudaBackend& backend, Scratch& scratch, const View& view) : view_(view) {
+    const int64_t rows = view.shape[-2], columns = view.shape[-1];
+    row_major_ = (view.strides[-1] == 1 || columns == 1) && (view.strides[-2] >= columns || rows == 1);
+    column_major_ = !row_major_ && (view.strides[-2] == 1 || rows == 1) && (view.strides[-1] >= rows || columns == 1);
+    if (row_major_ || column_major_) return;
+    view_.data = scratch.take<char>(view.numel() * static_cast<int64_t>(size_of(view.dtype)));
+    view_.strides = row_major(view.shape);
+    backend.copy(view_, view);
+    row_major_ = true;
+  }
+
+  const Strides& strides() const { return view_.strides; }
+
+  Matrix matrix(int64_t offset, int64_t batch_stride) const {
+    const int64_t rows = view_.shape[-2], columns = view_.shape[-1];
+    char* const data = view_.ptr<char>() + offset * static_cast<int64_t>(size_of(view_.dtype));
+    if (row_major_) return {data, columns, rows, rows == 1 ? columns : view_.strides[-2], false, batch_stride};
+    return {data, rows, columns, columns == 1 ? rows : view_.strides[-1], true, batch_stride};
+  }
+
+ private:
+  View view_;
+  bool row_major_, column_major_;
+};
+
+int64_t alignment_of(const Matrix& m, size_t element) {
+  const auto bytes = reinterpret_cast<uintptr_t>(m.data) | static_cast<uintptr_t>(m.leading) * element |
+                     static_cast<uintptr_t>(m.batch_stride) * element;
+  return static_cast<int64_t>(std::min<uintptr_t>(bytes & (~bytes + 1), 256));
+}
+
+/// A matrix layout of cuBLASLt for the length of a call.
+class Layout {
+ public:
+  Layout(cudaDataType_t type, const Matrix& m, int32_t batch) {
+    check_blas(cublasLtMatrixLayoutCreate(&layout_, type, static_cast<uint64_t>(m.rows),
+                                          static_cast<uint64_t>(m.columns), m.leading),
+               "layout");
+    cublasLtMatrixLayoutSetAttribute(layout_, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &batch, sizeof batch);
+    cublasLtMatrixLayoutSetAttribute(layout_, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &m.batch_stride,
+                                     sizeof m.batch_stride);
+  }
+  ~Layout() { cublasLtMatrixLayoutDestroy(layout_); }
+  Layout(const Layout&) = delete;
+  Layout& operator=(const Layout&) = delete;
+  operator cublasLtMatrixLayout_t() const { return layout_; }
+
+ private:
+  cublasLtMatrixLayout_t layout_ = nullptr;
+};
+
+}  // namespace
+
+// out[…, m, n] = sum over k of a[…, m, k] b[…, k, n]
+void CudaBackend::matmul(const View& out, const View& a, const View& b) {
+  if (out.numel() == 0) return;
+  if (a.shape[-1] == 0) return fill(out, 0);
+  Scratch scratch(stream());
+  const bool direct = out.strides[-1] == 1 && out.strides[-2] >= out.shape[-1];
+  View y = out;
+  if (!direct) {
+    y.data = scratch.take<char>(out.numel() * static_cast<int64_t>(size_of(out.dtype)));
+    y.strides = row_major(out.shape);
+  }
+  const Operand left(*this, scratch, a), right(*this, scratch, b), result(*this, scratch, y);
+  const bool wide = out.dtype == f64;
+  TACIT_CHECK(wide || out.dtype == f32, "[matmul] needs f32 or f64, got ", name_of(out.dtype));
+  const size_t element = size_of(out.dtype);
+  const cudaDataType_t type = wide ? CUDA_R_64F : CUDA_R_32F;
+
+  // The innermost leading dimension that is left after merging is a batch; the others are walked.
+  const Strided<3> at(leading(out.shape, 2),
+                      {leading(result.strides(), 2), leading(left.strides(), 2), leading(right.strides(), 2)});
+  const int last = at.rank - 1;
+  const int64_t batch = at.rank == 0 ? 1 : at.size[last];
+  const auto stride = [&](int k) { return at.rank == 0 ? int64_t{0} : at.stride[k][last]; };
+
+  cublasLtMatmulDesc_t product = nullptr;
+  check_blas(cublasLtMatmulDescCreate(&product, wide ? CUBLAS_COMPUTE_64F : CUBLAS_COMPUTE_32F, type), "product");
+  const std::unique_ptr<std::remove_pointer_t<cublasLtMatmulDesc_t>, decltype(&cublasLtMatmulDescDestroy)> owner(
+      product, &cublasLtMatmulDescDestroy);
+
+  for (int64_t first = 0; first < at.count; first += batch) {
+    int64_t offsets[3];
+    at.offsets(first, offsets);
+    const Matrix c = result.matrix(offsets[0], stride(0)), right_matrix = right.matrix(offsets[2], stride(2)),
+                 left_matrix = left.matrix(offsets[1], stride(1));
+    const cublasOperation_t op_right = right_matrix.transposed ? CUBLAS_OP_T : CUBLAS_OP_N,
+                            op_left = left_matrix.transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
+    cublasLtMatmulDescSetAttribute(product, CUBLASLT_MATMUL_DESC_TRANSA, &op_right, sizeof op_right);
+    cublasLtMatmulDescSetAttribute(product, CUBLASLT_MATMUL_DESC_TRANSB, &op_left, sizeof op_left);
+    const auto count = static_cast<int32_t>(batch);
+    const Layout layout_a(type, right_matrix, count), layout_b(type, left_matrix, count), layout_c(type, c, count);
+
+    const std::lock_guard lock(state_->mutex);
+    const int64_t align_a = alignment_of(right_matrix, element), align_b = alignment_of(left_matrix, element),
+                  align_c = alignment_of(c, element);
+    const ProductKey key = {wide,
+                            c.rows,
+                            c.columns,
+                            a.shape[-1],
+                            batch,
+                            right_matrix.leading,
+                            left_matrix.leading,
+                            c.leading,
+                            right_matrix.transposed,
+                            left_matrix.transposed,
+                            right_matrix.batch_stride,
+                            left_matrix.batch_stride,
+                            c.batch_stride,
+                            align_a,
+                            align_b,
+                            align_c};
+    auto plan = state_->plans.find(key);
+    if (plan == state_->plans.end()) {
+      cublasLtMatmulPreference_t preference = nullptr;
+      check_blas(cublasLtMatmulPreferenceCreate(&preference), "preference");
+      const auto set = [&](cublasLtMatmulPreferenceAttributes_t attribute, const auto value) {
+        cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof value);
+      };
+      set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, State::kWorkspaceBytes);
+      set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, static_cast<uint32_t>(align_a));
+      set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, static_cast<uint32_t>(align_b));
+      set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, static_cast<uint32_t>(align_c));
+      set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, static_cast<uint32_t>(align_c));
+      cublasLtMatmulHeuristicResult_t found{};
+      int n = 0;
+      const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(state_->blas, product, layout_a, layout_b, layout_c,
+                                                                   layout_c, preference, 1, &found, &n);
+      cublasLtMatmulPreferenceDestroy(preference);
+      check_blas(status, "has no algorithm");
+      TACIT_CHECK(n > 0, "[matmul] cuBLASLt has no algorithm for ", a.shape, " times ", b.shape);
+      plan = state_->plans.emplace(key, found.algo).first;
+    }
+    const double one_wide = 1, zero_wide = 0;
+    const float one = 1, zero = 0;
+    check_blas(cublasLtMatmul(state_->blas, product, wide ? static_cast<const void*>(&one_wide) : &one,
+                              right_matrix.data, layout_a, left_matrix.data, layout_b,
+                              wide ? static_cast<const void*>(&zero_wide) : &zero, c.data, layout_c, c.data, layout_c,
+                              &plan->second, state_->workspace, State::kWorkspaceBytes, stream()),
+               "product");
+  }
+  if (!direct) copy(out, y);
+}
+
+}  // namespace tacit::cuda

@@ -1,0 +1,242 @@
+// Batch and layer normalisation. Throughout, xhat = (x - mean) * rstd. Sums are taken in f64.
+#include "backends/cuda/backend.h"
+#include "backends/cuda/combine.h"
+
+namespace tacit::cuda {
+
+namespace {
+
+// ---- moments
+
+template <class T>
+struct Value {
+  const T* x;
+  int64_t columns;
+  TACIT_HD void operator()(int64_t r, int64_t c, double (&out)[1]) const {
+    out[0] = static_cast<double>(x[r * columns + c]);
+  }
+};
+template <class T>
+struct StoreMean {
+  T* mean;
+  double* exact;
+  double n;
+  TACIT_HD void operator()(int64_t c, const double (&total)[1]) const {
+    exact[c] = total[0] / n;
+    mean[c] = static_cast<T>(exact[c]);
+  }
+};
+template <class T>
+struct CentredSquare {
+  const T* x;
+  const double* mean;
+  int64_t columns;
+  TACIT_HD void operator()(int64_t r, int64_t c, double (&out)[1]) const {
+    const double centred = static_cast<double>(x[r * columns + c]) - mean[c];
+    out[0] = centred * centred;
+  }
+};
+template <class T>
+struct StoreVariance {
+  T* var;
+  double n;
+  TACIT_HD void operator()(int64_t c, const double (&total)[1]) const { var[c] = static_cast<T>(total[0] / n); }
+};
+
+// ---- batch norm
+
+template <class T>
+struct BatchNorm {
+  T* y;
+  const T *x, *mean, *rstd, *gamma, *beta, *residual;
+  int64_t columns;
+  bool relu;
+  TACIT_HD void operator()(int64_t i) const {
+    const int64_t c = i % columns;
+    T value = (x[i] - mean[c]) * rstd[c] * gamma[c] + beta[c];
+    if (residual != nullptr) value += residual[i];
+    y[i] = relu && value < T(0) ? T(0) : value;
+  }
+};
+
+/// g and g xhat of an element, where g = dy where relu let the value through (y > 0), else 0.
+template <class T>
+struct BatchNormTerms {
+  const T *dy, *x, *y, *mean, *rstd;  // y: null without relu
+  int64_t columns;
+  TACIT_HD double g(int64_t i) const { return y != nullptr && !(y[i] > T(0)) ? 0.0 : static_cast<double>(dy[i]); }
+  TACIT_HD double xhat(int64_t i, int64_t c) const {
+    return (static_cast<double>(x[i]) - static_cast<double>(mean[c])) * static_cast<double>(rstd[c]);
+  }
+  TACIT_HD void operator()(int64_t r, int64_t c, double (&out)[2]) const {
+    const int64_t i = r * columns + c;
+    out[0] = g(i);
+    out[1] = out[0] * xhat(i, c);
+  }
+};
+/// dbeta = sum g; dgamma = sum g xhat; both also kept in f64 for dx.
+template <class T>
+struct StoreAffineGrad {
+  T *dbeta, *dgamma;
+  double* sums;  // (C, 2), or null
+  TACIT_HD void operator()(int64_t c, const double (&totals)[2]) const {
+    if (dbeta != nullptr) dbeta[c] = static_cast<T>(totals[0]);
+    if (dgamma != nullptr) dgamma[c] = static_cast<T>(totals[1]);
+    if (sums != nullptr) sums[2 * c] = totals[0], sums[2 * c + 1] = totals[1];
+  }
+};
+template <class T>
+struct BatchNormDx {
+  T *dx, *dresidual;
+  BatchNormTerms<T> terms;
+  const T* gamma;
+  const double* sums;
+  double n;
+  bool training;
+  TACIT_HD void operator()(int64_t i) const {
+    const int64_t c = i % terms.columns;
+    const double g = terms.g(i);
+    if (dresidual != nullptr) dresidual[i] = static_cast<T>(g);
+    if (dx == nullptr) return;
+    const double centred = training ? g - sums[2 * c] / n - terms.xhat(i, c) * sums[2 * c + 1] / n : g;
+    dx[i] = static_cast<T>(static_cast<double>(gamma[c]) * static_cast<double>(terms.rstd[c]) * centred);
+  }
+};
+
+// ---- layer norm: a block of kBlock threads a row
+
+template <class T, int kBlock>
+__global__ void layer_norm_kernel(int64_t size, double eps, const T* x, const T* gamma, const T* beta, T* y, T* mean,
+                                  T* rstd) {
+  const int64_t row = blockIdx.x, first = row * size;
+  double sum = 0;
+  for (int64_t d = threadIdx.x; d < size; d += kBlock) sum += static_cast<double>(x[first + d]);
+  const double average = over_block<SumOf, kBlock>(sum) / static_cast<double>(size);
+  double squares = 0;
+  for (int64_t d = threadIdx.x; d < size; d += kBlock) {
+    const double centred = static_cast<double>(x[first + d]) - average;
+    squares += centred * centred;
+  }
+  const double scale = 1 / sqrt(over_block<SumOf, kBlock>(squares) / static_cast<double>(size) + eps);
+  for (int64_t d = threadIdx.x; d < size; d += kBlock)
+    y[first + d] = static_cast<T>((static_cast<double>(x[first + d]) - average) * scale) * gamma[d] + beta[d];
+  if (threadIdx.x == 0) {
+    mean[row] = static_cast<T>(average);
+    rstd[row] = static_cast<T>(scale);
+  }
+}
+
+// With g = gamma dy and means over the row: dx = rstd (g - mean(g) - xhat mean(g xhat))
+template <class T, int kBlock>
+__global__ void layer_norm_dx_kernel(int64_t size, const T* dy, const T* x, const T* mean, const T* rstd,
+                                     const T* gamma, T* dx) {
+  const int64_t row = blockIdx.x, first = row * size;
+  const auto m = static_cast<double>(mean[row]), scale = static_cast<double>(rstd[row]);
+  const auto g = [&](int64_t d) { return static_cast<double>(gamma[d]) * static_cast<double>(dy[first + d]); };
+  const auto xhat = [&](int64_t d) { return (static_cast<double>(x[first + d]) - m) * scale; };
+  double sum_g = 0, sum_g_xhat = 0;
+  for (int64_t d = threadIdx.x; d < size; d += kBlock) {
+    sum_g += g(d);
+    sum_g_xhat += g(d) * xhat(d);
+  }
+  const double mean_g = over_block<SumOf, kBlock>(sum_g) / static_cast<double>(size);
+  const double mean_g_xhat = over_block<SumOf, kBlock>(sum_g_xhat) / static_cast<double>(size);
+  for (int64_t d = threadIdx.x; d < size; d += kBlock)
+    dx[first + d] = static_cast<T>(scale * (g(d) - mean_g - xhat(d) * mean_g_xhat));
+}
+
+template <class T>
+struct LayerNormTerms {
+  const T *dy, *x, *mean, *rstd;
+  int64_t size;
+  TACIT_HD void operator()(int64_t r, int64_t d, double (&out)[2]) const {
+    out[0] = static_cast<double>(dy[r * size + d]);
+    out[1] =
+        out[0] * (static_cast<double>(x[r * size + d]) - static_cast<double>(mean[r])) * static_cast<double>(rstd[r]);
+  }
+};
+
+template <class T>
+T* pointer_or_null(const View& v) {
+  return v.defined() ? v.ptr<T>() : nullptr;
+}
+
+}  // namespace
+
+// mean[c] = 1/n sum x[., c];  var[c] = 1/n sum (x[., c] - mean[c])^2
+void CudaBackend::moments(const View& mean, const View& var, const View& x) {
+  const Rows rows(x.shape);
+  const auto n = static_cast<double>(rows.count);
+  visit_floating("moments", x.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    Scratch scratch(stream());
+    double* const exact = scratch.take<double>(rows.size);
+    combine_columns<SumOf, 1>(stream(), rows.count, rows.size, Value<T>{x.ptr<T>(), rows.size},
+                              StoreMean<T>{mean.ptr<T>(), exact, n});
+    combine_columns<SumOf, 1>(stream(), rows.count, rows.size, CentredSquare<T>{x.ptr<T>(), exact, rows.size},
+                              StoreVariance<T>{var.ptr<T>(), n});
+  });
+}
+
+// y = relu?(gamma xhat + beta + residual?)
+void CudaBackend::batch_norm(const BatchNormArgs& a) {
+  visit_floating("batch_norm", a.x.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    for_each_index(stream(), a.x.numel(),
+                   BatchNorm<T>{a.y.ptr<T>(), a.x.ptr<T>(), a.mean.ptr<T>(), a.rstd.ptr<T>(), a.gamma.ptr<T>(),
+                                a.beta.ptr<T>(), pointer_or_null<T>(a.residual), a.x.shape[-1], a.relu});
+  });
+}
+
+// dresidual = g;  dbeta = sum g;  dgamma = sum g xhat
+// dx = gamma rstd (g - dbeta / n - xhat dgamma / n) in training, when mean and rstd depended on x, else gamma rstd g
+void CudaBackend::batch_norm_grad(const BatchNormGradArgs& a) {
+  const Rows rows(a.x.shape);
+  visit_floating("batch_norm_grad", a.x.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const BatchNormTerms<T> terms{a.dy.ptr<T>(),   a.x.ptr<T>(),    a.relu ? a.y.ptr<T>() : nullptr,
+                                  a.mean.ptr<T>(), a.rstd.ptr<T>(), rows.size};
+    Scratch scratch(stream());
+    double* const sums = scratch.take<double>(2 * rows.size);
+    combine_columns<SumOf, 2>(stream(), rows.count, rows.size, terms,
+                              StoreAffineGrad<T>{pointer_or_null<T>(a.dbeta), pointer_or_null<T>(a.dgamma), sums});
+    if (!a.dx.defined() && !a.dresidual.defined()) return;
+    for_each_index(stream(), a.x.numel(),
+                   BatchNormDx<T>{pointer_or_null<T>(a.dx), pointer_or_null<T>(a.dresidual), terms, a.gamma.ptr<T>(),
+                                  sums, static_cast<double>(rows.count), a.training});
+  });
+}
+
+// Per row of D elements: mean = 1/D sum x;  rstd = 1 / sqrt(1/D sum (x - mean)^2 + eps);  y = gamma xhat + beta
+void CudaBackend::layer_norm(const LayerNormArgs& a) {
+  const Rows rows(a.x.shape);
+  visit_floating("layer_norm", a.x.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    with_row_block(rows.size, [&](auto block) {
+      launch(stream(), layer_norm_kernel<T, decltype(block)::value>, dim3(static_cast<unsigned>(rows.count)),
+             dim3(decltype(block)::value), 0, rows.size, a.eps, a.x.ptr<T>(), a.gamma.ptr<T>(), a.beta.ptr<T>(),
+             a.y.ptr<T>(), a.mean.ptr<T>(), a.rstd.ptr<T>());
+    });
+  });
+}
+
+// dx as above;  dgamma = sum over rows of dy xhat;  dbeta = sum over rows of dy
+void CudaBackend::layer_norm_grad(const LayerNormGradArgs& a) {
+  const Rows rows(a.x.shape);
+  visit_floating("layer_norm_grad", a.x.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    if (a.dx.defined())
+      with_row_block(rows.size, [&](auto block) {
+        launch(stream(), layer_norm_dx_kernel<T, decltype(block)::value>, dim3(static_cast<unsigned>(rows.count)),
+               dim3(decltype(block)::value), 0, rows.size, a.dy.ptr<T>(), a.x.ptr<T>(), a.mean.ptr<T>(),
+               a.rstd.ptr<T>(), a.gamma.ptr<T>(), a.dx.ptr<T>());
+      });
+    if (a.dgamma.defined() || a.dbeta.defined())
+      combine_columns<SumOf, 2>(
+          stream(), rows.count, rows.size,
+          LayerNormTerms<T>{a.dy.ptr<T>(), a.x.ptr<T>(), a.mean.ptr<T>(), a.rstd.ptr<T>(), rows.size},
+          StoreAffineGrad<T>{pointer_or_null<T>(a.dbeta), pointer_or_null<T>(a.dgamma), nullptr});
+  });
+}
+
+}  // namespace tacit::cuda

@@ -1,0 +1,146 @@
+// Pooling: the largest element or the average of each window of each channel. One thread an element; gradients are
+// gathered by the input's elements from the windows that cover them, so that nothing is added by two threads.
+#include "backends/cuda/backend.h"
+#include "backends/cuda/launch.h"
+
+namespace tacit::cuda {
+
+namespace {
+
+/// One axis of a pooling: which positions of the input, of `size`, window i of n covers.
+struct Axis {
+  int64_t size, n, kernel, stride, padding, dilation;
+  bool adaptive;
+
+  TACIT_HD int64_t begin(int64_t i) const { return adaptive ? i * size / n : i * stride - padding; }
+  TACIT_HD int64_t terms(int64_t i) const { return adaptive ? ((i + 1) * size + n - 1) / n - begin(i) : kernel; }
+  TACIT_HD int64_t position(int64_t i, int64_t term) const { return begin(i) + term * (adaptive ? 1 : dilation); }
+  TACIT_HD bool inside(int64_t position) const { return position >= 0 && position < size; }
+
+  /// The windows that can cover a position are first_window … last_window; some of them may not (see covers()).
+  TACIT_HD int64_t first_window(int64_t position) const {
+    const int64_t reach = position + padding - (kernel - 1) * dilation;
+    return adaptive ? position * n / size - (position * n / size > 0)
+                    : (reach <= 0 ? 0 : (reach + stride - 1) / stride);
+  }
+  TACIT_HD int64_t last_window(int64_t position) const {
+    const int64_t last = adaptive ? position * n / size + 1 : (position + padding) / stride;
+    return last < n ? last : n - 1;
+  }
+  TACIT_HD bool covers(int64_t i, int64_t position) const {
+    const int64_t from = position - begin(i);
+    if (adaptive) return from >= 0 && from < terms(i);
+    return from >= 0 && from % dilation == 0 && from / dilation < kernel;
+  }
+};
+
+struct Pooling {
+  Axis rows, columns;
+  int64_t channels;
+
+  Pooling(const Window& w, const Shape& x, const Shape& y)
+      : rows{x[1], y[1], w.kernel_h, w.stride_h, w.padding_h, w.dilation_h, w.adaptive},
+        columns{x[2], y[2], w.kernel_w, w.stride_w, w.padding_w, w.dilation_w, w.adaptive},
+        channels(x[3]) {}
+
+  TACIT_HD int64_t x_offset(int64_t n, int64_t h, int64_t w, int64_t c) const {
+    return ((n * rows.size + h) * columns.size + w) * channels + c;
+  }
+  TACIT_HD int64_t y_offset(int64_t n, int64_t i, int64_t j, int64_t c) const {
+    return ((n * rows.n + i) * columns.n + j) * channels + c;
+  }
+};
+
+// Max: y = max of the window, index = the first pixel that has it (the first NaN if there is one).
+template <class T>
+struct MaxPool {
+  Pooling p;
+  T* y;
+  int64_t* index;
+  const T* x;
+  TACIT_HD void operator()(int64_t o) const {
+    const int64_t c = o % p.channels, j = o / p.channels % p.columns.n, i = o / p.channels / p.columns.n % p.rows.n;
+    const int64_t n = o / p.channels / p.columns.n / p.rows.n;
+    int64_t best = -1;
+    T value = 0;
+    for (int64_t a = 0; a < p.rows.terms(i); ++a)
+      for (int64_t b = 0; b < p.columns.terms(j); ++b) {
+        const int64_t h = p.rows.position(i, a), w = p.columns.position(j, b);
+        if (!p.rows.inside(h) || !p.columns.inside(w)) continue;
+        const T here = x[p.x_offset(n, h, w, c)];
+        if (best >= 0 && !beats(ReduceOp::Max, here, value)) continue;
+        best = h * p.columns.size + w;
+        value = here;
+      }
+    y[o] = value;
+    index[o] = best;
+  }
+};
+
+// Average: y = sum of the window / its size, padding counted as zeros.
+template <class T>
+struct AveragePool {
+  Pooling p;
+  T* y;
+  const T* x;
+  TACIT_HD void operator()(int64_t o) const {
+    const int64_t c = o % p.channels, j = o / p.channels % p.columns.n, i = o / p.channels / p.columns.n % p.rows.n;
+    const int64_t n = o / p.channels / p.columns.n / p.rows.n;
+    double sum = 0;
+    for (int64_t a = 0; a < p.rows.terms(i); ++a)
+      for (int64_t b = 0; b < p.columns.terms(j); ++b) {
+        const int64_t h = p.rows.position(i, a), w = p.columns.position(j, b);
+        if (p.rows.inside(h) && p.columns.inside(w)) sum += static_cast<double>(x[p.x_offset(n, h, w, c)]);
+      }
+    y[o] = static_cast<T>(sum / static_cast<double>(p.rows.terms(i) * p.columns.terms(j)));
+  }
+};
+
+// Max: dy goes to the pixel that was chosen. Average: dy / size goes to every pixel of the window.
+template <class T>
+struct PoolGrad {
+  Pooling p;
+  T* dx;
+  const T* dy;
+  const int64_t* index;  // null: average
+  TACIT_HD void operator()(int64_t o) const {
+    const int64_t c = o % p.channels, w = o / p.channels % p.columns.size;
+    const int64_t h = o / p.channels / p.columns.size % p.rows.size;
+    const int64_t n = o / p.channels / p.columns.size / p.rows.size;
+    double sum = 0;
+    for (int64_t i = p.rows.first_window(h); i <= p.rows.last_window(h); ++i)
+      for (int64_t j = p.columns.first_window(w); j <= p.columns.last_window(w); ++j) {
+        if (!p.rows.covers(i, h) || !p.columns.covers(j, w)) continue;
+        const int64_t at = p.y_offset(n, i, j, c);
+        if (index == nullptr)
+          sum += static_cast<double>(dy[at]) / static_cast<double>(p.rows.terms(i) * p.columns.terms(j));
+        else if (index[at] == h * p.columns.size + w)
+          sum += static_cast<double>(dy[at]);
+      }
+    dx[o] = static_cast<T>(sum);
+  }
+};
+
+}  // namespace
+
+void CudaBackend::pool(PoolOp op, const View& y, const View& index, const View& x, const Window& window) {
+  const Pooling pooling(window, x.shape, y.shape);
+  visit_floating("pool", y.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    if (op == PoolOp::Max)
+      for_each_index(stream(), y.numel(), MaxPool<T>{pooling, y.ptr<T>(), index.ptr<int64_t>(), x.ptr<T>()});
+    else
+      for_each_index(stream(), y.numel(), AveragePool<T>{pooling, y.ptr<T>(), x.ptr<T>()});
+  });
+}
+
+void CudaBackend::pool_grad(PoolOp op, const View& dx, const View& dy, const View& index, const Window& window) {
+  const Pooling pooling(window, dx.shape, dy.shape);
+  visit_floating("pool_grad", dx.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    for_each_index(stream(), dx.numel(),
+                   PoolGrad<T>{pooling, dx.ptr<T>(), dy.ptr<T>(), op == PoolOp::Max ? index.ptr<int64_t>() : nullptr});
+  });
+}
+
+}  // namespace tacit::cuda

@@ -1,0 +1,36 @@
+# Looks for CUDA as TACIT_CUDA says: AUTO takes it where nvcc, cuBLASLt and an NVIDIA driver are found (minutes of compile
+# time that a machine without a GPU is spared), ON demands nvcc and cuBLASLt, OFF leaves it alone.
+# Sets TACIT_WITH_CUDA and TACIT_WITH_CUDNN. Sanitizers do not follow into nvcc's code, so AUTO leaves it out of such builds.
+set(TACIT_WITH_CUDA OFF)
+set(TACIT_WITH_CUDNN OFF)
+if(TACIT_CUDA STREQUAL AUTO AND (TACIT_SANITIZE OR NOT EXISTS /dev/nvidiactl))
+  return()
+endif()
+if(TACIT_CUDA)
+  include(CheckLanguage)
+  if(NOT CMAKE_CUDA_COMPILER AND EXISTS /usr/local/cuda/bin/nvcc)
+    set(ENV{PATH} "$ENV{PATH}:/usr/local/cuda/bin")  # where NVIDIA's installer puts it, often outside PATH
+  endif()
+  check_language(CUDA)
+  if(CMAKE_CUDA_COMPILER)
+    # Ampere and Hopper as machine code, and PTX for what comes after.
+    set(CMAKE_CUDA_ARCHITECTURES 80-real 90 CACHE STRING "GPU architectures that the CUDA backend is compiled for")
+    enable_language(CUDA)
+    if(NOT DEFINED CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know that nvcc has C++20
+      set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+      set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
+    endif()
+    find_package(CUDAToolkit 12.4)
+  endif()
+  if(CMAKE_CUDA_COMPILER AND TARGET CUDA::cublasLt)
+    set(TACIT_WITH_CUDA ON)
+    find_path(TACIT_CUDNN_INCLUDE cudnn.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+    find_library(TACIT_CUDNN_LIBRARY cudnn HINTS ${CUDAToolkit_LIBRARY_DIR})
+    if(TACIT_CUDNN AND TACIT_CUDNN_INCLUDE AND TACIT_CUDNN_LIBRARY)
+      set(TACIT_WITH_CUDNN ON)
+    endif()
+    message(STATUS "CUDA ${CUDAToolkit_VERSION}: the backend is built for ${CMAKE_CUDA_ARCHITECTURES}, cuDNN: ${TACIT_WITH_CUDNN}")
+  elseif(NOT TACIT_CUDA STREQUAL AUTO)
+    message(FATAL_ERROR "TACIT_CUDA=${TACIT_CUDA}, but nvcc or cuBLASLt of CUDA 12.4 or newer is not found")
+  endif()
+endif()

@@ -5,7 +5,7 @@
 namespace tacit::cli {
 
 namespace {
-nlohmann::json to_json(const ssl::ThreeWay& x) { return {{"pixels", x.pixels}, {"random", x.random}, {"run", x.run}}; }
+nlohmann::json json_of(const ssl::ThreeWay& x) { return {{"pixels", x.pixels}, {"random", x.random}, {"run", x.run}}; }
 }  // namespace
 
 nlohmann::json to_json(const ssl::EvaluationTable& table) {
@@ -16,11 +16,11 @@ nlohmann::json to_json(const ssl::EvaluationTable& table) {
                     {"mean", r.mean},
                     {"std", r.std},
                     {"draws", r.draws}});
-  return {{"knn", to_json(table.knn)},
-          {"linear", to_json(table.linear)},
+  return {{"knn", json_of(table.knn)},
+          {"linear", json_of(table.linear)},
           {"label_efficiency", rows},
           {"clustering",
-           {{"k", table.clusters}, {"nmi", to_json(table.nmi)}, {"accuracy", to_json(table.cluster_accuracy)}}},
+           {{"k", table.clusters}, {"nmi", json_of(table.nmi)}, {"accuracy", json_of(table.cluster_accuracy)}}},
           {"feature_std", table.feature_std},
           {"rank_me", table.rank_me}};
 }

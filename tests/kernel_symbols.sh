@@ -27,7 +27,7 @@ for isa in v2 v3 v4; do
   [ $count -gt 0 ] || { echo "error: no objects of tacit_cpu_kernels_$isa"; bad=1; }
 done
 
-[ -n "$(objects backends reference)" ] || { echo "error: no objects of the reference backend"; bad=1; }
+[ -n "$(objects backends)" ] || { echo "error: no objects of the layer \`backends\`"; bad=1; }
 for object in $(objects cpu_kernels_v2) $(objects backends); do
   if lines=$(objdump -d "$object" | grep -m 3 -E '%[yz]mm[0-9]'); then
     echo "error: $object uses AVX registers:"

@@ -47,7 +47,7 @@ void copy_matrix(const Matrix<T>& to, const Matrix<U>& from) {
 }
 
 /// Rows [i, i + rows), columns [j, j + columns) of C, steps [k, k + depth) of the summed index.
-struct Range {
+struct BlockRange {
   int64_t i, rows, j, columns, k, depth;
 };
 
@@ -71,11 +71,11 @@ struct Product {
   Matrix<const T> a, b;
   const T* packed = nullptr;  // all of B in panels of b.rows steps, or null: every task packs what it needs
 
-  void block(const Matrix<T>& out, const Range& range) const;
+  void block(const Matrix<T>& out, const BlockRange& range) const;
 };
 
 template <>
-void Product<float>::block(const Matrix<float>& out, const Range& range) const {
+void Product<float>::block(const Matrix<float>& out, const BlockRange& range) const {
   const GemmTable<float>& gemm = gemm_table<float>();
   const int64_t panel_size = (packed ? b.rows : kGemmDepth) * gemm.nr;
   const Scratch local(packed ? 0 : ceil_div(range.columns, gemm.nr) * panel_size * sizeof(float));
@@ -111,7 +111,7 @@ void Product<float>::block(const Matrix<float>& out, const Range& range) const {
 }
 
 template <>
-void Product<double>::block(const Matrix<double>& out, const Range& range) const {
+void Product<double>::block(const Matrix<double>& out, const BlockRange& range) const {
   const bool a_rows = a.column_stride == 1, b_rows = b.column_stride == 1;
   cblas_dgemm(CblasRowMajor, a_rows ? CblasNoTrans : CblasTrans, b_rows ? CblasNoTrans : CblasTrans,
               static_cast<int>(range.rows), static_cast<int>(range.columns), static_cast<int>(range.depth), 1.0,
@@ -129,7 +129,7 @@ void for_each_block(const BlockSize& size, int64_t rows, int64_t columns, F&& co
   const int64_t across = ceil_div(columns, size.columns);
   parallel_pieces(ceil_div(rows, size.rows) * across, [&](int64_t t) {
     const int64_t i = t / across * size.rows, j = t % across * size.columns;
-    compute(Range{i, std::min(size.rows, rows - i), j, std::min(size.columns, columns - j), 0, 0});
+    compute(BlockRange{i, std::min(size.rows, rows - i), j, std::min(size.columns, columns - j), 0, 0});
   });
 }
 
@@ -146,7 +146,7 @@ void run_product(Product<T> p, int64_t wanted) {
     const Scratch partial(pieces * rows * columns * sizeof(T));
     parallel_pieces(pieces, [&](int64_t s) {
       const Matrix<T> sum = dense(partial.as<T>() + s * rows * columns, rows, columns);
-      for_each_block(size, rows, columns, [&](Range r) {
+      for_each_block(size, rows, columns, [&](BlockRange r) {
         r.k = s * step, r.depth = std::min(step, depth - r.k);
         p.block(sum, r);
       });
@@ -181,7 +181,7 @@ void run_product(Product<T> p, int64_t wanted) {
       p.packed = packed.as<T>();
     }
   }
-  for_each_block(size, rows, columns, [&](Range r) {
+  for_each_block(size, rows, columns, [&](BlockRange r) {
     r.depth = depth;
     p.block(p.c, r);
   });

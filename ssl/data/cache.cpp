@@ -25,8 +25,8 @@ namespace {
 
 // The file: header, the images' bytes one after another, an entry for each. Numbers in the machine's order: a cache
 // does not travel.
-constexpr std::array<char, 8> kMagic{'t', 'a', 'c', 'i', 't', 'i', 'm', 'g'};
-constexpr uint64_t kVersion = 1;
+constexpr std::array<char, 8> kCacheMagic{'t', 'a', 'c', 'i', 't', 'i', 'm', 'g'};
+constexpr uint64_t kCacheVersion = 1;
 struct Header {
   std::array<char, 8> magic;
   uint64_t version, key;
@@ -159,7 +159,7 @@ ImageSourcePtr cached(ImageSourcePtr source, const std::string& path, Split spli
                            kSuffix[static_cast<size_t>(split)];
   const int64_t side = (image_size * 8 + 6) / 7;
   const auto count = static_cast<uint64_t>(source->size());
-  const Header header{kMagic, kVersion, random_stream("cache", identity, count, static_cast<uint64_t>(side)),
+  const Header header{kCacheMagic, kCacheVersion, random_stream("cache", identity, count, static_cast<uint64_t>(side)),
                       source->size(), side};
   std::string why;
   if (ImageSourcePtr ready = opened(source, file, header, why)) return ready;

@@ -11,10 +11,10 @@ namespace tacit::ssl {
 
 namespace {
 
-constexpr int64_t kSide = 32, kPlane = kSide * kSide, kPixels = 3 * kPlane;
-constexpr int64_t kMostBytes = int64_t{1} << 30;
+constexpr int64_t kCifarSide = 32, kCifarPlane = kCifarSide * kCifarSide, kCifarPixels = 3 * kCifarPlane;
+constexpr int64_t kMostCifarBytes = int64_t{1} << 30;
 
-std::string directory_of(const std::string& path) {
+std::string cifar_directory(const std::string& path) {
   for (const char* inner : {"/cifar-10-batches-bin", "/cifar-100-binary"})
     if (fs::is_directory(path + inner)) return path + inner;
   return path;
@@ -33,7 +33,7 @@ std::vector<std::string> class_names(const Files& files, int64_t classes) {
 }  // namespace
 
 int64_t cifar_classes(const std::string& path) {
-  const std::string directory = directory_of(path);
+  const std::string directory = cifar_directory(path);
   if (fs::exists(directory + "/data_batch_1.bin")) return 10;
   return fs::exists(directory + "/train.bin") && fs::exists(directory + "/test.bin") ? 100 : 0;
 }
@@ -51,11 +51,11 @@ Opened open_cifar(const std::string& path, Split split, int64_t classes) {
   if (split != Split::Train) parts.emplace_back(classes == 10 ? "test_batch.bin" : "test.bin");
   std::set<std::string> wanted(parts.begin(), parts.end());
   wanted.insert(names_file(classes));
-  const Files files =
-      fs::is_directory(path) ? read_directory(directory_of(path), wanted) : read_members(path, wanted, kMostBytes);
+  const Files files = fs::is_directory(path) ? read_directory(cifar_directory(path), wanted)
+                                             : read_members(path, wanted, kMostCifarBytes);
 
   // CIFAR-100 has a coarse label before the fine one.
-  const int64_t label_bytes = classes == 10 ? 1 : 2, record = label_bytes + kPixels;
+  const int64_t label_bytes = classes == 10 ? 1 : 2, record = label_bytes + kCifarPixels;
   std::vector<uint8_t> pixels;
   std::vector<int64_t> labels;
   for (const std::string& part : parts) {
@@ -71,11 +71,11 @@ Opened open_cifar(const std::string& path, Split split, int64_t classes) {
       TACIT_CHECK(label < classes, "[cifar] ", path, ": ", part, " has label ", label, " in record ", at / record,
                   "; there are ", classes, " classes");
       labels.push_back(label);
-      for (int64_t i = 0; i < kPlane; ++i)
-        for (int64_t c = 0; c < 3; ++c) pixels.push_back(p[label_bytes + c * kPlane + i]);
+      for (int64_t i = 0; i < kCifarPlane; ++i)
+        for (int64_t c = 0; c < 3; ++c) pixels.push_back(p[label_bytes + c * kCifarPlane + i]);
     }
   }
-  return {memory_source(std::move(pixels), std::move(labels), kSide, kSide, 3, class_names(files, classes))};
+  return {memory_source(std::move(pixels), std::move(labels), kCifarSide, kCifarSide, 3, class_names(files, classes))};
 }
 
 }  // namespace tacit::ssl

@@ -17,19 +17,6 @@ namespace tacit::ssl {
 
 namespace {
 
-/// One batch on its way. Whoever turns Queued into Claimed prepares it: a oneTBB task, or next() itself when no thread
-/// has begun, so that one thread alone gets along too.
-struct Slot {
-  enum State { Queued, Claimed, Done };
-  std::atomic<int> state{Queued};
-  int64_t epoch = 0, position = 0;
-  std::shared_ptr<const std::vector<int64_t>> order;
-  Batch batch;
-  Damage damage;  // met while preparing it
-  std::exception_ptr error;
-};
-using SlotPtr = std::shared_ptr<Slot>;
-
 class TbbWorkers final : public Workers {
  public:
   ~TbbWorkers() noexcept override {}  // task_group's may throw, where wait() was not called; Loader calls it
@@ -44,6 +31,19 @@ class TbbWorkers final : public Workers {
 }  // namespace
 
 struct Loader::State {
+  /// One batch on its way. Whoever turns Queued into Claimed prepares it: a oneTBB task, or next() itself when no
+  /// thread has begun, so that one thread alone gets along too.
+  struct Slot {
+    enum Stage { Queued, Claimed, Done };
+    std::atomic<int> stage{Queued};
+    int64_t epoch = 0, position = 0;
+    std::shared_ptr<const std::vector<int64_t>> order;
+    Batch batch;
+    Damage damage;  // met while preparing it
+    std::exception_ptr error;
+  };
+  using SlotPtr = std::shared_ptr<Slot>;
+
   ImageSourcePtr source;
   LoaderOptions options;
   int64_t batches = 0;              // per epoch
@@ -79,7 +79,7 @@ struct Loader::State {
   /// True if this call prepared the batch.
   bool claim(Slot& slot) {
     int expected = Slot::Queued;
-    if (!slot.state.compare_exchange_strong(expected, Slot::Claimed)) return false;
+    if (!slot.stage.compare_exchange_strong(expected, Slot::Claimed)) return false;
     try {
       prepare(slot);
     } catch (...) {
@@ -87,7 +87,7 @@ struct Loader::State {
     }
     {
       const std::lock_guard lock(mutex);
-      slot.state = Slot::Done;
+      slot.stage = Slot::Done;
     }
     done.notify_all();
     return true;
@@ -193,11 +193,11 @@ Loader::~Loader() {
 Batch Loader::next() {
   State& s = *state_;
   while (static_cast<int64_t>(s.queue.size()) <= s.options.prefetch) s.queue_next();
-  const SlotPtr slot = s.queue.front();
+  const State::SlotPtr slot = s.queue.front();
   s.queue.pop_front();
   if (!s.claim(*slot)) {
     std::unique_lock lock(s.mutex);
-    s.done.wait(lock, [&] { return slot->state == Slot::Done; });
+    s.done.wait(lock, [&] { return slot->stage == State::Slot::Done; });
   }
   if (slot->error) std::rethrow_exception(slot->error);
   if (!slot->damage.empty()) {  // a batch that is refused does not count, or a resume would find it damaged already

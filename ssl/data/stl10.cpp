@@ -14,33 +14,37 @@ namespace tacit::ssl {
 
 namespace {
 
-constexpr int64_t kSide = 96, kPlane = kSide * kSide, kRecord = 3 * kPlane, kClasses = 10;
-constexpr int64_t kMostBytes = 200'000 * kRecord;  // twice the published set
+constexpr int64_t kStl10Side = 96, kStl10Plane = kStl10Side * kStl10Side, kStl10Record = 3 * kStl10Plane,
+                  kStl10Classes = 10;
+constexpr int64_t kMostStl10Bytes = 200'000 * kStl10Record;  // twice the published set
 
 /// Images left in their file, or in memory where that is an archive; either way as they are, turned when asked for.
 class Stl10Source final : public ImageSource {
  public:
   Stl10Source(InputFile file, std::vector<int64_t> labels, std::vector<std::string> names)
-      : file_(std::move(file)), size_(file_->size() / kRecord), labels_(std::move(labels)), names_(std::move(names)) {}
+      : file_(std::move(file)),
+        size_(file_->size() / kStl10Record),
+        labels_(std::move(labels)),
+        names_(std::move(names)) {}
   Stl10Source(std::string bytes, std::vector<int64_t> labels, std::vector<std::string> names)
       : bytes_(std::move(bytes)),
-        size_(static_cast<int64_t>(bytes_.size()) / kRecord),
+        size_(static_cast<int64_t>(bytes_.size()) / kStl10Record),
         labels_(std::move(labels)),
         names_(std::move(names)) {}
   int64_t size() const override { return size_; }
   Image image(int64_t i) const override {
     std::vector<uint8_t> read;
-    const auto* record = reinterpret_cast<const uint8_t*>(bytes_.data()) + (file_ ? 0 : i * kRecord);
+    const auto* record = reinterpret_cast<const uint8_t*>(bytes_.data()) + (file_ ? 0 : i * kStl10Record);
     if (file_) {
-      read.resize(static_cast<size_t>(kRecord));
-      file_->read(i * kRecord, kRecord, read.data());
+      read.resize(static_cast<size_t>(kStl10Record));
+      file_->read(i * kStl10Record, kStl10Record, read.data());
       record = read.data();
     }
-    Image image{kSide, kSide, 3, std::vector<uint8_t>(static_cast<size_t>(kRecord))};
+    Image image{kStl10Side, kStl10Side, 3, std::vector<uint8_t>(static_cast<size_t>(kStl10Record))};
     uint8_t* to = image.pixels.data();
-    for (int64_t y = 0; y < kSide; ++y)
-      for (int64_t x = 0; x < kSide; ++x)
-        for (int64_t c = 0; c < 3; ++c) *to++ = record[c * kPlane + x * kSide + y];
+    for (int64_t y = 0; y < kStl10Side; ++y)
+      for (int64_t x = 0; x < kStl10Side; ++x)
+        for (int64_t c = 0; c < 3; ++c) *to++ = record[c * kStl10Plane + x * kStl10Side + y];
     return image;
   }
   std::optional<int64_t> label(int64_t i) const override {
@@ -48,7 +52,7 @@ class Stl10Source final : public ImageSource {
     return labels_[static_cast<size_t>(i)];
   }
   int64_t channels() const override { return 3; }
-  std::pair<int64_t, int64_t> image_size() const override { return {kSide, kSide}; }
+  std::pair<int64_t, int64_t> image_size() const override { return {kStl10Side, kStl10Side}; }
   std::vector<std::string> class_names() const override { return names_; }
 
  private:
@@ -60,8 +64,8 @@ class Stl10Source final : public ImageSource {
 };
 
 void check_size(int64_t bytes, const std::string& where) {
-  TACIT_CHECK(bytes > 0 && bytes % kRecord == 0, "[stl10] ", where, " has ", bytes, " bytes, not a multiple of ",
-              kRecord, " (an image of 96 x 96 pixels); it is truncated or not the binary version");
+  TACIT_CHECK(bytes > 0 && bytes % kStl10Record == 0, "[stl10] ", where, " has ", bytes, " bytes, not a multiple of ",
+              kStl10Record, " (an image of 96 x 96 pixels); it is truncated or not the binary version");
 }
 
 std::vector<int64_t> read_labels(const std::string& bytes, int64_t images, const std::string& where) {
@@ -70,20 +74,20 @@ std::vector<int64_t> read_labels(const std::string& bytes, int64_t images, const
   std::vector<int64_t> labels;
   for (const char byte : bytes) {
     const int64_t label = static_cast<uint8_t>(byte);
-    TACIT_CHECK(label >= 1 && label <= kClasses, "[stl10] ", where, " has label ", label, " of image ", labels.size(),
-                "; labels are 1 to 10");
+    TACIT_CHECK(label >= 1 && label <= kStl10Classes, "[stl10] ", where, " has label ", label, " of image ",
+                labels.size(), "; labels are 1 to 10");
     labels.push_back(label - 1);
   }
   return labels;
 }
 
-std::vector<std::string> names_of(const Files& files) {
+std::vector<std::string> stl10_names(const Files& files) {
   std::vector<std::string> names = lines_of(files, "class_names.txt");
-  if (static_cast<int64_t>(names.size()) == kClasses) return names;
+  if (static_cast<int64_t>(names.size()) == kStl10Classes) return names;
   return {"airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"};
 }
 
-std::string directory_of(const std::string& path) {
+std::string stl10_directory(const std::string& path) {
   return fs::is_directory(path + "/stl10_binary") ? path + "/stl10_binary" : path;
 }
 
@@ -91,14 +95,14 @@ std::string directory_of(const std::string& path) {
 
 bool has_stl10_files(const std::string& directory) {
   for (const char* part : {"/train_X.bin", "/test_X.bin", "/unlabeled_X.bin"})
-    if (fs::exists(directory_of(directory) + part)) return true;
+    if (fs::exists(stl10_directory(directory) + part)) return true;
   return false;
 }
 
 Opened open_stl10(const std::string& path, Split split) {
   TACIT_CHECK(fs::exists(path), "[stl10] ", path, " does not exist");
   const bool packed = !fs::is_directory(path);
-  const std::string directory = directory_of(path);
+  const std::string directory = stl10_directory(path);
   std::vector<std::string> parts = {"train", "test", "unlabeled"};
   if (split == Split::Train) parts = {"train"};
   if (split == Split::Test) parts = {"test"};
@@ -106,7 +110,7 @@ Opened open_stl10(const std::string& path, Split split) {
   std::set<std::string> wanted = {"class_names.txt", "train_y.bin", "test_y.bin"};
   if (packed)
     for (const std::string& part : parts) wanted.insert(part + "_X.bin");
-  Files files = packed ? read_members(path, wanted, kMostBytes) : read_directory(directory, wanted);
+  Files files = packed ? read_members(path, wanted, kMostStl10Bytes) : read_directory(directory, wanted);
   const auto there = [&](const std::string& name) {
     return packed ? files.count(name) > 0 : fs::exists(directory + "/" + name);
   };
@@ -125,9 +129,9 @@ Opened open_stl10(const std::string& path, Split split) {
     std::vector<int64_t> labels;
     if (part != "unlabeled") {
       TACIT_CHECK(there(part + "_y.bin"), "[stl10] ", path, " has ", images, ", but not its labels, ", part, "_y.bin");
-      labels = read_labels(files[part + "_y.bin"], bytes / kRecord, where + part + "_y.bin");
+      labels = read_labels(files[part + "_y.bin"], bytes / kStl10Record, where + part + "_y.bin");
     }
-    std::vector<std::string> names = labelled ? names_of(files) : std::vector<std::string>{};
+    std::vector<std::string> names = labelled ? stl10_names(files) : std::vector<std::string>{};
     if (packed)
       sources.push_back(std::make_shared<Stl10Source>(std::move(files[images]), std::move(labels), std::move(names)));
     else

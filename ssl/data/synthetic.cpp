@@ -14,9 +14,9 @@ namespace tacit::ssl {
 
 namespace {
 
-constexpr int64_t kSide = 32;
-const std::vector<std::string> kNames = {"disk",  "ring", "square", "frame", "triangle",
-                                         "cross", "x",    "bars",   "posts", "dots"};
+constexpr int64_t kSyntheticSide = 32;
+const std::vector<std::string> kShapeNames = {"disk",  "ring", "square", "frame", "triangle",
+                                              "cross", "x",    "bars",   "posts", "dots"};
 
 // Whether the point (u, v) in [-1, 1]^2 belongs to the shape.
 bool inside(int64_t shape, double u, double v) {
@@ -58,10 +58,11 @@ class SyntheticSource final : public ImageSource {
     for (size_t c = 0; c < 3; ++c)
       front[c] = value * (0.5 + 0.5 * std::cos(2 * std::numbers::pi * (hue - static_cast<double>(c) / 3)));
     const double x = random.uniform(10, 22), y = random.uniform(10, 22), size = random.uniform(8, 13);
-    Image image{kSide, kSide, 3, std::vector<uint8_t>(static_cast<size_t>(kSide * kSide * 3))};
+    Image image{kSyntheticSide, kSyntheticSide, 3,
+                std::vector<uint8_t>(static_cast<size_t>(kSyntheticSide * kSyntheticSide * 3))};
     size_t at = 0;
-    for (int64_t h = 0; h < kSide; ++h)
-      for (int64_t w = 0; w < kSide; ++w) {
+    for (int64_t h = 0; h < kSyntheticSide; ++h)
+      for (int64_t w = 0; w < kSyntheticSide; ++w) {
         const bool on =
             inside((first_ + i) % 10, (static_cast<double>(w) - x) / size, (static_cast<double>(h) - y) / size);
         for (size_t c = 0; c < 3; ++c) {
@@ -73,8 +74,8 @@ class SyntheticSource final : public ImageSource {
   }
   std::optional<int64_t> label(int64_t i) const override { return (first_ + i) % 10; }
   int64_t channels() const override { return 3; }
-  std::pair<int64_t, int64_t> image_size() const override { return {kSide, kSide}; }
-  std::vector<std::string> class_names() const override { return kNames; }
+  std::pair<int64_t, int64_t> image_size() const override { return {kSyntheticSide, kSyntheticSide}; }
+  std::vector<std::string> class_names() const override { return kShapeNames; }
 
  private:
   int64_t first_, n_;

@@ -24,7 +24,7 @@ namespace tacit::ssl {
 
 namespace {
 
-constexpr int64_t kBlock = 512, kShardsTogether = 16, kMostShards = 1'000'000, kMostClasses = 1'000'000;
+constexpr int64_t kShardsTogether = 16, kMostShards = 1'000'000, kMostClasses = 1'000'000;
 
 /// Shards kept open, of all the sources in the process together: what it may open is often 1024 files.
 class Descriptors {
@@ -84,7 +84,8 @@ int32_t read_label(const InputFile& file, const TarEntry& entry) {
 }
 
 std::vector<Sample> index_of(const InputFile& file) {
-  TACIT_CHECK(file.size() / kBlock <= UINT32_MAX, "[tar] ", file.path(), " is larger than 2 TB; split it into shards");
+  TACIT_CHECK(file.size() / kTarBlock <= UINT32_MAX, "[tar] ", file.path(),
+              " is larger than 2 TB; split it into shards");
   std::vector<Sample> samples;
   std::string key;
   Sample sample{0, 0, 0, -1};  // length 0: no image yet
@@ -101,8 +102,8 @@ std::vector<Sample> index_of(const InputFile& file) {
     if (name.field == "cls") sample.label = read_label(file, entry);
     if (sample.length > 0 || entry.length == 0 || !is_image_file("x." + name.field)) continue;
     TACIT_CHECK(entry.length <= INT32_MAX, "[tar] ", file.path(), ": ", entry.name, " is larger than 2 GB");
-    sample.header = static_cast<uint32_t>(entry.header / kBlock);
-    sample.data = static_cast<uint32_t>(entry.data / kBlock);
+    sample.header = static_cast<uint32_t>(entry.header / kTarBlock);
+    sample.data = static_cast<uint32_t>(entry.data / kTarBlock);
     sample.length = static_cast<uint32_t>(entry.length);
   }
   finish();
@@ -148,7 +149,7 @@ class TarSource final : public ImageSource {
   std::string file(int64_t i) const override {
     TarEntry entry;
     with_shard(i, [&](const InputFile& file) {
-      TarReader(file, samples_[static_cast<size_t>(i)].header * kBlock).next(entry);
+      TarReader(file, samples_[static_cast<size_t>(i)].header * kTarBlock).next(entry);
       entry.name = file.path() + "/" + entry.name;
     });
     return entry.name;
@@ -183,7 +184,7 @@ class TarSource final : public ImageSource {
   uint64_t identity() const override { return identity_of_files(paths_, max_pixels_); }
 
  private:
-  int64_t data_of(int64_t i) const { return samples_[static_cast<size_t>(i)].data * kBlock; }
+  int64_t data_of(int64_t i) const { return samples_[static_cast<size_t>(i)].data * kTarBlock; }
   template <class F>
   void with_shard(int64_t i, F&& f) const {
     const auto shard = static_cast<size_t>(std::upper_bound(starts_.begin(), starts_.end(), i) - starts_.begin() - 1);

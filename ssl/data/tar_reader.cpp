@@ -11,8 +11,8 @@ namespace tacit::ssl {
 
 namespace {
 
-constexpr int64_t kBlock = 512, kLongestName = 1 << 16;
-using Block = std::array<char, kBlock>;
+constexpr int64_t kLongestName = 1 << 16;
+using Block = std::array<char, kTarBlock>;
 
 // Fields of a header (POSIX.1-1988): offset and length.
 struct Field {
@@ -21,7 +21,7 @@ struct Field {
 constexpr Field kName{0, 100}, kSize{124, 12}, kChecksum{148, 8}, kMagic{257, 6}, kPrefix{345, 155};
 constexpr size_t kType = 156;
 
-int64_t rounded_up(int64_t bytes) { return (bytes + kBlock - 1) / kBlock * kBlock; }
+int64_t rounded_up(int64_t bytes) { return (bytes + kTarBlock - 1) / kTarBlock * kTarBlock; }
 
 std::string text_of(const Block& block, Field field) {
   const char* const first = block.data() + field.at;
@@ -90,7 +90,7 @@ void read_pax(const std::string& text, std::string& name, int64_t& size) {
 std::string TarReader::read_text(int64_t length) const {
   TACIT_CHECK(length <= kLongestName, "[tar] ", file_.path(), " has a name of ", length, " bytes at byte ", at_);
   std::string text(static_cast<size_t>(length), '\0');
-  file_.read(at_ + kBlock, length, text.data());
+  file_.read(at_ + kTarBlock, length, text.data());
   return text;
 }
 
@@ -101,10 +101,10 @@ bool TarReader::next(TarEntry& entry) {
   TACIT_CHECK(!compression, "[tar] ", file_.path(), " is compressed (", compression,
               "): its images cannot be read in place; decompress it once (images are compressed already)");
   for (;;) {
-    TACIT_CHECK(at_ <= file_.size() - kBlock, "[tar] ", file_.path(), " is truncated: it ends at byte ", file_.size(),
-                " without an end mark");
+    TACIT_CHECK(at_ <= file_.size() - kTarBlock, "[tar] ", file_.path(), " is truncated: it ends at byte ",
+                file_.size(), " without an end mark");
     Block block;
-    file_.read(at_, kBlock, block.data());
+    file_.read(at_, kTarBlock, block.data());
     if (std::all_of(block.begin(), block.end(), [](char c) { return c == 0; })) return false;
     if (!checksum_fits(block)) {
       TACIT_CHECK(at_ > 0, "[tar] ", file_.path(), " is not a tar archive");
@@ -120,9 +120,9 @@ bool TarReader::next(TarEntry& entry) {
     if (std::memcmp(block.data() + kMagic.at, "ustar", kMagic.length) == 0 && !prefix.empty())
       name = prefix + "/" + name;
     if (!long_name.empty()) name = long_name;
-    TACIT_CHECK(length <= file_.size() - at_ - kBlock, "[tar] ", file_.path(), " is truncated: '", name, "' has ",
-                length, " bytes at byte ", at_ + kBlock, ", the file ends at ", file_.size());
-    const int64_t data = at_ + kBlock;
+    TACIT_CHECK(length <= file_.size() - at_ - kTarBlock, "[tar] ", file_.path(), " is truncated: '", name, "' has ",
+                length, " bytes at byte ", at_ + kTarBlock, ", the file ends at ", file_.size());
+    const int64_t data = at_ + kTarBlock;
     if (type == 'L') long_name = read_text(length).c_str();
     if (type == 'x') read_pax(read_text(length), long_name, long_size);
     const bool for_next = type == 'L' || type == 'K' || type == 'x' || type == 'g';

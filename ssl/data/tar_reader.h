@@ -9,9 +9,12 @@
 
 namespace tacit::ssl {
 
+/// A tar is made of blocks of this many bytes: headers are one each, files are filled up to whole ones.
+inline constexpr int64_t kTarBlock = 512;
+
 struct TarEntry {
   std::string name;
-  int64_t header = 0;            ///< where its headers begin, those that hold a long name first; of 512 bytes each
+  int64_t header = 0;            ///< where its headers begin, those that hold a long name first; one block each
   int64_t data = 0, length = 0;  ///< its bytes
 };
 

@@ -5,13 +5,12 @@
 #include <limits>
 #include <span>
 
+#include "ssl/evaluate/rows_at_once.h"
 #include "tensor/ops.h"
 #include "tensor/random.h"
 
 namespace tacit::ssl {
 namespace {
-
-constexpr int64_t kRowsAtOnce = 8192;
 
 /// Squared length of every row, (N) f64 on the host.
 std::vector<double> squared_lengths(const Tensor& x) { return sum(x * x, {1}).to(f64).to_vector<double>(); }

@@ -7,6 +7,7 @@
 #include "autograd/ops.h"
 #include "nn/eval_mode.h"
 #include "ssl/data/loader.h"
+#include "ssl/evaluate/rows_at_once.h"
 #include "tensor/ops.h"
 #include "tensor/random.h"
 
@@ -14,7 +15,6 @@ namespace tacit::ssl {
 namespace {
 
 constexpr int64_t kStatisticsBatches = 50;  // (1 - 0.1)^50: half a percent of the initial 0 and 1 is left
-constexpr int64_t kRowsAtOnce = 8192;
 
 bool all_finite(const Tensor& x) { return sum(x * 0.0).item_is_finite(); }  // 0 times NaN or infinity is NaN
 

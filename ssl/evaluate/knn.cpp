@@ -23,8 +23,8 @@ std::pair<Tensor, Tensor> nearest_of_block(const Tensor& query, const Tensor& ba
       continue;
     }
     // What is already there comes first, so that equal similarities go to the lower index here too.
-    const Tensor candidates = concatenate({best.first, block.first}, 1);
-    const Tensor indices = concatenate({best.second, block.second}, 1);
+    const Tensor candidates = concatenate(std::vector{best.first, block.first}, 1);
+    const Tensor indices = concatenate(std::vector{best.second, block.second}, 1);
     auto merged = top_k(candidates, std::min(k, candidates.size(1)));
     best = {merged.first, gather(indices, 1, merged.second)};
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ssl/evaluate/rows_at_once.h"
 #include "tensor/ops.h"
 
 // Column-major, as symmetric matrices do not mind: a column of eigenvectors is a row of ours.
@@ -12,8 +13,6 @@ extern "C" void dsyev_(const char* job, const char* triangle, const int* n, doub
 namespace tacit::ssl {
 
 namespace {
-
-constexpr int64_t kRowsAtOnce = 8192;
 
 /// The rows as f64 without their shift, a part at a time: f(part, first row).
 template <class F>

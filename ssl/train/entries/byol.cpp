@@ -6,6 +6,7 @@
 namespace tacit::ssl {
 
 namespace {
+namespace byol {
 
 /// The small budget's network and optimiser with BYOL's heads. A first setting, measured once in PyTorch (kNN 86.3 %,
 /// linear 87.1 % after 5 epochs of Fashion-MNIST).
@@ -89,9 +90,11 @@ std::unique_ptr<Method> make(const TrainConfig& c) {
                                             .seed = static_cast<uint64_t>(c.seed)});
 }
 
+}  // namespace byol
 }  // namespace
 
 MethodEntry byol_entry() {
+  using namespace byol;
   return {"byol",
           "predicts what a slow copy of itself makes of the other view (Grill et al. 2020)",
           2,

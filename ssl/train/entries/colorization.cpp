@@ -8,6 +8,7 @@
 namespace tacit::ssl {
 
 namespace {
+namespace colorization {
 
 /// The small budget's network and optimiser under this task: a first setting, not yet compared with its neighbours.
 void small_images(TrainConfig& c) {
@@ -116,9 +117,11 @@ ShownViews shown(const TrainConfig&) {
   return [](const Tensor& views, int64_t) { return lightness_as_gray(views); };
 }
 
+}  // namespace colorization
 }  // namespace
 
 MethodEntry colorization_entry() {
+  using namespace colorization;
   return {"colorization",
           "predicts the colours of an image from its lightness (Zhang et al. 2016)",
           1,

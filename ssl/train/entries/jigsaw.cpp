@@ -7,6 +7,7 @@
 namespace tacit::ssl {
 
 namespace {
+namespace jigsaw {
 
 /// The small budget's network and optimiser. Hardly tuned: four patches of 11 pixels and all 24 orders, since nine
 /// patches would have 7 pixels each (3 epochs of 20,000 images, one seed: linear 81.0 % against 79.7 %). Patches are
@@ -129,9 +130,11 @@ ShownViews shown(const TrainConfig& c) {
   };
 }
 
+}  // namespace jigsaw
 }  // namespace
 
 MethodEntry jigsaw_entry() {
+  using namespace jigsaw;
   MethodEntry entry{
       "jigsaw",
       "tells in which order the pieces of an image were laid (Noroozi & Favaro 2016)",

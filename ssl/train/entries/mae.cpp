@@ -6,6 +6,7 @@
 namespace tacit::ssl {
 
 namespace {
+namespace mae {
 
 /// Optimiser and masking of the official code (facebookresearch/mae, main_pretrain.py), which every recipe shares.
 void official(TrainConfig& c) {
@@ -153,9 +154,11 @@ ShownViews shown(const TrainConfig& c) {
   };
 }
 
+}  // namespace mae
 }  // namespace
 
 MethodEntry mae_entry() {
+  using namespace mae;
   MethodEntry entry{
       "mae",
       "fills in the patches that are hidden from a Vision Transformer (He et al. 2022)",

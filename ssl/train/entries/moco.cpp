@@ -9,6 +9,7 @@
 namespace tacit::ssl {
 
 namespace {
+namespace moco {
 
 /// The small budget's network and optimiser with MoCo's head and queue. A first setting, measured once in PyTorch
 /// (kNN 87.2 %, linear 87.9 % after 10 epochs of Fashion-MNIST).
@@ -206,9 +207,11 @@ std::unique_ptr<Method> make(const TrainConfig& c) {
                                             .seed = static_cast<uint64_t>(c.seed)});
 }
 
+}  // namespace moco
 }  // namespace
 
 MethodEntry moco_entry() {
+  using namespace moco;
   MethodEntry entry{
       "moco",
       "finds the other view of an image, as a slow copy sees it, among a queue of older ones (He et al. 2020)",

@@ -6,6 +6,7 @@
 namespace tacit::ssl {
 
 namespace {
+namespace rotation {
 
 /// The small budget's network and optimiser. Untuned: batches of 128 images, as published, are the 512 views of the
 /// other methods' small batches, and half the epochs take their time.
@@ -91,9 +92,11 @@ ShownViews shown(const TrainConfig&) {
   };
 }
 
+}  // namespace rotation
 }  // namespace
 
 MethodEntry rotation_entry() {
+  using namespace rotation;
   MethodEntry entry{
       "rotation",
       "tells by how many quarters each image was turned (Gidaris et al. 2018)",

@@ -6,6 +6,7 @@
 namespace tacit::ssl {
 
 namespace {
+namespace simclr {
 
 /// Found by experiment with a budget of minutes on two cores: every choice was measured against its neighbours on a
 /// validation split; photometric jitter and the temperature matter most, the encoder's size hardly. (7 epochs give
@@ -92,9 +93,11 @@ std::unique_ptr<Method> make(const TrainConfig& c) {
                                                 .seed = static_cast<uint64_t>(c.seed)});
 }
 
+}  // namespace simclr
 }  // namespace
 
 MethodEntry simclr_entry() {
+  using namespace simclr;
   return {"simclr",
           "tells two views of an image from the views of all others (Chen et al. 2020)",
           2,

@@ -12,7 +12,8 @@ namespace tacit {
 namespace {
 template <class B>
 std::unique_ptr<Backend> make_single(const char* name, int index) {
-  TACIT_CHECK(index == 0, "[device] there is one '", name, "' device, no number ", index);
+  if (index != 0)
+    throw NoSuchDevice("[device] there is one '" + std::string(name) + "' device, no number " + std::to_string(index));
   return std::make_unique<B>();
 }
 }  // namespace

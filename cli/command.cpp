@@ -23,7 +23,7 @@ void Command::resolve(Settings& settings, const ssl::ConfigLayers& layers) {
 
 void Command::add_common(Settings& settings) {
   settings.group("General")
-      .add("device", &common_.device, "cpu, cuda, cuda:1 or reference; default: cuda where a GPU works")
+      .add("device", &common_.device, "cpu, cuda, cuda:1 or reference (default: cuda where a GPU works, else cpu)")
       .add("threads", &common_.threads, "CPU threads (0: all cores)")
       .add("seed", &common_.seed, "of every random choice")
       .add("memory-limit", &common_.memory_limit, "such as 6G; default: the cgroup's or 90 % of what is available")
@@ -77,22 +77,22 @@ void check_writable(const char* flag, const std::string& path) {
 
 static std::string kind_of(const std::string& device) { return device.substr(0, device.find(':')); }
 
-/// Error where no GPU works, in this build or on this machine; UsageError where one does but not of that number.
+/// Error where no GPU works, in this build or on this machine; UsageError for a number beyond those that it has.
 static void check_cuda(const std::string& device) {
   const std::vector<std::string> built = device_names();
   if (std::count(built.begin(), built.end(), "cuda") == 0)
     throw Error("--device " + device + ": this build has no CUDA; use --device cpu");
   try {
     Device{device};
+  } catch (const NoSuchDevice& error) {
+    throw UsageError("--device " + device + ": " + error.what());
   } catch (const Error& error) {
-    const std::string text = "--device " + device + ": " + error.what();
-    if (best_device() == "cuda") throw UsageError(text);
-    throw Error(text);
+    throw Error("--device " + device + ": " + error.what());
   }
 }
 
 void Command::check() const {
-  const std::string& device = common_.device;
+  const std::string device = common_.device.empty() ? "cpu" : common_.device;  // "": whatever starts
   const std::string kind = kind_of(device), index = kind == device ? "0" : device.substr(kind.size() + 1);
   if (index.empty() || index.size() > 4 || index.find_first_not_of("0123456789") != std::string::npos)
     throw UsageError("--device " + device + ": '" + index + "' is no device number");
@@ -108,8 +108,10 @@ void Command::check() const {
 }
 
 void start(const Common& common) {
-  set_default_device(Device(common.device));
-  set_memory_limit(ssl::memory_limit(common.memory_limit).bytes);
+  set_default_device(Device(common.device.empty() ? best_device() : common.device));
+  if (common.device.empty() && !why_no_cuda().empty() && std::filesystem::exists("/dev/nvidiactl"))
+    say(common, "warning: there is a GPU, but it cannot be used: " + why_no_cuda());
+  ssl::apply_memory_limit(common.memory_limit);
   if (!common.json.empty() && common.json != "-") check_writable("json", common.json);
   if (common.threads > 0) cpu::set_threads(static_cast<int>(common.threads));
 }

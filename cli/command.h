@@ -11,7 +11,6 @@
 
 #include "ssl/train/resolve.h"
 #include "ssl/train/settings.h"
-#include "tensor/device.h"
 
 namespace tacit::cli {
 
@@ -20,7 +19,8 @@ using ssl::UsageError;
 
 /// The flags that every command has.
 struct Common {
-  std::string device = best_device(), json, memory_limit;
+  std::string device;  ///< empty: best_device()
+  std::string json, memory_limit;
   int64_t threads = 0, seed = 0;
   bool quiet = false;
 };

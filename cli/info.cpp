@@ -50,6 +50,7 @@ class Info final : public Command {
     const ssl::MemoryLimit memory = ssl::memory_limit(common_.memory_limit);
     nlohmann::ordered_json facts = {{"version", TACIT_VERSION},
                                     {"devices", device_names()},
+                                    {"best_device", best_device()},
                                     {"instruction_set", cpu::isa_name(cpu::cpu_isa())},
                                     {"blas", blas.library},
                                     {"blas_core", blas.core},
@@ -57,6 +58,7 @@ class Info final : public Command {
                                     {"threads", cpu::threads()},
                                     {"memory_limit_bytes", memory.bytes},
                                     {"memory_limit", readable_bytes(memory.bytes) + " (" + memory.reason + ")"}};
+    if (!why_no_cuda().empty()) facts["cuda"] = why_no_cuda();
     if (!blas.warning.empty()) facts["warning"] = blas.warning;
     return facts;
   }

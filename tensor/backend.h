@@ -211,6 +211,12 @@ class Backend {
   std::atomic<int64_t> fallbacks_{0};
 };
 
+/// Thrown by a backend's maker for a device number that this machine does not have.
+class NoSuchDevice : public Error {
+ public:
+  using Error::Error;
+};
+
 /// A row of the backend table: "cpu" -> how to make one. `index` is the device number in "cuda:1".
 struct BackendEntry {
   std::string name;

@@ -11,7 +11,7 @@ namespace tacit {
 
 namespace {
 
-std::atomic<int64_t> memory_limit{INT64_MAX}, reserved{0};  // of all allocators
+std::atomic<int64_t> memory_limit{INT64_MAX}, reserved{0};  // of all allocators in main memory
 
 }  // namespace
 
@@ -49,12 +49,13 @@ void* CachingAllocator::allocate(size_t bytes) {
     pointer = found->second.back();
     found->second.pop_back();
   } else {
-    const auto count = static_cast<int64_t>(size);
-    if (count > memory_limit - reserved) free_all_unused();
-    if (count > memory_limit - reserved)
-      throw MemoryLimitError(
-          "[memory] a tensor of " + readable_bytes(count) + " would pass the limit of " + readable_bytes(memory_limit) +
-          " for all tensors (--memory-limit); use a smaller --batch-size, " + "--image-size or --limit");
+    const auto more = static_cast<int64_t>(size);
+    if (more > left()) free_all_unused();
+    if (more > left())
+      throw MemoryLimitError("[memory] a tensor of " + readable_bytes(more) + " would pass the limit of " +
+                             readable_bytes(in_main_memory_ ? memory_limit.load() : limit_) +
+                             " for all tensors (--memory-limit); use a smaller --batch-size, " +
+                             "--image-size or --limit");
     try {
       pointer = backend_.allocate(size);
     } catch (const Error&) {
@@ -62,8 +63,7 @@ void* CachingAllocator::allocate(size_t bytes) {
       pointer = backend_.allocate(size);
     }
     ++statistics_.system_allocations;
-    statistics_.reserved_bytes += count;
-    reserved += count;
+    count(more);
   }
   ++statistics_.allocations;
   statistics_.live_bytes += static_cast<int64_t>(size);
@@ -79,9 +79,22 @@ void CachingAllocator::deallocate(void* pointer, size_t bytes) noexcept {
     free_[size].push_back(pointer);
   } catch (...) {  // no memory for the list's own node: give the block back instead
     backend_.deallocate(pointer, size);
-    statistics_.reserved_bytes -= static_cast<int64_t>(size);
-    reserved -= static_cast<int64_t>(size);
+    count(-static_cast<int64_t>(size));
   }
+}
+
+void CachingAllocator::count(int64_t bytes) {
+  statistics_.reserved_bytes += bytes;
+  if (in_main_memory_) reserved += bytes;
+}
+
+int64_t CachingAllocator::left() const {
+  return in_main_memory_ ? memory_limit - reserved : limit_ - statistics_.reserved_bytes;
+}
+
+void CachingAllocator::set_limit(int64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  limit_ = bytes;
 }
 
 void CachingAllocator::trim() {
@@ -93,8 +106,7 @@ void CachingAllocator::free_all_unused() {
   backend_.synchronize();  // kernels still running may use a block that was already handed back
   for (auto& [size, blocks] : free_) {
     for (void* block : blocks) backend_.deallocate(block, size);
-    statistics_.reserved_bytes -= static_cast<int64_t>(size * blocks.size());
-    reserved -= static_cast<int64_t>(size * blocks.size());
+    count(-static_cast<int64_t>(size * blocks.size()));
     blocks.clear();
   }
 }

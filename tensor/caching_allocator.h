@@ -23,7 +23,7 @@ struct MemoryStatistics {
 /// Thread-safe. Sizes are rounded up to classes (at most 1/8 above the request), each with its own free list.
 class CachingAllocator {
  public:
-  explicit CachingAllocator(Backend& backend) : backend_(backend) {}
+  explicit CachingAllocator(Backend& backend) : backend_(backend), in_main_memory_(backend.available_memory() == 0) {}
   ~CachingAllocator();
   CachingAllocator(const CachingAllocator&) = delete;
   CachingAllocator& operator=(const CachingAllocator&) = delete;
@@ -34,6 +34,9 @@ class CachingAllocator {
   /// Gives every unused block back to the backend.
   void trim();
 
+  /// The most that this allocator may hold on a device with memory of its own; what lies in main memory is bounded by
+  /// set_memory_limit() for all allocators together.
+  void set_limit(int64_t bytes);
   MemoryStatistics statistics() const;
   void reset_peak();
 
@@ -41,9 +44,14 @@ class CachingAllocator {
   static size_t size_class(size_t bytes);
 
  private:
-  void free_all_unused();  // with the lock held
+  // With the lock held:
+  void free_all_unused();
+  void count(int64_t bytes);
+  int64_t left() const;
 
   Backend& backend_;
+  const bool in_main_memory_;
+  int64_t limit_ = INT64_MAX;
   mutable std::mutex mutex_;
   std::unordered_map<size_t, std::vector<void*>> free_;
   MemoryStatistics statistics_;

@@ -1,5 +1,6 @@
 #include "tensor/device.h"
 
+#include <algorithm>
 #include <charconv>
 #include <map>
 #include <mutex>
@@ -81,15 +82,23 @@ std::vector<std::string> device_names() {
   return names;
 }
 
-std::string best_device() {
-  static const std::string best = [] {
+std::string why_no_cuda() {
+  static const std::string reason = []() -> std::string {
+    const std::vector<std::string> built = device_names();
+    if (std::count(built.begin(), built.end(), "cuda") == 0) return "";
     try {
-      return Device("cuda").name();
-    } catch (const Error&) {
-      return std::string("cpu");
+      Device("cuda");
+      return "";
+    } catch (const Error& error) {
+      return error.what();
     }
   }();
-  return best;
+  return reason;
+}
+
+std::string best_device() {
+  const std::vector<std::string> built = device_names();
+  return std::count(built.begin(), built.end(), "cuda") > 0 && why_no_cuda().empty() ? "cuda" : "cpu";
 }
 
 void add_backend(const std::string& name, std::function<std::unique_ptr<Backend>(int index)> make) {

@@ -29,8 +29,11 @@ class Device {
 Device default_device();
 void set_default_device(const Device&);
 
-/// The best device that starts on this machine: "cuda" where a GPU works and tacit was built for it, else "cpu".
+/// The best device that starts on this machine: "cuda" where a GPU works and tacit was built for it, else "cpu". Asked
+/// once in a process, which takes a moment where there is a GPU.
 std::string best_device();
+/// Why best_device() is not "cuda"; empty where it is, or where tacit was built without.
+std::string why_no_cuda();
 
 /// Names that Device() accepts, best first.
 std::vector<std::string> device_names();

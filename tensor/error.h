@@ -26,7 +26,8 @@ template <class... Parts>
 }  // namespace tacit
 
 /// Throws tacit::Error with the streamed parts when the condition does not hold; the parts are formatted only then.
-#define TACIT_CHECK(condition, ...)                                \
-  do {                                                             \
-    if (!(condition)) [[unlikely]] ::tacit::detail::fail(__VA_ARGS__); \
+#define TACIT_CHECK(condition, ...)       \
+  do {                                    \
+    if (!(condition)) [[unlikely]]        \
+      ::tacit::detail::fail(__VA_ARGS__); \
   } while (false)

@@ -58,7 +58,9 @@ class Tensor {
   Tensor t() const { return transpose(-2, -1); }
   Tensor transpose(int a, int b) const;
   Tensor permute(std::span<const int> order) const;
-  Tensor permute(std::initializer_list<int> order) const { return permute(std::span<const int>(order.begin(), order.size())); }
+  Tensor permute(std::initializer_list<int> order) const {
+    return permute(std::span<const int>(order.begin(), order.size()));
+  }
   /// Elements lo … hi-1 of a dimension, every step-th; negative lo and hi count from the end.
   Tensor slice(int dim, int64_t lo, int64_t hi, int64_t step = 1) const;
   /// slice of one element, with the dimension removed.

@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 #include "tensor/device.h"
 
@@ -13,8 +14,9 @@ int main(int argc, char** argv) {
   if (const char* const name = std::getenv("TACIT_TEST_DEVICE")) try {
       tacit::set_default_device(tacit::Device(name));
     } catch (const tacit::Error& error) {
-      std::printf("skipped: tests on %s: %s\n", name, error.what());
-      return kSkipped;
+      const bool lacks = std::strstr(error.what(), "no usable GPU") != nullptr;  // any other reason is a fault
+      std::printf("%s: tests on %s: %s\n", lacks ? "skipped" : "error", name, error.what());
+      return lacks ? kSkipped : 1;
     }
   return doctest::Context(argc, argv).run();
 }

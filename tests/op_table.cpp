@@ -204,6 +204,9 @@ void pools(Rows& row) {
       .large(large)
       .bench(bench)
       .summed([](const Shapes&) { return 9; });
+  row("adaptive_avg_pool2d", {{{2, 2, 3, 2}}}, [](const V& v) {
+    return adaptive_avg_pool2d(v[0], 5, 7);
+  }).variant("more windows than pixels");
   row("adaptive_avg_pool2d", {{{2, 5, 7, 2}}}, [](const V& v) { return adaptive_avg_pool2d(v[0], 2, 3); })
       .large(large)
       .bench(bench);

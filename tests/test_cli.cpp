@@ -58,7 +58,7 @@ TEST_CASE("devices: an unknown one, an index out of range (2), CUDA without CUDA
   check_error(run_tacit(small_run(dir / "a", {"--device", "cpu:1"})), 2, "cpu:1");
   check_error(run_tacit(small_run(dir / "a", {"--device", "cuda:x"})), 2, "device number");
   if (tacit::best_device() == "cuda")
-    check_error(run_tacit(small_run(dir / "a", {"--device", "cuda:99"})), 2, "no GPU number 99");
+    check_error(run_tacit(small_run(dir / "a", {"--device", "cuda:99"})), 2, "no number 99");
   else
     check_error(run_tacit(small_run(dir / "a", {"--device", "cuda"})), 1, "use --device cpu");
 }

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "backends/cuda/conv_operands.h"
+#include "backends/cuda/pool_windows.h"
 #include "backends/cuda/strided.h"
 #include "tensor/ops.h"
 #include "tensor/random.h"
@@ -29,7 +30,11 @@ std::vector<int64_t> counted(const Shape& shape, const Strides& strides) {
 }  // namespace
 
 TEST_CASE("Strided: the offsets of every element, whatever merges") {
-  const std::vector<std::pair<Shape, std::vector<Strides>>> cases = {
+  struct Case {
+    Shape shape;
+    std::vector<Strides> strides;
+  };
+  const std::vector<Case> cases = {
       {{}, {{}, {}}},
       {{5}, {{1}, {3}}},
       {{4, 3}, {{3, 1}, {1, 4}}},
@@ -40,10 +45,11 @@ TEST_CASE("Strided: the offsets of every element, whatever merges") {
       {{3, 2, 2, 3, 2, 2}, {{48, 24, 12, 4, 2, 1}, {1, 3, 6, 12, 36, 72}}},
       {{2, 2, 2}, {{0, 0, 0}, {4, 2, 1}}},
   };
-  for (const auto& [shape, strides] : cases) {
+  for (const Case& c : cases) {
+    const Shape& shape = c.shape;
     CAPTURE(shape.numel());
-    const cuda::Strided<2> at(shape, {strides[0], strides[1]});
-    const std::vector<int64_t> first = counted(shape, strides[0]), second = counted(shape, strides[1]);
+    const cuda::Strided<2> at(shape, {c.strides[0], c.strides[1]});
+    const std::vector<int64_t> first = counted(shape, c.strides[0]), second = counted(shape, c.strides[1]);
     CHECK(at.count == shape.numel());
     for (int64_t i = 0; i < at.count; ++i) {
       int64_t offsets[2];
@@ -119,4 +125,36 @@ TEST_CASE("convolutions and their gradients as products of operands that are rea
     }
     CHECK(worst < 1e-12);
   }
+}
+
+TEST_CASE("pooling: the windows that cover a position are exactly those between first and last that say so") {
+  std::vector<cuda::Axis> axes;
+  for (int64_t size = 1; size < 12; ++size)
+    for (int64_t n = 1; n < 24; ++n)
+      axes.push_back({.size = size, .n = n, .kernel = 1, .stride = 1, .padding = 0, .dilation = 1, .adaptive = true});
+  for (const int64_t size : {5, 8})
+    for (const int64_t kernel : {1, 2, 3})
+      for (const int64_t stride : {1, 2, 3})
+        for (const int64_t padding : {0, 1})
+          for (const int64_t dilation : {1, 2}) {
+            const int64_t n = (size + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1;
+            axes.push_back({.size = size,
+                            .n = n,
+                            .kernel = kernel,
+                            .stride = stride,
+                            .padding = padding,
+                            .dilation = dilation,
+                            .adaptive = false});
+          }
+  int64_t wrong = 0;
+  for (const cuda::Axis& axis : axes)
+    for (int64_t position = 0; position < axis.size; ++position)
+      for (int64_t i = 0; i < axis.n; ++i) {
+        bool covered = false;
+        for (int64_t term = 0; term < axis.terms(i); ++term) covered |= axis.position(i, term) == position;
+        const bool found =
+            i >= axis.first_window(position) && i <= axis.last_window(position) && axis.covers(i, position);
+        wrong += found != covered;
+      }
+  CHECK(wrong == 0);
 }

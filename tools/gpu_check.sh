@@ -14,58 +14,72 @@ cd "$(dirname "$0")/.." || exit 1
 . tools/common.sh
 [ $# -ge 2 ] || { sed -n '2,12s/^# //p' "$0"; exit 2; }
 stage=$1 dir=$2 out=${3:-$2}
-tests="test_kernels test_backends test_gradients test_optim test_vit test_nn test_simclr test_momentum test_mae
-  test_pretext_tasks test_colorization test_fixtures"
 
 pack() {
   step "build with CUDA (build-cuda/)" build cuda || return
-  local work program library
+  local work program library tests
   work=$(mktemp -d)
-  mkdir -p "$work/bin" "$work/lib" "$dir"
+  mkdir -p "$work/bin" "$work/lib" "$dir" || return
+  # The tests of the GPU are those that ctest calls NAME_cuda.
+  tests=$(ctest --test-dir build-cuda -N -L device | sed -n 's/.*: \(test_[a-z_]*\)_cuda$/\1/p')
+  [ -n "$tests" ] || { echo "error: build-cuda has no tests of the GPU"; return 1; }
+  echo "$tests" > "$work/tests"
   for program in tacit bench_train $tests; do
     strip -o "$work/bin/$program" "build-cuda/bin/$program" || return
   done
   # What the programs load, but for the C library, which belongs to the machine, and CUDA.
-  ldd "$work"/bin/* | awk '/=> \//{print $3}' | sort -u | grep -v -E '/(libc|libm|libdl|libpthread|librt|libcuda|libcublas|libcudnn)[^/]*$|ld-linux' |
-    while read -r library; do cp -L "$library" "$work/lib/"; done
+  for library in $(ldd "$work"/bin/* | awk '/=> \//{print $3}' | sort -u |
+    grep -v -E '/(libc|libm|libdl|libpthread|librt|libcuda|libcublasLt|libcudnn)\.so'); do
+    cp -L "$library" "$work/lib/" || return
+  done
   pwd > "$work/source_dir"
   git rev-parse --short HEAD > "$work/commit"
-  tar -C "$work" -cf - . | xz --lzma2=preset=3,dict=192MiB > "$dir/tacit-gpu.tar.xz"
+  [ -z "$(git status --porcelain)" ] || sed -i 's/$/+changes/' "$work/commit"
+  grep -q 'TACIT_CUDNN_LIBRARY:FILEPATH=/' build-cuda/CMakeCache.txt && echo cuDNN > "$work/convolutions" ||
+    echo own > "$work/convolutions"
+  tar -C "$work" -cf - . | xz --lzma2=preset=3,dict=192MiB > "$dir/tacit-gpu.tar.xz" || return
   rm -rf "$work"
-  [ -d /usr/share/datasets/fashion-mnist ] && tar -C /usr/share/datasets -hcf "$dir/data.tar" fashion-mnist
+  if [ -d /usr/share/datasets/fashion-mnist ]; then
+    tar -C /usr/share/datasets -hcf "$dir/data.tar" fashion-mnist || return
+  fi
   ls -l "$dir"
 }
 
 unpack() {
-  root=/tmp/tacit-gpu
-  if [ ! -e $root/commit ]; then
-    mkdir -p $root && tar -C $root -xJf "$dir/tacit-gpu.tar.xz" || exit 1
-    if [ -f "$dir/data.tar" ]; then tar -C $root -xf "$dir/data.tar"; fi
-    # The tests read their fixtures where they were compiled.
-    local source
-    source=$(cat $root/source_dir)
-    [ -e "$source" ] || { mkdir -p "$(dirname "$source")" && ln -s "$PWD" "$source"; }
+  # One directory an archive: a second one on the same machine does not test the first one's programs.
+  root=/tmp/tacit-gpu-$(md5sum < "$dir/tacit-gpu.tar.xz" | cut -c1-8)
+  if [ ! -e "$root/complete" ]; then
+    rm -rf "$root" && mkdir -p "$root" && tar -C "$root" -xJf "$dir/tacit-gpu.tar.xz" || exit 1
+    if [ -f "$dir/data.tar" ]; then tar -C "$root" -xf "$dir/data.tar" || exit 1; fi
+    touch "$root/complete"
   fi
-  export LD_LIBRARY_PATH=$root/lib:/usr/local/cuda/lib64:${LD_LIBRARY_PATH:-}
+  # The tests read their fixtures where they were compiled.
+  local source
+  source=$(cat "$root/source_dir")
+  [ -e "$source" ] || { mkdir -p "$(dirname "$source")" && ln -s "$PWD" "$source"; }
+  export LD_LIBRARY_PATH=$root/lib:/usr/local/cuda/lib64${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
   # cuDNN may have come with a Python package only.
-  LD_LIBRARY_PATH=$LD_LIBRARY_PATH:$(python3 -c 'import nvidia.cudnn as c; print(c.__path__[0] + "/lib")' 2>/dev/null)
+  local cudnn
+  cudnn=$(python3 -c 'import nvidia.cudnn as c; print(c.__path__[0] + "/lib")' 2>/dev/null)
+  LD_LIBRARY_PATH=$LD_LIBRARY_PATH${cudnn:+:$cudnn}
   card=$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader | head -n 1)
+  [ -n "$card" ] || { echo "error: nvidia-smi shows no GPU"; exit 1; }
   mkdir -p "$out"
 }
 
 # report FIGURES_JSON LINE: the stage's file, and the line for the log.
 report() {
-  printf '{"stage": "%s", "card": "%s", "commit": "%s", "date": "%s", "seconds": %d, "figures": %s}\n' "$stage" "$card" \
-    "$(cat $root/commit)" "$(date +%F)" "$SECONDS" "$1" > "$out/$stage.json"
-  printf '| %s | %s | %s | %s | %s |\n' "$(date +%F)" "$card" "$(cat $root/commit)" "$stage" "$2"
+  printf '{"stage": "%s", "card": "%s", "commit": "%s", "convolutions": "%s", "date": "%s", "seconds": %d, "figures": %s}\n' \
+    "$stage" "$card" "$(cat "$root/commit")" "$(cat "$root/convolutions")" "$(date +%F)" "$SECONDS" "$1" > "$out/$stage.json"
+  printf '| %s | %s | %s | %s | %s |\n' "$(date +%F)" "$card" "$(cat "$root/commit")" "$stage" "$2"
 }
 
 table() {
   local test status line log passed=0 failed=0 broken=""
   log=$(mktemp)
   : > "$out/table.log"
-  for test in $tests; do
-    TACIT_TEST_DEVICE=cuda timeout 300 $root/bin/"$test" > "$log" 2>&1
+  for test in $(cat "$root/tests"); do
+    TACIT_TEST_DEVICE=cuda timeout 300 "$root/bin/$test" > "$log" 2>&1
     status=$?
     { echo "== $test"; cat "$log"; } >> "$out/table.log"
     line=$(grep 'test cases:' "$log" | tail -n 1)
@@ -82,46 +96,51 @@ table() {
 }
 
 sanitizer() {
-  local tool status lines=""
-  for tool in memcheck racecheck; do
-    TACIT_TEST_DEVICE=cuda timeout 280 compute-sanitizer --tool $tool --error-exitcode 9 $root/bin/test_kernels \
+  local tool status lines="" failed=0
+  for tool in memcheck racecheck initcheck synccheck; do
+    TACIT_TEST_DEVICE=cuda timeout 140 compute-sanitizer --tool $tool --error-exitcode 9 "$root/bin/test_kernels" \
       > "$out/sanitizer-$tool.log" 2>&1
     status=$?
+    [ $status = 0 ] || failed=1
     tail -n 3 "$out/sanitizer-$tool.log"
     lines="$lines $tool: exit $status;"
   done
   report "\"$lines\"" "$lines"
+  return $failed
 }
 
 speed() {
-  local case figures=""
+  local case one figures="" failed=0
   for case in simclr-resnet18 simclr-small-cnn resnet18-256 vit-tiny vit-tiny-224 mae-75; do
-    figures="$figures${figures:+, }$($root/bin/bench_train $case 15 0 cuda)"
+    one=$("$root/bin/bench_train" $case 15 0 cuda) || { failed=1; continue; }
+    figures="$figures${figures:+, }$one"
   done
-  mkdir -p /tmp/tacit-gpu-python && [ ! -d "$dir/wheels" ] ||
-    python3 -m pip install -q --no-index --no-deps --target /tmp/tacit-gpu-python "$dir"/wheels/*.whl
-  # Beside PyTorch, where there is one, in turns.
-  PYTHONPATH=/tmp/tacit-gpu-python timeout 400 python3 bench/compare_pytorch.py --build $root --device cuda --rounds 2 \
-    resnet18-256 vit-tiny vit-tiny-224 simclr-resnet18 simclr-small-cnn 2>&1 | tee "$out/speed.txt"
-  report "[$figures]" "see the JSON"
+  if [ -d "$dir/wheels" ]; then  # timm, where the machine's Python lacks it
+    python3 -m pip install -q --no-index --no-deps --upgrade --target /tmp/tacit-gpu-python "$dir"/wheels/*.whl || failed=1
+  fi
+  # Beside PyTorch, in turns.
+  PYTHONPATH=/tmp/tacit-gpu-python timeout 400 python3 bench/compare_pytorch.py --build "$root" --device cuda --rounds 2 \
+    resnet18-256 vit-tiny vit-tiny-224 simclr-resnet18 simclr-small-cnn 2>&1 | tee "$out/speed.txt" || failed=1
+  report "[$figures]" "see the JSON, and beside PyTorch speed.txt"
+  return $failed
 }
 
 accuracy() {
-  local run=/tmp/tacit-gpu-run data=idx:$root/fashion-mnist
-  rm -rf $run $run-cut
-  $root/bin/tacit pretrain simclr --data "$data" --recipe fashion-mnist-demo --device cuda --out $run --quiet || return
-  $root/bin/tacit evaluate $run --data "$data" --device cuda --quiet --json "$out/evaluate.json" || return
-  tail -n 1 $run/metrics.jsonl
+  local run=$root/run data=idx:$root/fashion-mnist cut same=true
+  rm -rf "$run" "$run"-*
+  "$root/bin/tacit" pretrain simclr --data "$data" --recipe fashion-mnist-demo --device cuda --out "$run" --quiet || return
+  "$root/bin/tacit" evaluate "$run" --data "$data" --device cuda --quiet --json "$out/evaluate.json" || return
+  tail -n 1 "$run/metrics.jsonl"
   # Stopped after two epochs and resumed to the end of the third: the bits of a run that was not.
-  for cut in "" "-cut"; do
-    rm -rf $run-short$cut
-    $root/bin/tacit pretrain simclr --data "$data" --recipe fashion-mnist-demo --limit 4096 --device cuda --quiet \
-      --out $run-short$cut --stop-after-epochs $([ -n "$cut" ] && echo 2 || echo 3) || return
+  for cut in whole cut; do
+    "$root/bin/tacit" pretrain simclr --data "$data" --recipe fashion-mnist-demo --limit 4096 --device cuda --quiet \
+      --out "$run-$cut" --stop-after-epochs $([ $cut = cut ] && echo 2 || echo 3) || return
   done
-  $root/bin/tacit pretrain simclr --resume --out $run-short-cut --stop-after-epochs 3 --quiet || return
-  local same=true
-  cmp $run-short/checkpoints/last.safetensors $run-short-cut/checkpoints/last.safetensors || same=false
-  report "{\"evaluate\": $(cat "$out/evaluate.json"), \"resume_bit_equal\": $same}" "resume bit-equal: $same; kNN and linear in the JSON"
+  "$root/bin/tacit" pretrain simclr --resume --out "$run-cut" --stop-after-epochs 3 --quiet || return
+  cmp "$run-whole/checkpoints/last.safetensors" "$run-cut/checkpoints/last.safetensors" || same=false
+  report "{\"evaluate\": $(cat "$out/evaluate.json"), \"resume_bit_equal\": $same}" \
+    "resume bit-equal: $same; kNN and linear in the JSON"
+  [ $same = true ]
 }
 
 case $stage in

@@ -188,9 +188,22 @@ __global__ void attention_dkv_kernel(Heads<const T> q, Heads<const T> k, Heads<c
     for (int c = lane; c < E; c += 32) dv.row(nh, key)[c] = sums_v[c];
 }
 
-dim3 grid(int64_t rows, int64_t heads) {
-  TACIT_CHECK(heads <= 65535, "[attention] more than 65535 sample-heads: ", heads);
-  return {static_cast<unsigned>(divide_up(rows, kWarps)), static_cast<unsigned>(heads)};
+/// Shared memory for so many elements a block, checked against what this GPU has.
+template <class T>
+size_t shared_memory(int64_t elements, int D, int E) {
+  int device = 0, most = 0;
+  check(cudaGetDevice(&device), "device");
+  check(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), "device");
+  const size_t bytes = sizeof(T) * static_cast<size_t>(elements);
+  TACIT_CHECK(bytes <= static_cast<size_t>(most), "[attention] heads of ", D, " and ", E, " need ", bytes,
+              " bytes of shared memory, this GPU has ", most, "; use more heads");
+  return bytes;
+}
+
+Grid grid(int64_t rows, int64_t heads) {
+  TACIT_CHECK(heads <= 65535, "[attention] at most 65535 heads of all samples together, got ", heads,
+              "; use smaller batches");
+  return {divide_up(rows, kWarps), heads};
 }
 
 }  // namespace
@@ -201,7 +214,7 @@ void CudaBackend::attention(const AttentionArgs& a) {
   if (queries == 0) return;
   visit_floating("attention", a.y.dtype, [&](auto zero) {
     using T = decltype(zero);
-    const size_t shared = sizeof(T) * static_cast<size_t>(kKeys * (D + E + 2) + kWarps * (D + E));
+    const size_t shared = shared_memory<T>(kKeys * (D + E + 2) + kWarps * (D + E), D, E);
     launch(stream(), attention_kernel<T>, grid(queries, a.q.shape[0] * a.q.shape[1]), dim3(kWarps * 32), shared,
            Heads<const T>(a.q), Heads<const T>(a.k), Heads<const T>(a.v), Heads<T>(a.y), a.lse.ptr<T>(), queries, keys,
            D, E, static_cast<T>(a.scale));
@@ -217,14 +230,14 @@ void CudaBackend::attention_grad(const AttentionGradArgs& a) {
     T* const along = scratch.take<T>(heads * queries);
     const Heads<const T> q(a.q), k(a.k), v(a.v), dy(a.dy), y(a.y);
     if (queries > 0) for_each_index(stream(), heads * queries, Along<T>{dy, y, along, queries, E});
-    const size_t tiles = sizeof(T) * static_cast<size_t>(kKeys * (D + E + 2));
+    const int64_t tiles = kKeys * (D + E + 2);
     if (a.dq.defined())
       launch(stream(), attention_dq_kernel<T>, grid(queries, heads), dim3(kWarps * 32),
-             tiles + sizeof(T) * static_cast<size_t>(kWarps * (2 * D + E)), q, k, v, dy, Heads<T>(a.dq), a.lse.ptr<T>(),
-             along, queries, keys, D, E, static_cast<T>(a.scale));
+             shared_memory<T>(tiles + kWarps * (2 * D + E), D, E), q, k, v, dy, Heads<T>(a.dq), a.lse.ptr<T>(), along,
+             queries, keys, D, E, static_cast<T>(a.scale));
     if (a.dk.defined() || a.dv.defined())
       launch(stream(), attention_dkv_kernel<T>, grid(keys, heads), dim3(kWarps * 32),
-             tiles + sizeof(T) * static_cast<size_t>(kWarps * 2 * (D + E)), q, k, v, dy, Heads<T>(a.dk), Heads<T>(a.dv),
+             shared_memory<T>(tiles + kWarps * 2 * (D + E), D, E), q, k, v, dy, Heads<T>(a.dk), Heads<T>(a.dv),
              a.lse.ptr<T>(), along, queries, keys, D, E, static_cast<T>(a.scale));
   });
 }

@@ -6,15 +6,41 @@
 
 namespace tacit::cuda {
 
+namespace {
+__global__ void probe_kernel() {}
+}  // namespace
+
+CudaBackend::State::~State() {
+  if (stream == nullptr) return;
+  cudaSetDevice(index);
+  cudaStreamSynchronize(stream);
+#ifdef TACIT_WITH_CUDNN
+  cudnn.reset();
+#endif
+  cudaFree(workspace);
+  if (blas != nullptr) cublasLtDestroy(blas);
+  cudaStreamDestroy(stream);
+}
+
 CudaBackend::CudaBackend(int index) : state_(std::make_unique<State>()) {
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
   TACIT_CHECK(status == cudaSuccess && count > 0,
               "[cuda] no usable GPU: ", status == cudaSuccess ? "none found" : cudaGetErrorString(status),
               "; use --device cpu");
-  TACIT_CHECK(index < count, "[cuda] there is no GPU number ", index, ": this machine has ", count);
+  if (index >= count)
+    throw NoSuchDevice("[cuda] there is no GPU number " + std::to_string(index) + ": this machine has " +
+                       std::to_string(count));
   state_->index = index;
   check(cudaSetDevice(index), "device");
+  cudaFuncAttributes attributes{};
+  if (cudaFuncGetAttributes(&attributes, probe_kernel) != cudaSuccess) {
+    cudaGetLastError();
+    cudaDeviceProp card{};
+    check(cudaGetDeviceProperties(&card, index), "device");
+    detail::fail("[cuda] no usable GPU: this build has no code for ", card.name, " (sm_", card.major, card.minor,
+                 "); add it to CMAKE_CUDA_ARCHITECTURES, or use --device cpu");
+  }
   check(cudaStreamCreateWithFlags(&state_->stream, cudaStreamNonBlocking), "stream");
   // Scratch memory stays with the process once it was taken: a step asks for what the step before asked for.
   cudaMemPool_t pool = nullptr;
@@ -28,16 +54,7 @@ CudaBackend::CudaBackend(int index) : state_(std::make_unique<State>()) {
 #endif
 }
 
-CudaBackend::~CudaBackend() {
-  cudaSetDevice(state_->index);
-  cudaStreamSynchronize(state_->stream);
-#ifdef TACIT_WITH_CUDNN
-  state_->cudnn.reset();
-#endif
-  cudaFree(state_->workspace);
-  cublasLtDestroy(state_->blas);
-  cudaStreamDestroy(state_->stream);
-}
+CudaBackend::~CudaBackend() = default;
 
 cudaStream_t CudaBackend::stream() const {
   check(cudaSetDevice(state_->index), "device");

@@ -117,8 +117,8 @@ void combine_columns(cudaStream_t stream, int64_t rows, int64_t columns, const F
   const int64_t pieces = std::max<int64_t>(1, divide_up(rows, rows_a_piece));
   Scratch scratch(stream);
   double* const partial = scratch.take<double>(pieces * K * columns);
-  launch(stream, columns_kernel<Combine, K, F>, dim3(static_cast<unsigned>(wide), static_cast<unsigned>(pieces)),
-         dim3(kColumnsX, kColumnsY), 0, rows, columns, rows_a_piece, f, partial);
+  launch(stream, columns_kernel<Combine, K, F>, Grid{wide, pieces}, dim3(kColumnsX, kColumnsY), 0, rows, columns,
+         rows_a_piece, f, partial);
   for_each_index(stream, columns, Finish<Combine, K, G>{columns, pieces, partial, g});
 }
 
@@ -130,9 +130,8 @@ void combine_rows(cudaStream_t stream, int64_t outputs, int64_t size, const F& f
   const int64_t pieces = std::max<int64_t>(1, divide_up(size, size_a_piece));
   Scratch scratch(stream);
   double* const partial = scratch.take<double>(pieces * outputs);
-  launch(stream, rows_kernel<Combine, F>,
-         dim3(static_cast<unsigned>(divide_up(outputs, kWarps)), static_cast<unsigned>(pieces)), dim3(kThreads), 0,
-         outputs, size, size_a_piece, f, partial);
+  launch(stream, rows_kernel<Combine, F>, Grid{divide_up(outputs, kWarps), pieces}, dim3(kThreads), 0, outputs, size,
+         size_a_piece, f, partial);
   for_each_index(stream, outputs, Finish<Combine, 1, G>{outputs, pieces, partial, g});
 }
 

@@ -76,10 +76,8 @@ __global__ void __launch_bounds__(kSide* kSide)
 template <class T, class A, class B>
 void product(cudaStream_t stream, int64_t M, int64_t N, int64_t K, int64_t pieces, int64_t k_a_piece, const A& a,
              const B& b, T* out, int64_t row_stride, int64_t piece_stride) {
-  launch(stream, product_kernel<T, A, B>,
-         dim3(static_cast<unsigned>(divide_up(M, kTile)), static_cast<unsigned>(divide_up(N, kTile)),
-              static_cast<unsigned>(pieces)),
-         dim3(kSide * kSide), 0, M, N, K, k_a_piece, a, b, out, row_stride, piece_stride);
+  launch(stream, product_kernel<T, A, B>, Grid{divide_up(M, kTile), divide_up(N, kTile), pieces}, dim3(kSide * kSide),
+         0, M, N, K, k_a_piece, a, b, out, row_stride, piece_stride);
 }
 
 /// out[i] = sum of partial[piece][i] in the order of the pieces.
@@ -100,6 +98,7 @@ struct AddPieces {
 // y[n, i, j, k] = sum over (r, s, c) of x[n, i stride + r dilation - padding, j …, c] w[k, r, s, c]
 void CudaBackend::conv2d(const View& y, const View& x, const View& w, const Window& window) {
 #ifdef TACIT_WITH_CUDNN
+  stream();  // makes the device current
   if (state_->cudnn->conv2d(y, x, w, window)) return;
 #endif
   const ConvSizes z(x.shape, w.shape, y.shape, window);
@@ -116,6 +115,7 @@ void CudaBackend::conv2d(const View& y, const View& x, const View& w, const Wind
 // divides
 void CudaBackend::conv2d_dx(const View& dx, const View& dy, const View& w, const Window& window) {
 #ifdef TACIT_WITH_CUDNN
+  stream();  // makes the device current
   if (state_->cudnn->conv2d_dx(dx, dy, w, window)) return;
 #endif
   const ConvSizes z(dx.shape, w.shape, dy.shape, window);
@@ -132,6 +132,7 @@ void CudaBackend::conv2d_dx(const View& dx, const View& dy, const View& w, const
 // and the result small, so it is cut into pieces, which are added in their order.
 void CudaBackend::conv2d_dw(const View& dw, const View& x, const View& dy, const Window& window) {
 #ifdef TACIT_WITH_CUDNN
+  stream();  // makes the device current
   if (state_->cudnn->conv2d_dw(dw, x, dy, window)) return;
 #endif
   const ConvSizes z(x.shape, dw.shape, dy.shape, window);

@@ -1,3 +1,4 @@
+// One choice of algorithm for each product and shape, and cuDNN's descriptors for the length of a call.
 #include "backends/cuda/cudnn.h"
 
 #include <cudnn.h>
@@ -6,6 +7,7 @@
 #include <map>
 #include <mutex>
 
+#include "backends/cuda/conv_operands.h"
 #include "backends/cuda/launch.h"
 
 namespace tacit::cuda {
@@ -16,7 +18,7 @@ void check_cudnn(cudnnStatus_t status, const char* what) {
   TACIT_CHECK(status == CUDNN_STATUS_SUCCESS, "[conv2d] cuDNN ", what, ": ", cudnnGetErrorString(status));
 }
 
-int to_int(int64_t value) { return static_cast<int>(value); }
+int to_int(int64_t value) { return ConvSizes::to_int(value); }
 
 /// cuDNN's words for the three tensors and the window of a convolution, for the length of a call.
 struct Descriptors {
@@ -131,7 +133,7 @@ Cudnn::Cudnn(cudaStream_t stream) : state_(std::make_unique<State>()) {
 Cudnn::~Cudnn() { cudnnDestroy(state_->handle); }
 
 bool Cudnn::conv2d(const View& y, const View& x, const View& w, const Window& window) {
-  if (y.dtype != f32 || y.numel() == 0) return false;
+  if (y.dtype != f32 || y.numel() == 0 || x.numel() == 0) return false;
   const Descriptors d(x.shape, w.shape, y.shape, window);
   return state_->convolve(
       key_of(0, x.shape, w.shape, y.shape, window),
@@ -171,7 +173,7 @@ bool Cudnn::conv2d_dx(const View& dx, const View& dy, const View& w, const Windo
 }
 
 bool Cudnn::conv2d_dw(const View& dw, const View& x, const View& dy, const Window& window) {
-  if (dw.dtype != f32 || dw.numel() == 0 || dy.numel() == 0) return false;
+  if (dw.dtype != f32 || dw.numel() == 0 || dy.numel() == 0 || x.numel() == 0) return false;
   const Descriptors d(x.shape, dw.shape, dy.shape, window);
   return state_->convolve(
       key_of(2, x.shape, dw.shape, dy.shape, window),

@@ -65,7 +65,8 @@ void CudaBackend::fill(const View& out, double value) {
 void CudaBackend::copy(const View& out, const View& in) {
   if (out.dtype == in.dtype && out.contiguous() && in.contiguous()) {
     const size_t bytes = static_cast<size_t>(out.numel()) * size_of(out.dtype);
-    if (bytes > 0) check(cudaMemcpyAsync(out.data, in.data, bytes, cudaMemcpyDeviceToDevice, stream()), "copy");
+    if (bytes > 0 && out.data != in.data)
+      check(cudaMemcpyAsync(out.data, in.data, bytes, cudaMemcpyDeviceToDevice, stream()), "copy");
     return;
   }
   visit_dtype(out.dtype, [&](auto to) {

@@ -14,15 +14,26 @@
 namespace tacit::cuda {
 
 inline void check(cudaError_t status, const char* what) {
-  TACIT_CHECK(status == cudaSuccess, "[cuda] ", what, ": ", cudaGetErrorString(status));
+  if (status == cudaSuccess) return;
+  cudaGetLastError();  // else the next launch would report it again as its own
+  detail::fail("[cuda] ", what, ": ", cudaGetErrorString(status));
 }
 
 constexpr int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+/// How many blocks, of any size that tensors have; launch() checks them against what CUDA counts.
+struct Grid {
+  int64_t x = 1, y = 1, z = 1;
+};
+
 /// Runs kernel<<<grid, block, shared>>>(args…) on a stream; nothing at all when the grid is empty.
 template <class... Parameters, class... Args>
-void launch(cudaStream_t stream, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared, Args&&... args) {
-  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+void launch(cudaStream_t stream, void (*kernel)(Parameters...), const Grid& blocks, dim3 block, size_t shared,
+            Args&&... args) {
+  if (blocks.x == 0 || blocks.y == 0 || blocks.z == 0) return;
+  TACIT_CHECK(blocks.x <= 0x7fffffff && blocks.y <= 65535 && blocks.z <= 65535, "[cuda] a tensor is too large for one ",
+              "kernel: ", blocks.x, " x ", blocks.y, " x ", blocks.z, " blocks; use smaller batches");
+  const dim3 grid(static_cast<unsigned>(blocks.x), static_cast<unsigned>(blocks.y), static_cast<unsigned>(blocks.z));
   constexpr size_t kDefaultShared = 48 << 10;
   if (shared > kDefaultShared)
     check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
@@ -58,9 +69,7 @@ class Scratch {
 inline constexpr int kThreads = 256;
 
 /// Blocks of kThreads for n elements; kernels loop, so that the number may be capped.
-inline unsigned blocks_for(int64_t n) {
-  return static_cast<unsigned>(std::min<int64_t>(divide_up(n, kThreads), 1 << 16));
-}
+inline Grid blocks_for(int64_t n) { return {std::min<int64_t>(divide_up(n, kThreads), 1 << 16)}; }
 
 template <int N, class F>
 __global__ void each_kernel(const __grid_constant__ Strided<N> at, const F f) {

@@ -63,9 +63,11 @@ class Layout {
     check_blas(cublasLtMatrixLayoutCreate(&layout_, type, static_cast<uint64_t>(m.rows),
                                           static_cast<uint64_t>(m.columns), m.leading),
                "layout");
-    cublasLtMatrixLayoutSetAttribute(layout_, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &batch, sizeof batch);
-    cublasLtMatrixLayoutSetAttribute(layout_, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &m.batch_stride,
-                                     sizeof m.batch_stride);
+    check_blas(cublasLtMatrixLayoutSetAttribute(layout_, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &batch, sizeof batch),
+               "batch");
+    check_blas(cublasLtMatrixLayoutSetAttribute(layout_, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &m.batch_stride,
+                                                sizeof m.batch_stride),
+               "batch stride");
   }
   ~Layout() { cublasLtMatrixLayoutDestroy(layout_); }
   Layout(const Layout&) = delete;
@@ -114,8 +116,10 @@ void CudaBackend::matmul(const View& out, const View& a, const View& b) {
                  left_matrix = left.matrix(offsets[1], stride(1));
     const cublasOperation_t op_right = right_matrix.transposed ? CUBLAS_OP_T : CUBLAS_OP_N,
                             op_left = left_matrix.transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
-    cublasLtMatmulDescSetAttribute(product, CUBLASLT_MATMUL_DESC_TRANSA, &op_right, sizeof op_right);
-    cublasLtMatmulDescSetAttribute(product, CUBLASLT_MATMUL_DESC_TRANSB, &op_left, sizeof op_left);
+    check_blas(cublasLtMatmulDescSetAttribute(product, CUBLASLT_MATMUL_DESC_TRANSA, &op_right, sizeof op_right),
+               "transposition");
+    check_blas(cublasLtMatmulDescSetAttribute(product, CUBLASLT_MATMUL_DESC_TRANSB, &op_left, sizeof op_left),
+               "transposition");
     const auto count = static_cast<int32_t>(batch);
     const Layout layout_a(type, right_matrix, count), layout_b(type, left_matrix, count), layout_c(type, c, count);
 
@@ -143,7 +147,7 @@ void CudaBackend::matmul(const View& out, const View& a, const View& b) {
       cublasLtMatmulPreference_t preference = nullptr;
       check_blas(cublasLtMatmulPreferenceCreate(&preference), "preference");
       const auto set = [&](cublasLtMatmulPreferenceAttributes_t attribute, const auto value) {
-        cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof value);
+        check_blas(cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof value), "preference");
       };
       set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, State::kWorkspaceBytes);
       set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, static_cast<uint32_t>(align_a));

@@ -213,9 +213,9 @@ void CudaBackend::layer_norm(const LayerNormArgs& a) {
   visit_floating("layer_norm", a.x.dtype, [&](auto zero) {
     using T = decltype(zero);
     with_row_block(rows.size, [&](auto block) {
-      launch(stream(), layer_norm_kernel<T, decltype(block)::value>, dim3(static_cast<unsigned>(rows.count)),
-             dim3(decltype(block)::value), 0, rows.size, a.eps, a.x.ptr<T>(), a.gamma.ptr<T>(), a.beta.ptr<T>(),
-             a.y.ptr<T>(), a.mean.ptr<T>(), a.rstd.ptr<T>());
+      launch(stream(), layer_norm_kernel<T, decltype(block)::value>, Grid{rows.count}, dim3(decltype(block)::value), 0,
+             rows.size, a.eps, a.x.ptr<T>(), a.gamma.ptr<T>(), a.beta.ptr<T>(), a.y.ptr<T>(), a.mean.ptr<T>(),
+             a.rstd.ptr<T>());
     });
   });
 }
@@ -227,7 +227,7 @@ void CudaBackend::layer_norm_grad(const LayerNormGradArgs& a) {
     using T = decltype(zero);
     if (a.dx.defined())
       with_row_block(rows.size, [&](auto block) {
-        launch(stream(), layer_norm_dx_kernel<T, decltype(block)::value>, dim3(static_cast<unsigned>(rows.count)),
+        launch(stream(), layer_norm_dx_kernel<T, decltype(block)::value>, Grid{rows.count},
                dim3(decltype(block)::value), 0, rows.size, a.dy.ptr<T>(), a.x.ptr<T>(), a.mean.ptr<T>(),
                a.rstd.ptr<T>(), a.gamma.ptr<T>(), a.dx.ptr<T>());
       });

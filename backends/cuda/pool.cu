@@ -2,54 +2,11 @@
 // gathered by the input's elements from the windows that cover them, so that nothing is added by two threads.
 #include "backends/cuda/backend.h"
 #include "backends/cuda/launch.h"
+#include "backends/cuda/pool_windows.h"
 
 namespace tacit::cuda {
 
 namespace {
-
-/// One axis of a pooling: which positions of the input, of `size`, window i of n covers.
-struct Axis {
-  int64_t size, n, kernel, stride, padding, dilation;
-  bool adaptive;
-
-  TACIT_HD int64_t begin(int64_t i) const { return adaptive ? i * size / n : i * stride - padding; }
-  TACIT_HD int64_t terms(int64_t i) const { return adaptive ? ((i + 1) * size + n - 1) / n - begin(i) : kernel; }
-  TACIT_HD int64_t position(int64_t i, int64_t term) const { return begin(i) + term * (adaptive ? 1 : dilation); }
-  TACIT_HD bool inside(int64_t position) const { return position >= 0 && position < size; }
-
-  /// The windows that can cover a position are first_window … last_window; some of them may not (see covers()).
-  TACIT_HD int64_t first_window(int64_t position) const {
-    const int64_t reach = position + padding - (kernel - 1) * dilation;
-    return adaptive ? position * n / size - (position * n / size > 0)
-                    : (reach <= 0 ? 0 : (reach + stride - 1) / stride);
-  }
-  TACIT_HD int64_t last_window(int64_t position) const {
-    const int64_t last = adaptive ? position * n / size + 1 : (position + padding) / stride;
-    return last < n ? last : n - 1;
-  }
-  TACIT_HD bool covers(int64_t i, int64_t position) const {
-    const int64_t from = position - begin(i);
-    if (adaptive) return from >= 0 && from < terms(i);
-    return from >= 0 && from % dilation == 0 && from / dilation < kernel;
-  }
-};
-
-struct Pooling {
-  Axis rows, columns;
-  int64_t channels;
-
-  Pooling(const Window& w, const Shape& x, const Shape& y)
-      : rows{x[1], y[1], w.kernel_h, w.stride_h, w.padding_h, w.dilation_h, w.adaptive},
-        columns{x[2], y[2], w.kernel_w, w.stride_w, w.padding_w, w.dilation_w, w.adaptive},
-        channels(x[3]) {}
-
-  TACIT_HD int64_t x_offset(int64_t n, int64_t h, int64_t w, int64_t c) const {
-    return ((n * rows.size + h) * columns.size + w) * channels + c;
-  }
-  TACIT_HD int64_t y_offset(int64_t n, int64_t i, int64_t j, int64_t c) const {
-    return ((n * rows.n + i) * columns.n + j) * channels + c;
-  }
-};
 
 // Max: y = max of the window, index = the first pixel that has it (the first NaN if there is one).
 template <class T>

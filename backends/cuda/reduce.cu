@@ -135,8 +135,8 @@ void CudaBackend::arg_reduce(ReduceOp op, const View& index, const View& in) {
   constexpr int64_t kWarps = kThreads / 32;
   visit_floating("arg_reduce", in.dtype, [&](auto zero) {
     using T = decltype(zero);
-    launch(stream(), arg_kernel<T>, dim3(static_cast<unsigned>(divide_up(rows, kWarps))), dim3(kThreads), 0, op, rows,
-           in.shape[-1], in.strides[-1], Strided<2>(index.shape, {index.strides, leading(in.strides, 1)}), in.ptr<T>(),
+    launch(stream(), arg_kernel<T>, Grid{divide_up(rows, kWarps)}, dim3(kThreads), 0, op, rows, in.shape[-1],
+           in.strides[-1], Strided<2>(index.shape, {index.strides, leading(in.strides, 1)}), in.ptr<T>(),
            index.ptr<int64_t>());
   });
 }
@@ -156,9 +156,9 @@ void CudaBackend::top_k(const View& values, const View& index, const View& in) {
     Entry<T>* const entries = scratch.take<Entry<T>>(std::min(together, rows) * padded);
     const Strided<3> at(shape, {leading(values.strides, 1), leading(index.strides, 1), leading(in.strides, 1)});
     for (int64_t row = 0; row < rows; row += together)
-      launch(stream(), top_k_kernel<T>, dim3(static_cast<unsigned>(std::min(together, rows - row))), dim3(kThreads), 0,
-             row, size, padded, values.shape[-1], in.strides[-1], values.strides[-1], index.strides[-1], at,
-             in.ptr<T>(), values.ptr<T>(), index.ptr<int64_t>(), entries);
+      launch(stream(), top_k_kernel<T>, Grid{std::min(together, rows - row)}, dim3(kThreads), 0, row, size, padded,
+             values.shape[-1], in.strides[-1], values.strides[-1], index.strides[-1], at, in.ptr<T>(), values.ptr<T>(),
+             index.ptr<int64_t>(), entries);
   });
 }
 

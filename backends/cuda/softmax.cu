@@ -7,7 +7,7 @@ namespace tacit::cuda {
 
 namespace {
 
-// A largest element that ignores NaN, as the reference's search does.
+// A largest element that ignores NaN where it can: the sum of exponentials is NaN then in any case.
 struct LargestOf {
   TACIT_HD static double combine(double a, double b) { return b > a || a != a ? b : a; }
 };
@@ -93,8 +93,8 @@ void CudaBackend::softmax(const View& y, const View& x, bool log) {
   visit_floating("softmax", x.dtype, [&](auto zero) {
     using T = decltype(zero);
     with_row_block(rows.size, [&](auto block) {
-      launch(stream(), softmax_kernel<T, decltype(block)::value>, dim3(static_cast<unsigned>(rows.count)),
-             dim3(decltype(block)::value), 0, rows.size, log, x.ptr<T>(), y.ptr<T>());
+      launch(stream(), softmax_kernel<T, decltype(block)::value>, Grid{rows.count}, dim3(decltype(block)::value), 0,
+             rows.size, log, x.ptr<T>(), y.ptr<T>());
     });
   });
 }
@@ -104,8 +104,8 @@ void CudaBackend::softmax_grad(const View& dx, const View& dy, const View& y, bo
   visit_floating("softmax_grad", y.dtype, [&](auto zero) {
     using T = decltype(zero);
     with_row_block(rows.size, [&](auto block) {
-      launch(stream(), softmax_grad_kernel<T, decltype(block)::value>, dim3(static_cast<unsigned>(rows.count)),
-             dim3(decltype(block)::value), 0, rows.size, log, dy.ptr<T>(), y.ptr<T>(), dx.ptr<T>());
+      launch(stream(), softmax_grad_kernel<T, decltype(block)::value>, Grid{rows.count}, dim3(decltype(block)::value),
+             0, rows.size, log, dy.ptr<T>(), y.ptr<T>(), dx.ptr<T>());
     });
   });
 }
@@ -116,9 +116,8 @@ void CudaBackend::cross_entropy(const View& loss, const View& log_sum, const Vie
   visit_floating("cross_entropy", logits.dtype, [&](auto zero) {
     using T = decltype(zero);
     with_row_block(rows.size, [&](auto block) {
-      launch(stream(), cross_entropy_kernel<T, decltype(block)::value>, dim3(static_cast<unsigned>(rows.count)),
-             dim3(decltype(block)::value), 0, rows.size, smoothing, logits.ptr<T>(), labels.ptr<int64_t>(),
-             loss.ptr<T>(), log_sum.ptr<T>());
+      launch(stream(), cross_entropy_kernel<T, decltype(block)::value>, Grid{rows.count}, dim3(decltype(block)::value),
+             0, rows.size, smoothing, logits.ptr<T>(), labels.ptr<int64_t>(), loss.ptr<T>(), log_sum.ptr<T>());
     });
   });
 }
@@ -129,7 +128,7 @@ void CudaBackend::cross_entropy_grad(const View& dlogits, const View& dloss, con
   visit_floating("cross_entropy_grad", logits.dtype, [&](auto zero) {
     using T = decltype(zero);
     with_row_block(rows.size, [&](auto block) {
-      launch(stream(), cross_entropy_grad_kernel<T, decltype(block)::value>, dim3(static_cast<unsigned>(rows.count)),
+      launch(stream(), cross_entropy_grad_kernel<T, decltype(block)::value>, Grid{rows.count},
              dim3(decltype(block)::value), 0, rows.size, smoothing, dloss.ptr<T>(), logits.ptr<T>(), log_sum.ptr<T>(),
              labels.ptr<int64_t>(), dlogits.ptr<T>());
     });

@@ -20,6 +20,11 @@ namespace tacit::cuda {
 using ProductKey = std::array<int64_t, 16>;
 
 struct CudaBackend::State {
+  State() = default;
+  ~State();
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
   int index = 0;
   cudaStream_t stream = nullptr;
   cublasLtHandle_t blas = nullptr;

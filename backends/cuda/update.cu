@@ -41,10 +41,16 @@ void in_groups(const std::span<const View> (&lists)[K], G&& g) {
   }
 }
 
+/// Throws for a tensor that nothing is computed in.
+void check_floating(const char* op, std::span<const View> views) {
+  for (const View& view : views) visit_floating(op, view.dtype, [](auto) {});
+}
+
 // Every list's tensors are of one type, that of their model.
 template <int K, class MakeF>
 void update_each(const char* op, cudaStream_t stream, const std::span<const View> (&lists)[K], MakeF&& make) {
   if (lists[0].empty()) return;
+  check_floating(op, lists[0]);
   for (const DType type : {f32, f64})
     visit_floating(op, type, [&](auto zero) {
       using T = decltype(zero);
@@ -57,8 +63,8 @@ void update_each(const char* op, cudaStream_t stream, const std::span<const View
       for (int k = 0; k < K; ++k) spans[k] = of_type[k];
       in_groups<T, K>(spans, [&](const Tensors<T, K>& tensors, size_t n, int64_t largest) {
         const auto f = make(zero, tensors, n);
-        const auto blocks = static_cast<unsigned>(std::min<int64_t>(divide_up(largest, kThreads), 256));
-        launch(stream, tensors_kernel<T, K, std::decay_t<decltype(f)>>, dim3(blocks, static_cast<unsigned>(n)),
+        const int64_t blocks = std::min<int64_t>(divide_up(largest, kThreads), 256);
+        launch(stream, tensors_kernel<T, K, std::decay_t<decltype(f)>>, Grid{blocks, static_cast<int64_t>(n)},
                dim3(kThreads), 0, tensors, f);
       });
     });
@@ -193,6 +199,7 @@ struct Lars {
 
 // out = sum of x^2 over all elements of all tensors
 void CudaBackend::sum_squares(const View& out, std::span<const View> xs) {
+  check_floating("sum_squares", xs);
   fill(out, 0);
   for (const DType type : {f32, f64})
     visit_floating("sum_squares", type, [&](auto zero) {
@@ -204,7 +211,7 @@ void CudaBackend::sum_squares(const View& out, std::span<const View> xs) {
       in_groups<T, 1>(lists, [&](const Tensors<T, 1>& tensors, size_t n, int64_t) {
         Scratch scratch(stream());
         double* const partial = scratch.take<double>(2 * kPieces * static_cast<int64_t>(n));
-        launch(stream(), squares_kernel<T, 1>, dim3(kPieces, static_cast<unsigned>(n)), dim3(kThreads), 0, tensors, 0.0,
+        launch(stream(), squares_kernel<T, 1>, Grid{kPieces, static_cast<int64_t>(n)}, dim3(kThreads), 0, tensors, 0.0,
                partial);
         for_each_index(stream(), 1, AddTotals{out.ptr<double>(), partial, static_cast<int64_t>(n)});
       });
@@ -236,7 +243,7 @@ void CudaBackend::update(const LarsArgs& a) {
   update_each<3>("lars", stream(), {a.params, a.grads, a.momentum_buffers},
                  [&](auto zero, const auto& tensors, size_t n) {
                    using T = decltype(zero);
-                   launch(stream(), squares_kernel<T, 3>, dim3(kPieces, static_cast<unsigned>(n)), dim3(kThreads), 0,
+                   launch(stream(), squares_kernel<T, 3>, Grid{kPieces, static_cast<int64_t>(n)}, dim3(kThreads), 0,
                           tensors, a.weight_decay, partial);
                    for_each_index(stream(), static_cast<int64_t>(n), Trust{q, partial, a.eta, a.adapt});
                    return Lars{a.hyper.ptr<double>(), q, a.momentum, a.weight_decay, a.lr_in_buffer};

@@ -30,8 +30,7 @@ void check_optimisation(const TrainConfig& c) {
   for (const int64_t epoch : c.lr_drop_epochs) check_range<int64_t>("lr-drop-epochs", epoch, 1, c.epochs);
   check_range("clip", c.clip, 0., 1e30);
   check_choice("precision", c.precision, {"fp32", "tf32", "bf16"});
-  check(c.precision == "fp32",
-        "--precision " + c.precision + " is not in this build: device " + c.device + " computes in fp32 only");
+  check(c.precision == "fp32", "--precision " + c.precision + " is not in this build, which computes in fp32 only");
 }
 
 }  // namespace
@@ -131,7 +130,7 @@ Settings settings_of(TrainConfig& c) {
       .add("precision", &c.precision, "fp32 (tf32 and bf16 where the device has them)", trajectory);
   s.group("Run")
       .add("seed", &c.seed, "of weights, order and views", trajectory)
-      .add("device", &c.device, "cpu, cuda, cuda:1 or reference; default: cuda where a GPU works", place)
+      .add("device", &c.device, "cpu, cuda, cuda:1 or reference (default: cuda where a GPU works, else cpu)", place)
       .add("steps", &c.steps,
            "stop after N steps; the schedule still spans --epochs; kept until a resume gives another")
       .add("stop-after-epochs", &c.stop_after_epochs, "the same in epochs")

@@ -10,7 +10,6 @@
 #include "nn/encoder.h"
 #include "ssl/data/augment.h"
 #include "ssl/train/settings.h"
-#include "tensor/device.h"
 
 namespace tacit::ssl {
 
@@ -73,7 +72,7 @@ struct TrainConfig {
   double clip = 0;  ///< largest global gradient norm; 0: none
   std::string precision = "fp32";
   int64_t seed = 0;
-  std::string device = best_device();
+  std::string device;  ///< empty: best_device()
 
   // ---- the run: nothing here changes a number
   std::optional<int64_t> steps, stop_after_epochs;

@@ -75,6 +75,14 @@ int64_t cgroup_available() {
   return least;
 }
 
+/// The default limit of main memory.
+MemoryLimit main_memory() {
+  const int64_t system = system_available(), cgroup = cgroup_available();
+  const int64_t most = system == kNone ? kNone : system / 10 * 9;
+  if (cgroup < most) return {cgroup, "free under the cgroup's limit"};
+  return {most, "90 % of what is available"};
+}
+
 /// What `work` takes from the system for its tensors. Not their peak: a freed block is kept for the next tensor of its
 /// size, and a step asks for its sizes at different times, so that a quarter more than the peak is held.
 template <class F>
@@ -219,12 +227,15 @@ int64_t parse_bytes(const std::string& text) {
 
 MemoryLimit memory_limit(const std::string& flag) {
   if (!flag.empty()) return {parse_bytes(flag), "--memory-limit"};
-  if (const int64_t device = default_device().backend().available_memory(); device > 0)
-    return {device / 10 * 9, "90 % of what is free on the device"};
-  const int64_t system = system_available(), cgroup = cgroup_available();
-  const int64_t most = system == kNone ? kNone : system / 10 * 9;
-  if (cgroup < most) return {cgroup, "free under the cgroup's limit"};
-  return {most, "90 % of what is available"};
+  const int64_t device = default_device().backend().available_memory();
+  if (device > 0) return {device / 10 * 9, "90 % of what is free on the device"};
+  return main_memory();
+}
+
+void apply_memory_limit(const std::string& flag) {
+  const bool own_memory = default_device().backend().available_memory() > 0;
+  if (own_memory) default_device().allocator().set_limit(memory_limit(flag).bytes);
+  set_memory_limit(own_memory ? main_memory().bytes : memory_limit(flag).bytes);
 }
 
 int64_t estimate_training_memory(const TrainConfig& config, int64_t evaluation_images) {

@@ -18,6 +18,9 @@ int64_t parse_bytes(const std::string& text);
 /// As --memory-limit says; empty: the smaller of the cgroup's free memory and 90 % of what the system has available; on
 /// a device with memory of its own, 90 % of what is free there.
 MemoryLimit memory_limit(const std::string& flag);
+/// Bounds the tensors of this process by it, on a device with memory of its own there; main memory is then bounded by
+/// its default.
+void apply_memory_limit(const std::string& flag);
 
 /// Bytes that pre-training with these settings takes for its tensors, blocks kept for reuse included: whole steps of
 /// the method, measured on a throw-away model with few images and extended to what the encoder sees at a time

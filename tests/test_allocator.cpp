@@ -34,10 +34,11 @@ class CountingBackend final : public Backend {
   }
   void upload(void*, const void*, size_t) override {}
   void download(void*, const void*, size_t) override {}
+  int64_t available_memory() const override { return own_memory ? int64_t{1} << 40 : 0; }
 
   size_t held = 0, limit = size_t{1} << 40;
   std::map<void*, size_t> blocks;
-  bool sizes_match = true;
+  bool sizes_match = true, own_memory = false;
 };
 
 }  // namespace
@@ -158,4 +159,21 @@ TEST_CASE("memory limit: blocks kept for reuse are given back first, then what p
   allocator.trim();
   CHECK(reserved_memory() == before);
   CHECK(allocator.statistics().live_bytes == 0);
+}
+
+TEST_CASE("a device with memory of its own: its allocator's limit, and nothing of it in the count of main memory") {
+  CountingBackend backend;
+  backend.own_memory = true;
+  CachingAllocator allocator(backend);
+  const int64_t before = reserved_memory();
+  const MemoryLimitScope none(0);
+  allocator.set_limit(4096);
+  void* const first = allocator.allocate(2048);
+  CHECK(reserved_memory() == before);
+  CHECK(allocator.statistics().reserved_bytes == 2048);
+  CHECK_THROWS_AS(allocator.allocate(4096), MemoryLimitError);
+  allocator.deallocate(first, 2048);
+  void* const second = allocator.allocate(4096);  // the unused block made room
+  CHECK(allocator.statistics().reserved_bytes == 4096);
+  allocator.deallocate(second, 4096);
 }

@@ -16,7 +16,7 @@ cd "$(dirname "$0")/.." || exit 1
 stage=$1 dir=$2 out=${3:-$2}
 
 pack() {
-  step "build with CUDA (build-cuda/)" build cuda || return
+  step "build with CUDA (build-cuda/)" build cuda -- tacit_cli bench_train device_tests || return
   local work program library tests
   work=$(mktemp -d)
   mkdir -p "$work/bin" "$work/lib" "$dir" || return

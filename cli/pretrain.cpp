@@ -11,6 +11,7 @@
 #include "ssl/train/pretrain.h"
 #include "ssl/train/run_directory.h"
 #include "tensor/counted.h"
+#include "tensor/device.h"
 
 namespace tacit::cli {
 
@@ -104,6 +105,7 @@ class Pretrain final : public Command {
     if (!config_.test_data.empty())  // only used by --eval-every, but a wrong one should not wait for that
       ssl::about_flag("test-data", [&] { ssl::open_data(config_.data, ssl::Split::Test, config_.data_options()); });
     if (!resuming_) config_ = ssl::resolve_for(layers_, *source);
+    if (config_.device.empty()) config_.device = best_device();  // a resume goes on where the run began
     ssl::take_size_from(config_, *source);
     if (!resuming_) ssl::fit_batch(config_, layers_, source->size(), &notes);
     tell();

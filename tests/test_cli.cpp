@@ -58,9 +58,13 @@ TEST_CASE("devices: an unknown one, an index out of range (2), CUDA without CUDA
   check_error(run_tacit(small_run(dir / "a", {"--device", "cpu:1"})), 2, "cpu:1");
   check_error(run_tacit(small_run(dir / "a", {"--device", "cuda:x"})), 2, "device number");
   if (tacit::best_device() == "cuda")
-    check_error(run_tacit(small_run(dir / "a", {"--device", "cuda:99"})), 2, "no number 99");
+    check_error(run_tacit(small_run(dir / "a", {"--device", "cuda:99"})), 2, "no GPU number 99");
   else
     check_error(run_tacit(small_run(dir / "a", {"--device", "cuda"})), 1, "use --device cpu");
+}
+
+TEST_CASE("a run records the device that was chosen for it, so that a resume elsewhere does not change it") {
+  CHECK(contains(read_file(shared_run() + "/config.toml"), "device = '" + tacit::best_device() + "'"));
 }
 
 TEST_CASE("existing run: refused without --resume, and left as it was") {

@@ -1,6 +1,5 @@
 #include "cli/command.h"
 
-#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
@@ -79,9 +78,7 @@ static std::string kind_of(const std::string& device) { return device.substr(0, 
 
 /// Error where no GPU works, in this build or on this machine; UsageError for a number beyond those that it has.
 static void check_cuda(const std::string& device) {
-  const std::vector<std::string> built = device_names();
-  if (std::count(built.begin(), built.end(), "cuda") == 0)
-    throw Error("--device " + device + ": this build has no CUDA; use --device cpu");
+  if (!is_device_name("cuda")) throw Error("--device " + device + ": this build has no CUDA; use --device cpu");
   try {
     Device{device};
   } catch (const NoSuchDevice& error) {

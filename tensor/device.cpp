@@ -82,10 +82,14 @@ std::vector<std::string> device_names() {
   return names;
 }
 
+bool is_device_name(const std::string& name) {
+  const std::vector<std::string> names = device_names();
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
 std::string why_no_cuda() {
   static const std::string reason = []() -> std::string {
-    const std::vector<std::string> built = device_names();
-    if (std::count(built.begin(), built.end(), "cuda") == 0) return "";
+    if (!is_device_name("cuda")) return "";
     try {
       Device("cuda");
       return "";
@@ -96,10 +100,7 @@ std::string why_no_cuda() {
   return reason;
 }
 
-std::string best_device() {
-  const std::vector<std::string> built = device_names();
-  return std::count(built.begin(), built.end(), "cuda") > 0 && why_no_cuda().empty() ? "cuda" : "cpu";
-}
+std::string best_device() { return is_device_name("cuda") && why_no_cuda().empty() ? "cuda" : "cpu"; }
 
 void add_backend(const std::string& name, std::function<std::unique_ptr<Backend>(int index)> make) {
   Registry& r = registry();

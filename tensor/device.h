@@ -37,6 +37,8 @@ std::string why_no_cuda();
 
 /// Names that Device() accepts, best first.
 std::vector<std::string> device_names();
+/// Whether one of them is `name`.
+bool is_device_name(const std::string& name);
 
 /// Sets the default device for a scope.
 class DeviceScope {

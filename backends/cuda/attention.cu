@@ -38,7 +38,7 @@ __device__ T warp_max(T value) {
   return value;
 }
 
-/// Rows first … first + kKeys - 1 of a head, each `pitch` elements apart; rows beyond `tokens` are 0.
+/// Rows first … first + kKeys - 1 of a head, size + 1 elements apart in the tile; rows beyond `tokens` are 0.
 template <class T>
 __device__ void load_rows(const Heads<const T>& from, int64_t nh, int64_t first, int64_t tokens, int size, T* tile) {
   for (int i = static_cast<int>(threadIdx.x); i < kKeys * size; i += kWarps * 32) {
@@ -52,6 +52,19 @@ __device__ T dot(const T* a, const T* b, int size) {
   T sum = 0;
   for (int c = 0; c < size; ++c) sum += a[c] * b[c];
   return sum;
+}
+
+/// Calls f(c, sum over the tile's rows i of weight_i tile[i][c]) for this lane's columns c; weight_i is lane i's. All
+/// lanes of the warp call it together, for the shuffles.
+template <class T, class F>
+__device__ void weighted_rows(T weight, const T* tile, int size, const F& f) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  for (int c0 = 0; c0 < size; c0 += 32) {
+    const int c = c0 + lane < size ? c0 + lane : size - 1;
+    T sum = 0;
+    for (int i = 0; i < kKeys; ++i) sum += __shfl_sync(0xffffffffu, weight, i) * tile[i * (size + 1) + c];
+    if (c0 + lane < size) f(c, sum);
+  }
 }
 
 // s[j] = scale q · k[j];  lse = log sum exp s;  y = sum exp(s - lse) v
@@ -80,12 +93,7 @@ __global__ void attention_kernel(Heads<const T> q, Heads<const T> k, Heads<const
     const T shrink = fast_exp(largest - next), p = valid ? fast_exp(s - next) : T(0);
     total = total * shrink + warp_sum(p);
     largest = next;
-    for (int c0 = 0; c0 < E; c0 += 32) {  // every lane takes part in the shuffles
-      const int c = c0 + lane < E ? c0 + lane : E - 1;
-      T sum = 0;
-      for (int j = 0; j < kKeys; ++j) sum += __shfl_sync(0xffffffffu, p, j) * tile_v[j * (E + 1) + c];
-      if (c0 + lane < E) sums[c] = sums[c] * shrink + sum;
-    }
+    weighted_rows(p, tile_v, E, [&](int c, T sum) { sums[c] = sums[c] * shrink + sum; });
   }
   if (!active) return;
   for (int c = lane; c < E; c += 32) y.row(nh, query)[c] = sums[c] / total;
@@ -133,12 +141,7 @@ __global__ void attention_dq_kernel(Heads<const T> q, Heads<const T> k, Heads<co
     const bool valid = active && first + lane < keys;
     const T p = valid ? fast_exp(scale * dot(my_q, tile_k + lane * (D + 1), D) - my_lse) : T(0);
     const T ds = scale * p * (dot(my_dy, tile_v + lane * (E + 1), E) - my_along);
-    for (int c0 = 0; c0 < D; c0 += 32) {
-      const int c = c0 + lane < D ? c0 + lane : D - 1;
-      T sum = 0;
-      for (int j = 0; j < kKeys; ++j) sum += __shfl_sync(0xffffffffu, ds, j) * tile_k[j * (D + 1) + c];
-      if (c0 + lane < D) sums[c] += sum;
-    }
+    weighted_rows(ds, tile_k, D, [&](int c, T sum) { sums[c] += sum; });
   }
   if (!active) return;
   for (int c = lane; c < D; c += 32) dq.row(nh, query)[c] = sums[c];
@@ -170,16 +173,8 @@ __global__ void attention_dkv_kernel(Heads<const T> q, Heads<const T> k, Heads<c
     const bool valid = active && query < queries;
     const T p = valid ? fast_exp(scale * dot(my_k, tile_q + lane * (D + 1), D) - lse[nh * queries + query]) : T(0);
     const T ds = valid ? scale * p * (dot(my_v, tile_dy + lane * (E + 1), E) - along[nh * queries + query]) : T(0);
-    const auto add = [&](T weight, const T* tile, T* sums, int size) {
-      for (int c0 = 0; c0 < size; c0 += 32) {
-        const int c = c0 + lane < size ? c0 + lane : size - 1;
-        T sum = 0;
-        for (int i = 0; i < kKeys; ++i) sum += __shfl_sync(0xffffffffu, weight, i) * tile[i * (size + 1) + c];
-        if (c0 + lane < size) sums[c] += sum;
-      }
-    };
-    add(ds, tile_q, sums_k, D);
-    add(p, tile_dy, sums_v, E);
+    weighted_rows(ds, tile_q, D, [&](int c, T sum) { sums_k[c] += sum; });
+    weighted_rows(p, tile_dy, E, [&](int c, T sum) { sums_v[c] += sum; });
   }
   if (!active) return;
   if (dk.data != nullptr)

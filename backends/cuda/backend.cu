@@ -50,7 +50,7 @@ CudaBackend::CudaBackend(int index) : state_(std::make_unique<State>()) {
   TACIT_CHECK(cublasLtCreate(&state_->blas) == CUBLAS_STATUS_SUCCESS, "[cuda] cuBLASLt does not start");
   check(cudaMalloc(&state_->workspace, State::kWorkspaceBytes), "workspace");
 #ifdef TACIT_WITH_CUDNN
-  state_->cudnn = std::make_unique<Cudnn>(state_->stream);
+  state_->cudnn = std::make_unique<Cudnn>(index, state_->stream);
 #endif
 }
 

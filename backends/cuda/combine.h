@@ -3,6 +3,8 @@
 // The rule: everything is combined in f64, in which extremes of f32 are exact and sums have bits to spare.
 #pragma once
 
+#include <type_traits>
+
 #include "backends/cuda/launch.h"
 #include "tensor/backend.h"
 

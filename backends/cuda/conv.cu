@@ -98,7 +98,6 @@ struct AddPieces {
 // y[n, i, j, k] = sum over (r, s, c) of x[n, i stride + r dilation - padding, j …, c] w[k, r, s, c]
 void CudaBackend::conv2d(const View& y, const View& x, const View& w, const Window& window) {
 #ifdef TACIT_WITH_CUDNN
-  stream();  // makes the device current
   if (state_->cudnn->conv2d(y, x, w, window)) return;
 #endif
   const ConvSizes z(x.shape, w.shape, y.shape, window);
@@ -115,7 +114,6 @@ void CudaBackend::conv2d(const View& y, const View& x, const View& w, const Wind
 // divides
 void CudaBackend::conv2d_dx(const View& dx, const View& dy, const View& w, const Window& window) {
 #ifdef TACIT_WITH_CUDNN
-  stream();  // makes the device current
   if (state_->cudnn->conv2d_dx(dx, dy, w, window)) return;
 #endif
   const ConvSizes z(dx.shape, w.shape, dy.shape, window);
@@ -132,7 +130,6 @@ void CudaBackend::conv2d_dx(const View& dx, const View& dy, const View& w, const
 // and the result small, so it is cut into pieces, which are added in their order.
 void CudaBackend::conv2d_dw(const View& dw, const View& x, const View& dy, const Window& window) {
 #ifdef TACIT_WITH_CUDNN
-  stream();  // makes the device current
   if (state_->cudnn->conv2d_dw(dw, x, dy, window)) return;
 #endif
   const ConvSizes z(x.shape, dw.shape, dy.shape, window);

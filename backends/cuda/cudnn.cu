@@ -86,10 +86,15 @@ struct Choice {
   size_t workspace = 0;
 };
 
-/// The first of cuDNN's list, best first, that works, repeats its bits and needs no more than 1 GiB beside.
-template <class Performance>
-Choice choose(const Performance* list, int count) {
+/// The first of the list of `get`, one of cudnnGetConvolution…Algorithm_v7, best first, that works, repeats its bits
+/// and needs no more than 1 GiB beside.
+template <class Performance, class Get, class... Descriptors>
+Choice choose(Get get, cudnnHandle_t handle, Descriptors... descriptors) {
   constexpr size_t kMostWorkspace = size_t{1} << 30;
+  constexpr int kAlgorithms = 16;
+  Performance list[kAlgorithms];
+  int count = 0;
+  if (get(handle, descriptors..., kAlgorithms, &count, list) != CUDNN_STATUS_SUCCESS) return {};
   for (int i = 0; i < count; ++i)
     if (list[i].status == CUDNN_STATUS_SUCCESS && list[i].determinism == CUDNN_DETERMINISTIC &&
         list[i].memory <= kMostWorkspace && list[i].mathType == CUDNN_FMA_MATH)
@@ -97,11 +102,10 @@ Choice choose(const Performance* list, int count) {
   return {};
 }
 
-constexpr int kAlgorithms = 16;
-
 }  // namespace
 
 struct Cudnn::State {
+  int device = 0;
   cudaStream_t stream = nullptr;
   cudnnHandle_t handle = nullptr;
   std::mutex mutex;
@@ -110,6 +114,7 @@ struct Cudnn::State {
   /// find() gives the choice for a new key; run(algorithm, workspace, bytes) does the work and gives cuDNN's status.
   template <class Find, class Run>
   bool convolve(const Key& key, Find&& find, Run&& run) {
+    check(cudaSetDevice(device), "device");
     const std::lock_guard lock(mutex);
     auto found = choices.find(key);
     if (found == choices.end()) found = choices.emplace(key, find()).first;
@@ -125,7 +130,8 @@ struct Cudnn::State {
   }
 };
 
-Cudnn::Cudnn(cudaStream_t stream) : state_(std::make_unique<State>()) {
+Cudnn::Cudnn(int device, cudaStream_t stream) : state_(std::make_unique<State>()) {
+  state_->device = device;
   state_->stream = stream;
   check_cudnn(cudnnCreate(&state_->handle), "start");
   check_cudnn(cudnnSetStream(state_->handle, stream), "stream");
@@ -138,11 +144,8 @@ bool Cudnn::conv2d(const View& y, const View& x, const View& w, const Window& wi
   return state_->convolve(
       key_of(0, x.shape, w.shape, y.shape, window),
       [&] {
-        cudnnConvolutionFwdAlgoPerf_t list[kAlgorithms];
-        int count = 0;
-        const cudnnStatus_t status = cudnnGetConvolutionForwardAlgorithm_v7(state_->handle, d.x, d.w, d.convolution,
-                                                                            d.y, kAlgorithms, &count, list);
-        return status == CUDNN_STATUS_SUCCESS ? choose(list, count) : Choice{};
+        return choose<cudnnConvolutionFwdAlgoPerf_t>(cudnnGetConvolutionForwardAlgorithm_v7, state_->handle, d.x, d.w,
+                                                     d.convolution, d.y);
       },
       [&](int algorithm, void* workspace, size_t bytes) {
         const float one = 1, zero = 0;
@@ -158,11 +161,8 @@ bool Cudnn::conv2d_dx(const View& dx, const View& dy, const View& w, const Windo
   return state_->convolve(
       key_of(1, dx.shape, w.shape, dy.shape, window),
       [&] {
-        cudnnConvolutionBwdDataAlgoPerf_t list[kAlgorithms];
-        int count = 0;
-        const cudnnStatus_t status = cudnnGetConvolutionBackwardDataAlgorithm_v7(
-            state_->handle, d.w, d.y, d.convolution, d.x, kAlgorithms, &count, list);
-        return status == CUDNN_STATUS_SUCCESS ? choose(list, count) : Choice{};
+        return choose<cudnnConvolutionBwdDataAlgoPerf_t>(cudnnGetConvolutionBackwardDataAlgorithm_v7, state_->handle,
+                                                         d.w, d.y, d.convolution, d.x);
       },
       [&](int algorithm, void* workspace, size_t bytes) {
         const float one = 1, zero = 0;
@@ -178,11 +178,8 @@ bool Cudnn::conv2d_dw(const View& dw, const View& x, const View& dy, const Windo
   return state_->convolve(
       key_of(2, x.shape, dw.shape, dy.shape, window),
       [&] {
-        cudnnConvolutionBwdFilterAlgoPerf_t list[kAlgorithms];
-        int count = 0;
-        const cudnnStatus_t status = cudnnGetConvolutionBackwardFilterAlgorithm_v7(
-            state_->handle, d.x, d.y, d.convolution, d.w, kAlgorithms, &count, list);
-        return status == CUDNN_STATUS_SUCCESS ? choose(list, count) : Choice{};
+        return choose<cudnnConvolutionBwdFilterAlgoPerf_t>(cudnnGetConvolutionBackwardFilterAlgorithm_v7,
+                                                           state_->handle, d.x, d.y, d.convolution, d.w);
       },
       [&](int algorithm, void* workspace, size_t bytes) {
         const float one = 1, zero = 0;

@@ -1,7 +1,6 @@
 // Convolutions by cuDNN, where CMake found it: f32, NHWC, by algorithms that give the same bits each time, chosen by
 // cuDNN's heuristic (never by timing) and kept per shape.
-// The rule: the device is the current one (CudaBackend::stream() makes it so) before any call, which returns false
-// where cuDNN has no such algorithm; the own kernels of conv.cu then do the work.
+// The rule: a call returns false where cuDNN has no such algorithm; the own kernels of conv.cu then do the work.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -14,7 +13,7 @@ namespace tacit::cuda {
 
 class Cudnn {
  public:
-  explicit Cudnn(cudaStream_t);
+  Cudnn(int device, cudaStream_t);
   ~Cudnn();
   bool conv2d(const View& y, const View& x, const View& w, const Window&);
   bool conv2d_dx(const View& dx, const View& dy, const View& w, const Window&);

@@ -24,50 +24,40 @@ __global__ void tensors_kernel(const __grid_constant__ Tensors<T, K> tensors, co
   for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < tensors.size[t]; i += step) f(tensors, t, i);
 }
 
-// Calls g(tensors, how many, the largest size) for groups of at most kTensors.
-template <class T, int K, class G>
-void in_groups(const std::span<const View> (&lists)[K], G&& g) {
-  for (size_t first = 0; first < lists[0].size(); first += kTensors) {
-    const size_t n = std::min<size_t>(kTensors, lists[0].size() - first);
-    Tensors<T, K> tensors{};
-    int64_t largest = 0;
-    for (size_t t = 0; t < n; ++t) {
-      tensors.size[t] = lists[0][first + t].numel();
-      largest = std::max(largest, tensors.size[t]);
-      for (int k = 0; k < K; ++k)
-        tensors.data[k][t] = lists[k].empty() ? nullptr : lists[k][first + t].template ptr<T>();
-    }
-    g(tensors, n, largest);
-  }
-}
-
-/// Throws for a tensor that nothing is computed in.
-void check_floating(const char* op, std::span<const View> views) {
-  for (const View& view : views) visit_floating(op, view.dtype, [](auto) {});
-}
-
-// Every list's tensors are of one type, that of their model.
-template <int K, class MakeF>
-void update_each(const char* op, cudaStream_t stream, const std::span<const View> (&lists)[K], MakeF&& make) {
-  if (lists[0].empty()) return;
-  check_floating(op, lists[0]);
+// Calls g(T(), tensors, how many, the largest size) for groups of at most kTensors of one type. Tensors that stand at
+// one place of the K lists (an empty list has none) are of one type. Throws for a type that nothing is computed in.
+template <int K, class G>
+void in_groups(const char* op, const std::span<const View> (&lists)[K], G&& g) {
+  for (const View& view : lists[0]) visit_floating(op, view.dtype, [](auto) {});
   for (const DType type : {f32, f64})
     visit_floating(op, type, [&](auto zero) {
       using T = decltype(zero);
-      std::vector<View> of_type[K];
-      std::span<const View> spans[K];
-      for (size_t t = 0; t < lists[0].size(); ++t)
-        if (lists[0][t].dtype == type)
-          for (int k = 0; k < K; ++k)
-            if (!lists[k].empty()) of_type[k].push_back(lists[k][t]);
-      for (int k = 0; k < K; ++k) spans[k] = of_type[k];
-      in_groups<T, K>(spans, [&](const Tensors<T, K>& tensors, size_t n, int64_t largest) {
-        const auto f = make(zero, tensors, n);
-        const int64_t blocks = std::min<int64_t>(divide_up(largest, kThreads), 256);
-        launch(stream, tensors_kernel<T, K, std::decay_t<decltype(f)>>, Grid{blocks, static_cast<int64_t>(n)},
-               dim3(kThreads), 0, tensors, f);
-      });
+      Tensors<T, K> tensors{};
+      int64_t n = 0, largest = 0;
+      const auto flush = [&] {
+        if (n > 0) g(zero, tensors, n, largest);
+        n = largest = 0;
+      };
+      for (size_t i = 0; i < lists[0].size(); ++i) {
+        if (lists[0][i].dtype != type) continue;
+        tensors.size[n] = lists[0][i].numel();
+        largest = std::max(largest, tensors.size[n]);
+        for (int k = 0; k < K; ++k) tensors.data[k][n] = lists[k].empty() ? nullptr : lists[k][i].template ptr<T>();
+        if (++n == kTensors) flush();
+      }
+      flush();
     });
+}
+
+// Runs make(T(), tensors, how many), a functor, over every element of every tensor.
+template <int K, class MakeF>
+void update_each(const char* op, cudaStream_t stream, const std::span<const View> (&lists)[K], MakeF&& make) {
+  in_groups<K>(op, lists, [&](auto zero, const auto& tensors, int64_t n, int64_t largest) {
+    const auto f = make(zero, tensors, n);
+    const int64_t blocks = std::min<int64_t>(divide_up(largest, kThreads), 256);
+    launch(stream, tensors_kernel<decltype(zero), K, std::decay_t<decltype(f)>>, Grid{blocks, n}, dim3(kThreads), 0,
+           tensors, f);
+  });
 }
 
 struct Lerp {
@@ -199,39 +189,29 @@ struct Lars {
 
 // out = sum of x^2 over all elements of all tensors
 void CudaBackend::sum_squares(const View& out, std::span<const View> xs) {
-  check_floating("sum_squares", xs);
   fill(out, 0);
-  for (const DType type : {f32, f64})
-    visit_floating("sum_squares", type, [&](auto zero) {
-      using T = decltype(zero);
-      std::vector<View> of_type;
-      for (const View& x : xs)
-        if (x.dtype == type) of_type.push_back(x);
-      const std::span<const View> lists[1] = {of_type};
-      in_groups<T, 1>(lists, [&](const Tensors<T, 1>& tensors, size_t n, int64_t) {
-        Scratch scratch(stream());
-        double* const partial = scratch.take<double>(2 * kPieces * static_cast<int64_t>(n));
-        launch(stream(), squares_kernel<T, 1>, Grid{kPieces, static_cast<int64_t>(n)}, dim3(kThreads), 0, tensors, 0.0,
-               partial);
-        for_each_index(stream(), 1, AddTotals{out.ptr<double>(), partial, static_cast<int64_t>(n)});
-      });
-    });
+  in_groups<1>("sum_squares", {xs}, [&](auto zero, const auto& tensors, int64_t n, int64_t) {
+    Scratch scratch(stream());
+    double* const partial = scratch.take<double>(2 * kPieces * n);
+    launch(stream(), squares_kernel<decltype(zero), 1>, Grid{kPieces, n}, dim3(kThreads), 0, tensors, 0.0, partial);
+    for_each_index(stream(), 1, AddTotals{out.ptr<double>(), partial, n});
+  });
 }
 
 // target += weight (source - target)
 void CudaBackend::lerp(std::span<const View> targets, std::span<const View> sources, const View& weight) {
   update_each<2>("lerp", stream(), {targets, sources},
-                 [&](auto, const auto&, size_t) { return Lerp{weight.ptr<double>()}; });
+                 [&](auto, const auto&, int64_t) { return Lerp{weight.ptr<double>()}; });
 }
 
 void CudaBackend::update(const SgdArgs& a) {
-  update_each<3>("sgd", stream(), {a.params, a.grads, a.momentum_buffers}, [&](auto, const auto&, size_t) {
+  update_each<3>("sgd", stream(), {a.params, a.grads, a.momentum_buffers}, [&](auto, const auto&, int64_t) {
     return Sgd{a.hyper.ptr<double>(), a.momentum, a.weight_decay, a.nesterov};
   });
 }
 
 void CudaBackend::update(const AdamWArgs& a) {
-  update_each<4>("adamw", stream(), {a.params, a.grads, a.exp_avg, a.exp_avg_sq}, [&](auto, const auto&, size_t) {
+  update_each<4>("adamw", stream(), {a.params, a.grads, a.exp_avg, a.exp_avg_sq}, [&](auto, const auto&, int64_t) {
     return AdamW{a.hyper.ptr<double>(), a.beta1, a.beta2, a.eps, a.weight_decay};
   });
 }
@@ -241,11 +221,10 @@ void CudaBackend::update(const LarsArgs& a) {
   double* const partial = scratch.take<double>(2 * kPieces * kTensors);
   double* const q = scratch.take<double>(kTensors);
   update_each<3>("lars", stream(), {a.params, a.grads, a.momentum_buffers},
-                 [&](auto zero, const auto& tensors, size_t n) {
-                   using T = decltype(zero);
-                   launch(stream(), squares_kernel<T, 3>, Grid{kPieces, static_cast<int64_t>(n)}, dim3(kThreads), 0,
-                          tensors, a.weight_decay, partial);
-                   for_each_index(stream(), static_cast<int64_t>(n), Trust{q, partial, a.eta, a.adapt});
+                 [&](auto zero, const auto& tensors, int64_t n) {
+                   launch(stream(), squares_kernel<decltype(zero), 3>, Grid{kPieces, n}, dim3(kThreads), 0, tensors,
+                          a.weight_decay, partial);
+                   for_each_index(stream(), n, Trust{q, partial, a.eta, a.adapt});
                    return Lars{a.hyper.ptr<double>(), q, a.momentum, a.weight_decay, a.lr_in_buffer};
                  });
 }

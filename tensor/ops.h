@@ -76,6 +76,7 @@ Tensor stack(const std::vector<Tensor>& xs, int dim);
 // ---- convolution and pooling over (N, H, W, C)
 struct Conv2dOptions {
   int64_t stride = 1, padding = 0, dilation = 1, groups = 1;
+  ConvAlgorithm algorithm = ConvAlgorithm::Auto;
 };
 struct PoolOptions {
   int64_t kernel = 2, stride = 2, padding = 0;

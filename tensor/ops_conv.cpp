@@ -34,7 +34,8 @@ std::pair<Window, Shape> conv2d_geometry(const Shape& x, const Shape& w, const C
                 .padding_h = o.padding,
                 .padding_w = o.padding,
                 .dilation_h = o.dilation,
-                .dilation_w = o.dilation};
+                .dilation_w = o.dilation,
+                .algorithm = o.algorithm};
   return {window, Shape{x[0], output_size(x[1], w[1], o.stride, o.padding, o.dilation),
                         output_size(x[2], w[2], o.stride, o.padding, o.dilation), w[0]}};
 }

@@ -8,6 +8,7 @@ namespace tacit::testing {
 struct Conv {
   int64_t n, h, w, c, k, kh, kw;
   int64_t stride_h = 1, stride_w = 1, padding_h = 0, padding_w = 0, dilation_h = 1, dilation_w = 1, groups = 1;
+  ConvAlgorithm algorithm = ConvAlgorithm::Auto;
 
   Window window() const {
     return {.kernel_h = kh,
@@ -17,7 +18,8 @@ struct Conv {
             .padding_h = padding_h,
             .padding_w = padding_w,
             .dilation_h = dilation_h,
-            .dilation_w = dilation_w};
+            .dilation_w = dilation_w,
+            .algorithm = algorithm};
   }
   int64_t out_h() const { return (h + 2 * padding_h - dilation_h * (kh - 1) - 1) / stride_h + 1; }
   int64_t out_w() const { return (w + 2 * padding_w - dilation_w * (kw - 1) - 1) / stride_w + 1; }

@@ -163,8 +163,8 @@ void shapes(Rows& row) {
 }
 
 void convolutions(Rows& row) {
-  const auto conv = [&row](const char* variant, const Conv2dOptions& o, const Shape& x, const Shape& w, Shapes large,
-                           Shapes bench = {}) {
+  const auto conv = [&row](const std::string& variant, const Conv2dOptions& o, const Shape& x, const Shape& w,
+                           Shapes large, Shapes bench = {}) {
     row("conv2d", {{x}, {w}}, [o](const V& v) { return conv2d(v[0], v[1], o); })
         .variant(variant)
         .large(std::move(large))
@@ -177,6 +177,19 @@ void convolutions(Rows& row) {
   };
   conv("3x3", {.padding = 1}, {2, 5, 4, 3}, {4, 3, 3, 3}, {{3, 13, 11, 19}, {21, 3, 3, 19}},
        {{64, 16, 16, 64}, {64, 3, 3, 64}});
+  // Every way to compute it (see ConvAlgorithm), at sizes that tiles of 2 and of 4 do not divide.
+  for (const auto& [name, algorithm] :
+       {std::pair{"direct", ConvAlgorithm::Direct}, {"F(2)", ConvAlgorithm::F2}, {"F(4)", ConvAlgorithm::F4}}) {
+    const auto named = [name = name](const char* what) { return std::string("3x3, ") + name + what; };
+    conv(named(""), {.padding = 1, .algorithm = algorithm}, {2, 5, 4, 3}, {4, 3, 3, 3}, {{3, 7, 7, 20}, {33, 3, 3, 20}},
+         {{64, 16, 16, 64}, {64, 3, 3, 64}});
+    conv(named(", one image"), {.padding = 0, .algorithm = algorithm}, {1, 4, 6, 2}, {2, 3, 3, 2},
+         {{1, 5, 9, 49}, {18, 3, 3, 49}});
+    conv(named(", one pixel"), {.padding = 1, .algorithm = algorithm}, {2, 1, 1, 3}, {4, 3, 3, 3},
+         {{5, 1, 1, 16}, {32, 3, 3, 16}});
+    conv(named(", wide padding"), {.padding = 2, .algorithm = algorithm}, {1, 3, 4, 2}, {3, 3, 3, 2},
+         {{2, 9, 12, 70}, {40, 3, 3, 70}});
+  }
   conv("3x3, stride 2", {.stride = 2, .padding = 1}, {2, 5, 6, 2}, {3, 3, 3, 2}, {{3, 14, 11, 17}, {33, 3, 3, 17}},
        {{64, 16, 16, 64}, {128, 3, 3, 64}});
   conv("1x1", {}, {2, 3, 2, 4}, {5, 1, 1, 4}, {{3, 9, 11, 35}, {37, 1, 1, 35}}, {{64, 16, 16, 64}, {256, 1, 1, 64}});

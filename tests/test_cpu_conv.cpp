@@ -1,6 +1,7 @@
 // Convolutions of the CPU backend against plain loops in f64.
 #include <doctest/doctest.h>
 
+#include "backends/cpu/winograd.h"
 #include "cpu_conv.h"
 
 using namespace tacit;
@@ -75,4 +76,78 @@ TEST_CASE("conv2d_dx of a stride above the kernel is 0 where no output looks") {
   const auto dx = run_conv<float>(conv).dx;
   for (int64_t h = 0; h < 4; ++h)
     for (int64_t w = 0; w < 4; ++w) CHECK((dx[(h * 4 + w) * 2] == 0) == (h % 2 == 1 || w % 2 == 1));
+}
+
+namespace {
+
+ConvAlgorithm chosen(const Conv& conv) {
+  cpu::ConvGeometry g{};
+  g.images = conv.n, g.height = conv.h, g.width = conv.w, g.channels = conv.c, g.filters = conv.k;
+  g.out_height = conv.out_h(), g.out_width = conv.out_w();
+  g.groups = conv.groups, g.group_channels = conv.c / conv.groups, g.group_filters = conv.k / conv.groups;
+  g.window = conv.window();
+  return cpu::choose_algorithm(g);
+}
+
+}  // namespace
+
+TEST_CASE("Winograd's convolutions: odd maps, channels and padding; exact where they promise it") {
+  // The largest error allowed, of the largest value: what docs/performance.md promises.
+  const auto check = [](Conv conv, ConvAlgorithm algorithm, double bound) {
+    conv.algorithm = algorithm;
+    const ConvResult<float> got = run_conv<float>(conv);
+    const auto x = numbers<float>(conv.x().numel(), 1), w = numbers<float>(conv.weights().numel(), 2),
+               dy = numbers<float>(conv.y().numel(), 3);
+    std::vector<double> y(dy.size()), dx(x.size()), dw(w.size());
+    conv.each([&](int64_t i, int64_t j, int64_t o) {
+      y[o] += static_cast<double>(x[i]) * static_cast<double>(w[j]);
+      dx[i] += static_cast<double>(dy[o]) * static_cast<double>(w[j]);
+      dw[j] += static_cast<double>(x[i]) * static_cast<double>(dy[o]);
+    });
+    CAPTURE(conv.x());
+    CAPTURE(conv.weights());
+    CAPTURE(conv.padding_h);
+    CAPTURE(conv.padding_w);
+    CAPTURE(static_cast<int>(algorithm));
+    const auto worst = [](const std::vector<float>& a, const std::vector<double>& b) {
+      double largest = 0, difference = 0;
+      for (size_t i = 0; i < a.size(); ++i) {
+        largest = std::max(largest, std::abs(b[i]));
+        const double d = std::abs(static_cast<double>(a[i]) - b[i]);
+        if (!(d <= difference)) difference = d;  // a NaN stays
+      }
+      return largest > 0 ? difference / largest : difference;
+    };
+    CHECK(worst(got.y, y) <= bound);
+    CHECK(worst(got.dx, dx) <= bound);
+    CHECK(worst(got.dw, dw) <= bound);
+  };
+  const std::vector<Conv> cases = {{1, 7, 7, 20, 33, 3, 3, 1, 1, 1, 1}, {2, 5, 9, 16, 48, 3, 3, 1, 1, 0, 0},
+                                   {3, 9, 9, 70, 18, 3, 3, 1, 1, 2, 2}, {1, 1, 1, 16, 16, 3, 3, 1, 1, 1, 1},
+                                   {2, 1, 6, 5, 3, 3, 3, 1, 1, 1, 0},   {2, 13, 12, 40, 100, 3, 3, 1, 1, 1, 2},
+                                   {9, 8, 8, 48, 32, 3, 3, 1, 1, 1, 1}, {40, 6, 6, 33, 31, 3, 3, 1, 1, 1, 1},
+                                   {2, 3, 3, 1, 1, 3, 3, 1, 1, 0, 0},   {70, 4, 4, 130, 150, 3, 3, 1, 1, 1, 1}};
+  for (const Conv& conv : cases) {
+    check(conv, ConvAlgorithm::F4, 1e-4);
+    check(conv, ConvAlgorithm::F2, 1e-5);
+    check(conv, ConvAlgorithm::Direct, 1e-5);
+  }
+}
+
+TEST_CASE("how a convolution is computed follows from its kernel, channels and map, not from the batch") {
+  CHECK(chosen({64, 32, 32, 64, 64, 3, 3, 1, 1, 1, 1}) == ConvAlgorithm::F4);
+  CHECK(chosen({1, 32, 32, 64, 64, 3, 3, 1, 1, 1, 1}) == ConvAlgorithm::F4);
+  CHECK(chosen({64, 2, 2, 64, 64, 3, 3, 1, 1, 1, 1}) == ConvAlgorithm::F2);
+  CHECK(chosen({64, 1, 1, 64, 64, 3, 3, 1, 1, 1, 1}) == ConvAlgorithm::Direct);
+  CHECK(chosen({64, 32, 32, 3, 64, 3, 3, 1, 1, 1, 1}) == ConvAlgorithm::Direct);
+  CHECK(chosen({64, 32, 32, 64, 64, 3, 3, 2, 2, 1, 1}) == ConvAlgorithm::Direct);
+  CHECK(chosen({64, 32, 32, 64, 64, 3, 3, 1, 1, 1, 1, 1, 1, 2}) == ConvAlgorithm::Direct);
+  // What is asked for and cannot be done is Direct too.
+  Conv stride{64, 32, 32, 64, 64, 3, 3, 2, 2, 1, 1};
+  stride.algorithm = ConvAlgorithm::F4;
+  CHECK(chosen(stride) == ConvAlgorithm::Direct);
+  CHECK(cpu::conv_algorithm_named(nullptr) == ConvAlgorithm::Auto);
+  CHECK(cpu::conv_algorithm_named("f2") == ConvAlgorithm::F2);
+  CHECK_THROWS_WITH_AS(cpu::conv_algorithm_named("F4"),
+                       "[cpu] TACIT_CONV=F4 is not one of f4, f2, direct; unset it to choose by size", Error);
 }

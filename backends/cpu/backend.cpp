@@ -13,6 +13,7 @@
 
 #include "backends/cpu/kernels/dispatch.h"
 #include "backends/cpu/memory.h"
+#include "backends/cpu/winograd.h"
 
 // OpenBLAS's own functions; the portable <cblas.h> lacks them.
 extern "C" {
@@ -42,7 +43,9 @@ void prepare_openblas() {
 }  // namespace
 
 CpuBackend::CpuBackend() {
-  cpu_isa();  // a bad TACIT_CPU is reported here, not in the middle of the first step
+  // A bad TACIT_CPU or TACIT_CONV is reported here, not in the middle of the first step.
+  cpu_isa();
+  conv_algorithm_of_environment();
   prepare_openblas();
 }
 

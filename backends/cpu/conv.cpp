@@ -12,6 +12,7 @@
 #include "backends/cpu/gemm_blocks.h"
 #include "backends/cpu/memory.h"
 #include "backends/cpu/parallel.h"
+#include "backends/cpu/winograd.h"
 
 namespace tacit::cpu {
 namespace {
@@ -269,10 +270,12 @@ void CpuBackend::conv2d(const View& y, const View& x, const View& w, const Windo
   if (y.numel() == 0) return;
   visit_floating("conv2d", y.dtype, [&](auto zero) {
     using T = decltype(zero);
-    if (is_depthwise(g))
-      depthwise(g, y.ptr<T>(), x.ptr<T>(), w.ptr<T>());
-    else
-      forward(g, y.ptr<T>(), x.ptr<T>(), w.ptr<T>());
+    if (is_depthwise(g)) return depthwise(g, y.ptr<T>(), x.ptr<T>(), w.ptr<T>());
+    if constexpr (std::is_same_v<T, float>) {
+      const ConvAlgorithm algorithm = choose_algorithm(g);
+      if (algorithm != ConvAlgorithm::Direct) return winograd(algorithm, g, y.ptr<T>(), x.ptr<T>(), w.ptr<T>());
+    }
+    forward(g, y.ptr<T>(), x.ptr<T>(), w.ptr<T>());
   });
 }
 
@@ -281,10 +284,12 @@ void CpuBackend::conv2d_dx(const View& dx, const View& dy, const View& w, const 
   if (dx.numel() == 0) return;
   visit_floating("conv2d_dx", dx.dtype, [&](auto zero) {
     using T = decltype(zero);
-    if (is_depthwise(g))
-      depthwise_dx(g, dx.ptr<T>(), dy.ptr<T>(), w.ptr<T>());
-    else
-      backward(g, dx.ptr<T>(), dy.ptr<T>(), w.ptr<T>());
+    if (is_depthwise(g)) return depthwise_dx(g, dx.ptr<T>(), dy.ptr<T>(), w.ptr<T>());
+    if constexpr (std::is_same_v<T, float>) {
+      const ConvAlgorithm algorithm = choose_algorithm(g);
+      if (algorithm != ConvAlgorithm::Direct) return winograd_dx(algorithm, g, dx.ptr<T>(), dy.ptr<T>(), w.ptr<T>());
+    }
+    backward(g, dx.ptr<T>(), dy.ptr<T>(), w.ptr<T>());
   });
 }
 

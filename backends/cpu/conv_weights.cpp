@@ -12,6 +12,7 @@
 #include "backends/cpu/gemm_blocks.h"
 #include "backends/cpu/memory.h"
 #include "backends/cpu/parallel.h"
+#include "backends/cpu/winograd.h"
 
 namespace tacit::cpu {
 namespace {
@@ -243,12 +244,13 @@ void CpuBackend::conv2d_dw(const View& dw, const View& x, const View& dy, const 
   if (dw.numel() == 0) return;
   visit_floating("conv2d_dw", dw.dtype, [&](auto zero) {
     using T = decltype(zero);
-    if (dy.numel() == 0)
-      std::fill_n(dw.ptr<T>(), dw.numel(), T(0));
-    else if (is_depthwise(g))
-      depthwise_dw(g, dw.ptr<T>(), x.ptr<T>(), dy.ptr<T>());
-    else
-      weight_gradient(g, dw.ptr<T>(), x.ptr<T>(), dy.ptr<T>());
+    if (dy.numel() == 0) return std::fill_n(dw.ptr<T>(), dw.numel(), T(0)), void();
+    if (is_depthwise(g)) return depthwise_dw(g, dw.ptr<T>(), x.ptr<T>(), dy.ptr<T>());
+    if constexpr (std::is_same_v<T, float>) {
+      const ConvAlgorithm algorithm = choose_algorithm(g);
+      if (algorithm != ConvAlgorithm::Direct) return winograd_dw(algorithm, g, dw.ptr<T>(), x.ptr<T>(), dy.ptr<T>());
+    }
+    weight_gradient(g, dw.ptr<T>(), x.ptr<T>(), dy.ptr<T>());
   });
 }
 

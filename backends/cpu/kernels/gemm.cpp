@@ -1,43 +1,10 @@
 // The register tile: mr rows by two vectors of columns, all sums in registers. See gemm.h.
 #include "backends/cpu/kernels/gemm.h"
 
-#if defined(__clang__)
-#define TACIT_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define TACIT_UNROLL _Pragma("GCC unroll 64")
-#endif
+#include "backends/cpu/kernels/simd.h"
 
 namespace tacit::cpu::TACIT_ISA {
 namespace {
-
-// Accumulators + 2 of B + 1 broadcast must fit the registers: 32 of them with AVX-512, 16 otherwise.
-#if defined(__AVX512F__)
-constexpr int kVectorBytes = 64, kMr = 12;
-#elif defined(__AVX2__)
-constexpr int kVectorBytes = 32, kMr = 6;
-#else
-constexpr int kVectorBytes = 16, kMr = 6;
-#endif
-
-template <class T>
-struct Simd {
-  typedef T Vec __attribute__((vector_size(kVectorBytes)));
-  static constexpr int kLanes = kVectorBytes / sizeof(T);
-  static constexpr int kNr = 2 * kLanes;
-};
-template <class T>
-using Vec = typename Simd<T>::Vec;
-
-template <class V, class T>
-inline V load(const T* p) {
-  V v;
-  __builtin_memcpy(&v, p, sizeof(V));
-  return v;
-}
-template <class V, class T>
-inline void store(T* p, const V& v) {
-  __builtin_memcpy(p, &v, sizeof(V));
-}
 
 // Where element (i, k) of the gathered A lies. An odd number of cache lines between rows spreads them over the sets.
 constexpr int kRowPitch = kGemmDepth + 16;
@@ -138,8 +105,6 @@ void row_of_tiles(const T* a, const GemmBlock<T>& block, int64_t first, int64_t 
   }
 }
 
-// The lowest tile that holds the rows.
-constexpr int tile_rows(int64_t rows) { return rows > kMr * 2 / 3 ? kMr : rows > kMr / 3 ? kMr * 2 / 3 : kMr / 3; }
 template <class T, Gather G>
 void row_of_tiles(const T* a, const GemmBlock<T>& block, int64_t first, int64_t rows) {
   switch (tile_rows(rows)) {

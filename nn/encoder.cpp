@@ -26,6 +26,7 @@ Encoder make_resnet(const EncoderOptions& o) {
                          .width = o.width > 0 ? o.width : 64,
                          .channels = o.channels,
                          .stem = stem_of(o),
+                         .zero_init_residual = o.zero_init_residual,
                          .bn_splits = o.bn_splits,
                          .seed = o.seed}));
 }

@@ -1,4 +1,4 @@
-// Moving average of weights: the momentum encoder of MoCo and MAE's kin, the target network of BYOL.
+// Moving average of weights: the momentum encoder of MoCo, the target network of BYOL.
 // The rule: parameters are averaged, buffers are not. A target in training mode keeps batch norm statistics of its own,
 // as the official MoCo and BYOL have it.
 #pragma once

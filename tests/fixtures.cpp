@@ -110,11 +110,12 @@ Tensor to_nchw(const Tensor& weight) { return weight.permute({0, 3, 1, 2}).clone
 
 double lr_at(int step) { return step < 3 ? 0.05 * (1 + step) : 0.2 / (step + 1); }
 
-double relative_to_movement(const std::string& prefix, const nn::StateDict& weights, const nn::StateDict& before) {
+double relative_to_movement(const std::string& prefix, nn::Module& module, const nn::StateDict& before) {
+  const nn::StateDict state = nn::state_dict(module);
   double error = 0, movement = 0;
-  for (const auto& [name, w] : weights) {
-    if (!is_floating(w.dtype())) continue;
-    const std::vector<double> now = values_of(w), then = values_of(before.at(name));
+  for (const auto& named : module.named_parameters()) {
+    const std::string& name = named.first;
+    const std::vector<double> now = values_of(state.at(name)), then = values_of(before.at(name));
     const auto samples = fixture(prefix + " " + name).at("samples").get<std::vector<double>>();
     for (size_t k = 0; k < samples.size(); ++k) {
       const size_t i = sampled(k, now.size());

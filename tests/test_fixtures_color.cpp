@@ -7,6 +7,7 @@
 #include "ssl/methods/color_bins.h"
 #include "ssl/methods/colorization.h"
 #include "ssl/methods/lab.h"
+#include "tests/five_steps.h"
 #include "tests/fixtures.h"
 
 using namespace tacit;
@@ -56,23 +57,12 @@ TEST_CASE("PyTorch: five whole steps of colorization") {
                               {.loss = loss, .image_size = 20, .width = 12});
       draw_weights(model, t);
       model.set_prior(prior(f64));
-      const nn::StateDict before = nn::state_dict(model);
       optim::AdamW optimizer(model, {.weight_decay = 1e-2});
-      std::vector<double> losses;
-      for (int step = 0; step < 5; ++step) {
-        optimizer.set_lr(0.02 * lr_at(step));
+      five_steps(name, model, t, optimizer, 0.02, [&](int step) {
         Tensor rgb = colours(name + " " + std::to_string(step) + " view", {16, 20, 20, 3}, t);
         Tensor gray = rgb.select(0, 3);
         gray.copy_(gray.slice(2, 0, 1).clone());
-        const Variable value = model.loss({rgb}, {step, 5});
-        optimizer.zero_grad();
-        value.backward();
-        optimizer.step();
-        losses.push_back(value.item());
-      }
-      check_fixture(name + " losses", Tensor::from(losses, {5}), t == f64 ? 1e-10 : 1e-4);
-      const double error = relative_to_movement(name, nn::state_dict(model), before);
-      INFO(name, ": error / movement = ", error);
-      CHECK(error <= (t == f64 ? 1e-6 : 1e-2));
+        return std::vector<Tensor>{rgb};
+      });
     }
 }

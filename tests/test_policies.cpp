@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "ssl/data/augment.h"
 #include "ssl/data/color.h"
@@ -108,8 +109,8 @@ TEST_CASE("policies have their sources' numbers") {
                             {"ijepa", 0, 1, .3, 0, 0, 0, 0, 0, 0, 0},
                             {"mae", 0, 1, .2, 0, 0, 0, 0, 0, 0, 0},
                             {"jigsaw", 0, 1, .08, 0, 0, 0, 0, .66, 0, 0},
-                            {"rotation", 0, 1, .765625, 0, 0, 0, 0, 0, 0, 0},
-                            {"colorization", 0, 1, .47265625, 0, 0, 0, 0, 0, 0, 0}};
+                            {"rotation", 0, 1, .08, 0, 0, 0, 0, 0, 0, 0},
+                            {"colorization", 0, 1, .08, 0, 0, 0, 0, 0, 0, 0}};
   for (const Source& s : sources) {
     CAPTURE(s.name);
     const std::vector<ViewPolicy> views = augmentation(s.name, 224, 3);
@@ -126,11 +127,14 @@ TEST_CASE("policies have their sources' numbers") {
     CHECK(p.grayscale == s.gray);
     CHECK(p.blur == s.blur);
     CHECK(p.solarize == s.solarize);
-    CHECK((p.filter == Filter::Bicubic) == (std::string(s.name) == "mae"));
+    CHECK((p.filter == Filter::Bicubic) == (std::string(s.name) == "mae" || std::string(s.name) == "htdt"));
     CHECK(p.gray_first == (std::string(s.name) == "moco-v1"));
   }
   for (const char* unnormalised : {"dkobak", "colorization"}) CHECK(augmentation(unnormalised, 32, 3)[0].mean.empty());
   CHECK(augmentation("moco-cifar", 32, 3)[0].std[0] == .2023f);
+  CHECK(augmentation("htdt", 96, 3)[0].mean[0] == .43f);
+  CHECK(augmentation("rotation", 224, 3)[0].crop_side == 224.0 / 256);
+  CHECK(augmentation("colorization", 224, 3)[0].crop_side == 176.0 / 256);
   for (const size_t view : {size_t{0}, size_t{1}}) {
     const ViewPolicy solo = augmentation("solo-asymmetric", 32, 3)[view];
     CHECK(solo.blur == 0);
@@ -139,6 +143,26 @@ TEST_CASE("policies have their sources' numbers") {
   CHECK(augmentation("rotation", 32, 3)[0].pad == 4);
   CHECK_FALSE(augmentation("rotation", 32, 3)[0].crop);
   CHECK(augmentation("byol", 32, 3)[0].blur == 0);
+}
+
+TEST_CASE("rotation and colorization crop the same share of the shorter side of any photograph, anywhere in it") {
+  for (const auto& [name, side] : {std::pair{"rotation", 420}, {"colorization", 330}})
+    for (const bool wide : {false, true}) {
+      const int64_t height = wide ? 480 : 640, width = wide ? 640 : 480;
+      std::set<double> tops, lefts;
+      for (uint64_t i = 0; i < 200; ++i) {
+        Random random(7, i);
+        const ViewParameters view = draw_view(augmentation(name, 224, 3)[0], height, width, random);
+        REQUIRE(view.height == side);
+        REQUIRE(view.width == side);
+        tops.insert(view.top);
+        lefts.insert(view.left);
+        REQUIRE(view.top + view.height <= static_cast<double>(height));
+        REQUIRE(view.left + view.width <= static_cast<double>(width));
+      }
+      CHECK(tops.size() > 40);
+      CHECK(lefts.size() > 40);
+    }
 }
 
 TEST_CASE("a padded crop is the image moved by whole pixels, black beyond its edge, then flipped") {

@@ -264,7 +264,8 @@ TEST_CASE("every recipe of MoCo takes every variant") {
     }
 }
 
-TEST_CASE("every recipe is valid and documented") {
+TEST_CASE("every recipe is valid, has a summary and is in docs/recipes.md") {
+  const std::string docs = testing::read_file(TACIT_SOURCE_DIR "/docs/recipes.md");
   for (const MethodEntry& method : method_entries())
     for (const Recipe& recipe : method.recipes) {
       CAPTURE(method.name);
@@ -275,5 +276,6 @@ TEST_CASE("every recipe is valid and documented") {
       c.data = {"synthetic"};
       CHECK_NOTHROW(validate(c));
       CHECK_FALSE(std::string(recipe.summary).empty());
+      CHECK(docs.find("`" + std::string(recipe.name) + "`") != std::string::npos);
     }
 }

@@ -4,7 +4,9 @@
 #   tools/compare_methods.sh [--data SPEC] [--out DIR] [METHOD…]
 #     --data SPEC   fashion-mnist (default), cifar10:DIR, or anything that `tacit --data` takes and has labels
 #     --out DIR     where the runs go (default runs/compare-DATA); a run that is finished there is not trained again
-#     METHOD…       default: all seven; colorization is left out where the data is gray
+#     METHOD…       default: all seven; colorization is left out on Fashion-MNIST, which is gray
+# A method that the data does not allow (colorization on gray images, jigsaw on small ones) leaves its row empty, and the
+# script then ends with 1. Figures with few labels are means +- standard deviations over 3 draws of them, MAE's of 1 draw.
 # TACIT_SKIP_INSTALL=1 leaves Debian's packages alone.
 set -u -o pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -52,12 +54,19 @@ for method in "${methods[@]}"; do
 done
 [ -n "$base" ] || base=${methods[0]}
 has_supervised "$base" || rm -f "$out/$base/table.json"
-for method in "${methods[@]}"; do
-  run=$out/$method
+
+# attempt TEXT COMMAND…: says what is done and does it; the status of the command.
+attempt() {
+  printf '\n== %s\n' "$1"
+  "${@:2}"
+}
+# run_method METHOD: its run and its table, where they are not there yet.
+run_method() {
+  local method=$1 run=$out/$1 began=$SECONDS gone_on= rows
   [ -e "$run/seconds" ] || {
-    began=$SECONDS
-    [ -e "$run/config.toml" ] && gone_on=+ || gone_on=
-    step "$method: pre-train" $tacit pretrain "$method" --data "$data" --recipe "$recipe" --out "$run" --resume
+    [ -e "$run/config.toml" ] && gone_on=+
+    attempt "$method: pre-train" $tacit pretrain "$method" --data "$data" --recipe "$recipe" --out "$run" --resume ||
+      return
     echo $((SECONDS - began))$gone_on >"$run/seconds"  # 100+: interrupted and gone on, the last part took 100 s
   }
   [ "$method" = "$base" ] && rows=(--supervised=true) || rows=(--supervised=false)
@@ -65,15 +74,21 @@ for method in "${methods[@]}"; do
   # which each is the better for: one draw, since each of these trainings takes minutes.
   [ "$method" = mae ] && rows=(--supervised=true --draws 1 --recipe mixup)
   [ -e "$run/table.json" ] ||
-    step "$method: evaluate" $tacit evaluate "$run" --data "$data" "${rows[@]}" --json "$run/table.json"
+    attempt "$method: evaluate" $tacit evaluate "$run" --data "$data" "${rows[@]}" --json "$run/table.json"
+}
+failed=()
+for method in "${methods[@]}"; do
+  run_method "$method" || failed+=("$method")
 done
 
 shared=$out/$base/table.json
 percent='def p: if . == null then "-" else (. * 1000 | round) as $x | "\($x / 10 | floor).\($x % 10)" end;
-  def few(m; n): [.label_efficiency[] | select(.method == m and .labels_per_class == n)][0].mean;'
+  def few(m; n): [.label_efficiency[] | select(.method == m and .labels_per_class == n)][0] |
+    if . == null then "-" elif .draws > 1 then "\(.mean | p) +- \(.std | p)" else .mean | p end;'
 row() { # NAME FILE KEY SECONDS: a row of the table from a run's figures
+  [ -e "$2" ] || { printf '%s\t-\t-\t-\t-\t-\n' "$1" && return; }
   jq -r --arg name "$1" --arg key "$3" --arg seconds "$4" "$percent"'
-    [$name, $seconds, (.knn[$key] | p), (.linear[$key] | p), (few($key; 10) | p), (few($key; 100) | p)] | @tsv' "$2"
+    [$name, $seconds, (.knn[$key] | p), (.linear[$key] | p), few($key; 10), few($key; 100)] | @tsv' "$2"
 }
 {
   printf 'method\tseconds\tkNN(20)\tlinear\t10 a class\t100 a class\n'
@@ -81,11 +96,15 @@ row() { # NAME FILE KEY SECONDS: a row of the table from a run's figures
   row "untrained encoder" "$shared" random -
   row "supervised, the same encoder" "$shared" supervised -
   for method in "${methods[@]}"; do
-    row "$method" "$out/$method/table.json" run "$(cat "$out/$method/seconds")"
+    row "$method" "$out/$method/table.json" run "$(cat "$out/$method/seconds" 2>/dev/null)"
     [ "$method" = colorization ] && row "  its encoder (L), untrained" "$out/colorization/table.json" random -
     [ "$method" = mae ] || continue
     row "  its ViT, untrained" "$out/mae/table.json" random -
     row "  its ViT, supervised" "$out/mae/table.json" supervised -
     row "  fine-tuned" "$out/mae/table.json" finetuned -
   done
-} | awk -F'\t' '{ printf "%-30s %8s %9s %8s %11s %12s\n", $1, $2, $3, $4, $5, $6 }' | tee "$out/table.txt"
+} | awk -F'\t' '{ printf "%-30s %8s %9s %8s %13s %13s\n", $1, $2, $3, $4, $5, $6 }' | tee "$out/table.txt"
+[ ${#failed[@]} = 0 ] || {
+  echo "error: without a row, for the reason above: ${failed[*]}" >&2
+  exit 1
+}

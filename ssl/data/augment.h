@@ -18,6 +18,7 @@ struct ViewPolicy {
   bool crop = false;                                          ///< random resized crop
   double crop_min_area = 0.08, crop_max_area = 1.0;           ///< fraction of the image's area
   double crop_min_ratio = 3.0 / 4, crop_max_ratio = 4.0 / 3;  ///< width / height, log-uniform
+  double crop_side = 0;     ///< > 0: instead a square of this fraction of the shorter side, anywhere in the image
   bool crop_clamp = false;  ///< sides clamped to the image instead of ten attempts (the Fashion-MNIST recipe)
   bool antialias = true;    ///< widen the filter when shrinking
   Filter filter = Filter::Bilinear;

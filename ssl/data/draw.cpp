@@ -8,6 +8,15 @@ namespace tacit::ssl {
 
 namespace {
 
+// A square of fixed size anywhere in the image, in whole pixels: torchvision's Resize, then RandomCrop.
+void placed_crop(const ViewPolicy& p, int64_t height, int64_t width, Random& random, ViewParameters& view) {
+  const auto side = static_cast<double>(std::min(height, width));
+  const int64_t size = std::max<int64_t>(1, std::llround(side * std::min(1.0, p.crop_side)));
+  view.height = view.width = static_cast<double>(size);
+  view.top = static_cast<double>(random.below(static_cast<uint64_t>(height - size + 1)));
+  view.left = static_cast<double>(random.below(static_cast<uint64_t>(width - size + 1)));
+}
+
 // A box of random area and shape inside the image; continuous sides, cut to the image's (never rejected).
 void clamped_crop(const ViewPolicy& p, double height, double width, Random& random, ViewParameters& view) {
   const double area = random.uniform(p.crop_min_area, p.crop_max_area);
@@ -67,8 +76,12 @@ ViewParameters draw_view(const ViewPolicy& p, int64_t height, int64_t width, Ran
   view.height = view.width = static_cast<double>(side);  // without a crop: the centred square, as plain_view
   view.top = static_cast<double>((height - side) / 2);   // whole pixels, or an odd rest would blur the plain view
   view.left = static_cast<double>((width - side) / 2);
-  if (p.crop && p.crop_clamp) clamped_crop(p, static_cast<double>(height), static_cast<double>(width), random, view);
-  if (p.crop && !p.crop_clamp) attempted_crop(p, height, width, random, view);
+  if (p.crop && p.crop_side > 0)
+    placed_crop(p, height, width, random, view);
+  else if (p.crop && p.crop_clamp)
+    clamped_crop(p, static_cast<double>(height), static_cast<double>(width), random, view);
+  else if (p.crop)
+    attempted_crop(p, height, width, random, view);
   if (p.pad > 0) {
     const auto offsets = static_cast<uint64_t>(2 * p.pad + 1);
     view.down = static_cast<int64_t>(random.below(offsets)) - p.pad;

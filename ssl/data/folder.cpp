@@ -260,8 +260,10 @@ Opened open_folder(const std::string& path, Split split, const DataOptions& opti
   const std::string train = split_directory(path, {"train"}), val = split_directory(path, {"val"});
   const bool annotated = fs::exists(val + "/" + kAnnotations);  // then test/ has no labels
   const std::string test = annotated ? val : split_directory(path, {"test", "val"});
+  // Held-out images would be in it, and be learned from unsaid.
+  TACIT_CHECK(split != Split::Unlabeled, "[folder] ", path,
+              " has no unlabeled split; use --split train, or give the directory of the unlabelled images");
   if (train.empty()) return opened(read_tree(path, options), true);
-  TACIT_CHECK(split != Split::Unlabeled, "[folder] ", path, " has no unlabeled split; give its directory");
   if (test.empty()) return opened(read_tree(train, options), true);
   if (split == Split::Train) return opened(read_tree(train, options), false);
   Tree training = read_tree(train, options),

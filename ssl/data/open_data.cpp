@@ -81,7 +81,7 @@ Opened open_spec(const std::string& spec, Split split, const DataOptions& option
 // The part of unsplit data that a split means: a fixed tenth is for testing.
 ImageSourcePtr hold_out(const ImageSourcePtr& whole, Split split, const std::string& spec,
                         std::vector<std::string>* notes) {
-  if (split == Split::All || split == Split::Unlabeled) return whole;
+  if (split == Split::All) return whole;
   std::vector<int64_t> order = shuffled_indices(whole->size(), "held out");
   const auto held = std::max<int64_t>(1, static_cast<int64_t>(static_cast<double>(whole->size()) * kHeldOut));
   TACIT_CHECK(whole->size() > held, "[data] ", spec, " has ", counted(whole->size(), "image"),

@@ -48,7 +48,8 @@ void add_colour(ViewPolicy& p, int64_t channels, double probability, double stre
 
 /// Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations" (google-research/simclr,
 /// data_util.py): colour jitter of strength 1 and blur for large images; strength 0.5, no blur and no tiny crops for
-/// small ones, as is usual for CIFAR. Normalised, as in lightly; the official code leaves pixels in [0, 1].
+/// small ones, as is usual for CIFAR. Normalised and bilinear, as in lightly; the official code leaves pixels in [0, 1]
+/// and resizes bicubically.
 Views simclr(int64_t size, int64_t channels) {
   const bool small = is_small(size);
   const double strength = small ? 0.5 : 1;
@@ -59,17 +60,24 @@ Views simclr(int64_t size, int64_t channels) {
 }
 
 /// Ermolov et al. 2021, "Whitening for Self-Supervised Representation Learning" (htdt/self-supervised,
-/// datasets/transforms.py): milder colours.
+/// datasets/transforms.py, stl10.py): milder colours, bicubic, STL-10's statistics. Colours change before the crop
+/// there, here after it.
 Views htdt(int64_t, int64_t channels) {
   ViewPolicy p = cropped(channels, 0.2);
   add_colour(p, channels, 0.8, 0.4, 0.4, 0.1, 0.1);
+  p.filter = Filter::Bicubic;
+  if (channels == 3) {
+    p.mean = {0.43f, 0.42f, 0.39f};
+    p.std = {0.27f, 0.26f, 0.27f};
+  }
   return {p, p};
 }
 
-/// github.com/dkobak/simclr-cifar10: the same, but pixels stay in [0, 1].
+/// github.com/dkobak/simclr-cifar10: the same colours, bilinear, and pixels stay in [0, 1].
 Views dkobak(int64_t size, int64_t channels) {
   Views views = htdt(size, channels);
   for (ViewPolicy& p : views) {
+    p.filter = Filter::Bilinear;
     p.mean.clear();
     p.std.clear();
   }
@@ -162,8 +170,8 @@ Views mae(int64_t, int64_t channels) {
   return {p};
 }
 
-/// A crop of fixed size and shape anywhere in a large image, in the sense of "resize to `whole`, crop `part`"; a shift
-/// by up to four pixels (padding 4) for small ones; and flips.
+/// A square of fixed size anywhere in a large image: "resize the shorter side to `whole`, crop `part`"; a shift by up
+/// to four pixels (padding 4) for small ones; and flips.
 ViewPolicy placed(int64_t size, int64_t channels, double part, double whole) {
   ViewPolicy p = normalised(channels);
   p.flip = 0.5;
@@ -171,8 +179,7 @@ ViewPolicy placed(int64_t size, int64_t channels, double part, double whole) {
     p.pad = 4;
   } else {
     p.crop = true;
-    p.crop_min_area = p.crop_max_area = part * part / (whole * whole);
-    p.crop_min_ratio = p.crop_max_ratio = 1;
+    p.crop_side = part / whole;
   }
   return p;
 }

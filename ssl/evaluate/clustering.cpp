@@ -118,6 +118,18 @@ std::vector<int64_t> seeding(const Tensor& points, const std::vector<double>& le
   return chosen;
 }
 
+/// Labels numbered 0, 1, … without the numbers that do not occur, and how many there are.
+std::pair<std::vector<int64_t>, int64_t> dense_numbers(const std::vector<int64_t>& labels) {
+  std::vector<int64_t> known(labels);
+  std::sort(known.begin(), known.end());
+  known.erase(std::unique(known.begin(), known.end()), known.end());
+  std::vector<int64_t> dense;
+  dense.reserve(labels.size());
+  for (const int64_t label : labels)
+    dense.push_back(std::lower_bound(known.begin(), known.end(), label) - known.begin());
+  return {dense, static_cast<int64_t>(known.size())};
+}
+
 /// How often each pair of entries occurs: (classes of a, classes of b), row-major.
 struct Contingency {
   int64_t rows = 0, columns = 0;
@@ -128,10 +140,11 @@ struct Contingency {
                 " rows cannot be compared");
     for (const auto* labels : {&a, &b})
       TACIT_CHECK(*std::min_element(labels->begin(), labels->end()) >= 0, "[clustering] labels must not be negative");
-    rows = 1 + *std::max_element(a.begin(), a.end());
-    columns = 1 + *std::max_element(b.begin(), b.end());
+    std::vector<int64_t> row, column;
+    std::tie(row, rows) = dense_numbers(a);
+    std::tie(column, columns) = dense_numbers(b);
     count.assign(static_cast<size_t>(rows * columns), 0);
-    for (size_t i = 0; i < a.size(); ++i) ++count[static_cast<size_t>(a[i] * columns + b[i])];
+    for (size_t i = 0; i < a.size(); ++i) ++count[static_cast<size_t>(row[i] * columns + column[i])];
   }
 };
 

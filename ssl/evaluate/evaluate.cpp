@@ -11,7 +11,7 @@
 namespace tacit::ssl {
 namespace {
 
-/// One kind of features through all three evaluations.
+/// One kind of features through all evaluations.
 class Rows {
  public:
   Rows(EvaluationTable& table, const EvaluateOptions& options) : table_(table), options_(options) {}

@@ -1,7 +1,7 @@
 // Linear probe: one linear layer and softmax cross-entropy on frozen, standardised features.
 // Standardising by the training images' statistics is what MAE's batch norm without affine parameters does before its
-// classifier, so no method needs a norm of its own here. The rule: the learning rate is chosen on a held-out part of
-// train, then train is used whole; test is looked at once.
+// classifier (but for dimensions that hardly vary, see Standardizer), so no method needs a norm of its own here. The
+// rule: the learning rate is chosen on a held-out part of train, then train is used whole; test is looked at once.
 #pragma once
 
 #include <vector>

@@ -7,6 +7,8 @@
 // of each patch its brightness. Variants chosen here: the head is VISSL's (encoder, then one layer a patch), not the
 // paper's AlexNet; gap and jitter are VISSL's (cells of 85 pixels, patches of 64), except that every place in the cell
 // is possible, the last one too; the norm of each patch is the paper's and can be switched off, as in VISSL.
+// Evaluation feeds the encoder whole images, normalised by the policy, as the paper feeds its AlexNet: the running
+// statistics of its batch norms are those of patches.
 #pragma once
 
 #include <optional>

@@ -62,7 +62,8 @@ nn::EncoderOptions TrainConfig::encoder_options() const {
           .stem = stem,
           .image_size = image_size,
           .channels = method_entry(method).lightness ? 1 : channels,
-          .bn_splits = bn_splits,
+          .zero_init_residual = zero_init_residual,
+          .bn_splits = bn_splits.value_or(0),
           .patch_size = patch_size,
           .pool = pool,
           .seed = static_cast<uint64_t>(seed)};
@@ -101,6 +102,7 @@ Settings settings_of(TrainConfig& c) {
       .add("encoder", &c.encoder, join(nn::encoder_names()), trajectory)
       .add("encoder-width", &c.encoder_width, "channels of the first stage (0: as published)", trajectory)
       .add("stem", &c.stem, "of a ResNet: cifar, imagenet or auto (cifar up to 64 pixels)", trajectory)
+      .add("zero-init-residual", &c.zero_init_residual, "of a ResNet: residual branches start as nothing", trajectory)
       .add("patch-size", &c.patch_size, "of a ViT (0: by the image's size, 4 for 32 pixels)", trajectory)
       .add("pool", &c.pool,
            "a ViT's features: cls (class token), mean (of the patch tokens, then normalised) or mean-after-norm",
@@ -157,6 +159,9 @@ Settings settings_of(TrainConfig& c) {
   s.used_if(
       "", "nesterov", [&c] { return c.optimizer == "sgd"; },
       "--nesterov is of --optimizer sgd; adamw and lars have no such choice");
+  s.used_if(
+      "", "zero-init-residual", [&c] { return !c.zero_init_residual || c.encoder.rfind("resnet", 0) == 0; },
+      "--zero-init-residual is of a ResNet; the other encoders have no residual branches that end in a norm");
   s.used_if(
       "", "patch-size", [&c] { return nn::is_vit(c.encoder); },
       "--patch-size is of a ViT; the other encoders have no patches");

@@ -32,6 +32,7 @@ struct TrainConfig {
 
   // ---- model
   std::string encoder = "small_cnn", stem = "auto", init;
+  bool zero_init_residual = false;
   int64_t encoder_width = 0;  ///< 0: the published one
   int64_t patch_size = 0;     ///< of a ViT; 0: by the image's size
   std::string pool = "cls";   ///< of a ViT
@@ -40,7 +41,8 @@ struct TrainConfig {
   // ---- of some methods (their entries say which)
   std::string variant = "v2";  ///< of MoCo
   double temperature = 0.5, momentum = 0.999, target_momentum = 0.99;
-  int64_t queue_size = 65536, bn_splits = 0, chunk_size = 0;
+  int64_t queue_size = 65536, chunk_size = 0;
+  std::optional<int64_t> bn_splits;  ///< of MoCo; unset: none
   bool symmetric = false, no_predictor = false, no_stop_gradient = false;
   std::optional<bool> stop_grad_conv1;  ///< of MoCo; unset: no
   std::vector<int64_t> predictor = {4096, 256};

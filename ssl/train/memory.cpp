@@ -123,7 +123,7 @@ int64_t taken_by_steps(const TrainConfig& config, int64_t images) {
   TrainConfig small = config;
   small.batch_size = images;
   if (config.chunk_size > 0) small.chunk_size = images;
-  small.bn_splits = std::min(config.bn_splits, images / 2);
+  if (config.bn_splits) small.bn_splits = std::min(*config.bn_splits, images / 2);
   small.queue_size += (2 * images - config.queue_size % (2 * images)) % (2 * images);  // whole steps of keys
   const size_t views = views_of(config).size();
   return taken_by([&] {

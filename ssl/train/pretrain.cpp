@@ -199,8 +199,8 @@ class Pretraining {
     if (plan_.chance.top1 > 0) text << " and accuracy " << shortest(std::round(plan_.chance.top1 * 1e4) / 100) << " %";
     std::istringstream lines(text.str());
     for (std::string line; std::getline(lines, line);) observer_.say(line);
-    if (config_.bn_splits > 1) {
-      const int64_t groups = nn::split_groups(config_.batch_size, config_.bn_splits);
+    if (config_.bn_splits.value_or(0) > 1) {
+      const int64_t groups = nn::split_groups(config_.batch_size, *config_.bn_splits);
       observer_.say("batch norm  over " + counted(groups, "group") + " of " +
                     counted(config_.batch_size / groups, "image"));
     }

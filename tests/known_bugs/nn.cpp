@@ -41,6 +41,31 @@ TEST_CASE("bug 25: small images meet a 3x3 stem of stride 1, padding 1 and no po
     }
 }
 
+TEST_CASE("bug 22: ResNets start their residual branches as nothing where the official code does") {
+  for (const bool zero : {false, true}) {
+    nn::Encoder encoder = nn::make_encoder({.name = "resnet50", .width = 4, .zero_init_residual = zero});
+    const nn::StateDict weights = nn::state_dict(encoder);
+    for (const auto& [name, w] : weights) {
+      if (name.find("bn3.weight") == std::string::npos) continue;
+      CHECK(max_abs_difference(w, Tensor::full(w.shape(), zero ? 0 : 1)) == 0);
+    }
+    CHECK(max_abs_difference(weights.at("layer1.0.bn2.weight"), Tensor::ones({4})) == 0);
+  }
+  for (const auto& [method, recipe, zero] : {std::tuple{"simclr", "imagenet", true},
+                                             {"byol", "imagenet", true},
+                                             {"moco", "imagenet-v3", true},
+                                             {"moco", "imagenet-v3-vit", false},
+                                             {"moco", "imagenet", false},
+                                             {"rotation", "imagenet", false}}) {
+    CAPTURE(method);
+    CAPTURE(recipe);
+    TrainConfig config;
+    config.method = method;
+    apply_recipe(config, recipe);
+    CHECK(config.encoder_options().zero_init_residual == zero);
+  }
+}
+
 TEST_CASE("bug 26: momentum .1 is new = .9 old + .1 batch; the batch is normalised by the biased variance") {
   nn::BatchNorm norm(1, {.momentum = 0.1});
   norm.to(f64);

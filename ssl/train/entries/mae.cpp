@@ -54,6 +54,7 @@ void small_images(TrainConfig& c) {
 void folder(TrainConfig& c) {
   small_images(c);
   small_budget_folder(c);
+  c.lr = 1.5e-3;                  // its small batches are of 64 already
   c.augmentation = "supervised";  // crops of at least half of the image, and flips: few images are seen often
 }
 

@@ -22,7 +22,6 @@ void fashion_mnist_demo(TrainConfig& c) {
   c.projector = {256, 128};
   c.projector_batch_norm = true;
   c.predictor = {256, 128};  // for --variant v3
-  c.bn_splits = 8;
   c.epochs = 16;
 }
 
@@ -39,7 +38,8 @@ void folder(TrainConfig& c) {
 }
 
 /// The official CIFAR-10 demo (github.com/facebookresearch/moco, branch colab-notebook), 200 epochs: kNN(200) on the
-/// projection 82.6 %, with --symmetric 85.3 %. Its cosine moves per epoch, here per step.
+/// projection 82.6 %, with --symmetric 85.3 %. Its cosine moves per epoch, here per step; a group of its split batch
+/// norm is every eighth image, here a stretch of the batch, which a shuffled order makes the same.
 void cifar10(TrainConfig& c) {
   cifar_resnet(c);
   c.augmentation = "moco-cifar";
@@ -50,7 +50,6 @@ void cifar10(TrainConfig& c) {
   c.temperature = 0.1;
   c.queue_size = 4096;
   c.momentum = 0.99;
-  c.bn_splits = 8;
   c.epochs = 200;
   c.base_lr.reset();
   c.lr = 0.06;
@@ -63,7 +62,6 @@ void v2(TrainConfig& c) {
   c.projector_batch_norm = false;
   c.temperature = 0.2;
   c.queue_size = 65536;
-  c.bn_splits = 8;
   c.batch_size = 256;
   c.weight_decay = 1e-4;
 }
@@ -110,7 +108,6 @@ void imagenet_v3(TrainConfig& c) {
   c.predictor = {4096, 256};
   c.temperature = 1;
   c.momentum = 0.99;
-  c.bn_splits = 0;
   c.epochs = 100;
   c.base_lr = 0.6;
 }
@@ -118,9 +115,11 @@ void imagenet_v3(TrainConfig& c) {
 /// v3's ViT-B/16 (CONFIG.md: --optimizer=adamw --lr=1.5e-4 --weight-decay=.1 --epochs=300 --warmup-epochs=40
 /// --stop-grad-conv1 --moco-m-cos --moco-t=.2, batches of 4096, crops from .08 on; 76.7 % linear, 83.2 % fine-tuned).
 /// The projector has three layers, the predictor two (builder.py); weight decay is on all that is learned. ViT-S/16
-/// (73.2 %) differs by the encoder alone, and has twelve heads there, six here.
+/// (73.2 %) differs by the encoder alone, and has twelve heads there, six here. Initial weights are MAE's (there the
+/// bound of q, k and v counts each as a layer of its own).
 void imagenet_v3_vit(TrainConfig& c) {
   imagenet_v3(c);
+  c.zero_init_residual = false;  // of ResNets
   c.encoder = "vit_base";
   c.patch_size = 16;
   c.pool = "cls";
@@ -135,8 +134,10 @@ void imagenet_v3_vit(TrainConfig& c) {
   c.warmup_epochs = 40;
 }
 
-/// v3 keeps a ViT's patch embedding unless it is told not to.
+/// v3 keeps a ViT's patch embedding unless it is told not to. Its keys are not shuffled: split batch norm would tell
+/// which of them belongs to a query, so the whole batch is normalised.
 void settle(TrainConfig& c) {
+  if (!c.bn_splits) c.bn_splits = c.variant == "v3" ? 0 : 8;
   if (!c.stop_grad_conv1 && c.variant == "v3" && nn::is_vit(c.encoder)) c.stop_grad_conv1 = true;
 }
 
@@ -149,14 +150,19 @@ void add_settings(Settings& s, TrainConfig& c) {
   s.add_for("moco", "queue-size", &c.queue_size, "v1, v2: keys kept as negatives; a multiple of the keys a step makes");
   s.add_for("moco", "momentum", &c.momentum, "of the key encoder (v3: rises to 1)");
   s.add_for("moco", "symmetric", &c.symmetric, "both views are queries and keys (v3 always is)");
-  s.add_for("moco", "bn-splits", &c.bn_splits, "batch norm over this many parts of the batch (0: over all of it)");
+  s.add_for("moco", "bn-splits", &c.bn_splits,
+            "v1, v2: batch norm over this many parts of the batch (0: over all of it)");
   add_projector_settings(s, c, "moco");
   s.add_for("moco", "predictor", &c.predictor, "hidden and output sizes of the predictor (MoCo: of v3)");
   s.add_for("moco", "stop-grad-conv1", &c.stop_grad_conv1, "a ViT's patch embedding stays random, against instability");
   s.show_default("stop-grad-conv1", "true for v3 with a ViT");
+  s.show_default("bn-splits", "8; v3: 0");
   const auto v3 = [&c] { return c.variant == "v3"; };
   s.used_if("moco", "queue-size", std::not_fn(v3),
             "--queue-size is of --variant v1 and v2; --variant v3 has no queue, its negatives are the batch");
+  s.used_if(
+      "moco", "bn-splits", [&c] { return c.variant != "v3" || c.bn_splits.value_or(0) == 0; },
+      "--bn-splits is of --variant v1 and v2, whose keys are shuffled; v3's are not, so it normalises the whole batch");
   s.used_if("moco", "predictor", v3, "--predictor is of --variant v3; v1 and v2 have no predictor");
   s.used_if(
       "moco", "symmetric", [&c] { return c.variant != "v3" || c.symmetric; },
@@ -170,9 +176,10 @@ void check_settings(const TrainConfig& c) {
   check_choice("variant", c.variant, {"v1", "v2", "v3"});
   check_range("temperature", c.temperature, 1e-4, 1e4);
   check_range("momentum", c.momentum, 0., 1.);
-  check_range<int64_t>("bn-splits", c.bn_splits, 0, 1 << 20);
-  const int64_t group = c.batch_size / nn::split_groups(c.batch_size, c.bn_splits);
-  check(group > 1 || c.batch_size == 1, "--bn-splits " + std::to_string(c.bn_splits) + " cuts --batch-size " +
+  const int64_t splits = c.bn_splits.value_or(0);
+  check_range<int64_t>("bn-splits", splits, 0, 1 << 20);
+  const int64_t group = c.batch_size / nn::split_groups(c.batch_size, splits);
+  check(group > 1 || c.batch_size == 1, "--bn-splits " + std::to_string(splits) + " cuts --batch-size " +
                                             std::to_string(c.batch_size) +
                                             " into groups of one image, which cannot be "
                                             "normalised; use fewer splits");
@@ -203,7 +210,7 @@ std::unique_ptr<Method> make(const TrainConfig& c) {
                                             .predictor = c.predictor,
                                             .predictor_last_batch_norm = nn::is_vit(c.encoder),
                                             .stop_grad_conv1 = keeps_patches(c),
-                                            .bn_splits = c.bn_splits,
+                                            .bn_splits = c.bn_splits.value_or(0),
                                             .seed = static_cast<uint64_t>(c.seed)});
 }
 

@@ -81,12 +81,12 @@ void stl10_images(TrainConfig& c) {
 void stl10_htdt(TrainConfig& c) {
   stl10_images(c);
   c.encoder = "resnet18";
-  c.augmentation = "dkobak";  // its numbers, without normalisation
+  c.augmentation = "htdt";
   c.batch_size = 512;
   c.epochs = 2000;
   c.optimizer = "adamw";
   c.lr = 2e-3;
-  c.weight_decay = 1e-6;
+  c.weight_decay = 1e-6;  // Adam's L2 there, decoupled here
   c.decay_all = true;
   c.warmup_fraction.reset();
   c.warmup_epochs = 2.5;  // 500 steps
@@ -103,8 +103,11 @@ void imagenet_resnet(TrainConfig& c) {
   c.lr.reset();
 }
 
+// The official SimCLR (tf2/resnet.py: init_zero), BYOL (Haiku's ResNet) and MoCo v3 (main_moco.py) all start residual
+// branches at nothing.
 void imagenet_lars(TrainConfig& c) {
   imagenet_resnet(c);
+  c.zero_init_residual = true;
   c.batch_size = 4096;
   c.optimizer = "lars";
   c.weight_decay = 1e-6;

@@ -35,7 +35,7 @@ void folder(TrainConfig& c) {
 /// pass through batch norm apart and the schedule moves per epoch; here they pass together and it moves per step.
 void cifar10(TrainConfig& c) {
   cifar_resnet(c);
-  c.augmentation = "simclr";
+  c.augmentation = "dkobak";
   c.temperature = 0.5;
   c.projector = {1024, 128};
   c.projector_batch_norm = false;

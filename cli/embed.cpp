@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/feature.h"
+#include "ssl/data/fingerprint.h"
 #include "tensor/atomic_file.h"
 #include "tensor/counted.h"
 #include "tensor/directory.h"
@@ -41,7 +42,7 @@ class Embed final : public RunCommand {
     bool any = false;
     for (int64_t i = 0; i < source->size(); ++i) {
       any = any || !source->file(i).empty();
-      files += source->file(i) + "\n";
+      files += ssl::printable(source->file(i)) + "\n";
     }
     std::error_code ignored;
     if (any)

@@ -55,8 +55,17 @@ class Evaluate final : public RunCommand {
     for (const int64_t n : options_.labels.labels_per_class)
       check_flag("labels-per-class", static_cast<double>(n), 1, 1e9);
     if (options_.labels.labels_per_class.empty()) throw UsageError("--labels-per-class needs at least one number");
+    const std::set<int64_t> different(options_.labels.labels_per_class.begin(), options_.labels.labels_per_class.end());
+    if (different.size() < options_.labels.labels_per_class.size())
+      throw UsageError("--labels-per-class names a number twice");
+    if (!supervised_ && with_finetuning_ == false)
+      for (const char* flag : {"recipe", "min-steps"})
+        if (said(flag))
+          throw UsageError(std::string("--") + flag + " is of the rows that train, which are switched off");
   }
   int run_on(ssl::Pretrained& run) override {
+    if (recipe_ == "mae" && !nn::is_vit(run.info.config.encoder))
+      throw UsageError("--recipe mae is of ViTs; the run's encoder is " + run.info.config.encoder);
     const std::string feature = feature_.chosen(run)[0];
     if (feature != "encoder") options_.stage = feature;
     const bool finetuned = with_finetuning_.value_or(ssl::method_entry(run.info.config.method).judged_by_finetuning);
@@ -66,7 +75,7 @@ class Evaluate final : public RunCommand {
     });
     const ssl::ImageSourcePtr train = data_.open_labelled(ssl::Split::Train, common_),
                               test = data_.open_labelled(ssl::Split::Test, common_);
-    const int64_t side = std::min(run.views.image_size, ssl::kLargestPixels), pixels = side * side * run.views.channels;
+    const int64_t side = std::min(run.views.image_size, ssl::kLargestPixels), pixels = side * side * train->channels();
     check_memory(run, (train->size() + test->size()) * std::max(pixels, run.method->encoder().features()));
     options_.knn.k = possible_k(options_.knn.k, train->size());
     fit_labels(*train);

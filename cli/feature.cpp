@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "nn/eval_mode.h"
 #include "ssl/train/check.h"
 
 namespace tacit::cli {
@@ -22,6 +23,11 @@ std::vector<std::string> FeatureFlag::chosen(ssl::Pretrained& run) const {
   if (all_) known.emplace_back("all");
   if (std::find(known.begin(), known.end(), feature_) == known.end())
     throw UsageError("--feature: unknown value '" + feature_ + "'; this run has: " + join(known));
+  if (feature_ == "projection")  // a method without one says so itself
+    ssl::as_usage("--feature projection: ", [&] {
+      const nn::EvalMode mode(*run.method);
+      run.method->project(Tensor::zeros({1, run.method->encoder().features()}));
+    });
   return {feature_};
 }
 

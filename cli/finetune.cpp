@@ -86,9 +86,18 @@ class Finetune final : public RunCommand {
     ssl::check_choice("augmentation", options_.augmentation, ssl::augmentation_names());
     ssl::check_choice("erase-with", options_.erase_with, {"noise", "mean"});
     ssl::check_choice("pool", options_.pool, {"run", "cls", "mean"});
+    if (said("erase-with") && options_.random_erasing == 0)
+      throw UsageError("--erase-with is of --random-erasing, which is 0");
   }
   int run_on(ssl::Pretrained& run) override {
     options_.seed = static_cast<uint64_t>(common_.seed);
+    if (!nn::is_vit(run.info.config.encoder)) {
+      for (const char* flag : {"pool", "drop-path", "learn-positions"})
+        if (said(flag))
+          throw UsageError(std::string("--") + flag + " is of a ViT; the run's encoder is " + run.info.config.encoder);
+      if (recipe_ == "mae")
+        throw UsageError("--recipe mae is of ViTs; the run's encoder is " + run.info.config.encoder);
+    }
     ssl::ImageSourcePtr train = data_.open_labelled(ssl::Split::Train, common_);
     const ssl::ImageSourcePtr test = data_.open_labelled(ssl::Split::Test, common_);
     if (labels_per_class_ > 0) {

@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/run_command.h"
+#include "ssl/data/fingerprint.h"
 #include "ssl/evaluate/knn.h"
 #include "ssl/train/picture.h"
 #include "tensor/counted.h"
@@ -32,6 +33,8 @@ class NeighboursCommand final : public RunCommand {
     ssl::check_specs("query", queries_);
     check_flag("k", static_cast<double>(k_), 1, 100);
     check_flag("queries", static_cast<double>(count_), 1, 1000);
+    if (!queries_.empty() && said("queries"))
+      throw UsageError("--queries is a number of test images to take; with --query the images are given");
   }
   int run_on(ssl::Pretrained& run) override {
     check_writable("out", out_);
@@ -59,8 +62,8 @@ class NeighboursCommand final : public RunCommand {
       answers.push_back(answer(found, q, *queries, *bank));
       for (size_t k = 0; k < lists.back().size(); ++k)
         if (!bank->file(lists.back()[k]).empty())
-          print_result(common_, queries->file(q) + "\t" + bank->file(lists.back()[k]) + "\t" +
-                                    ssl::shortest(found.similarity[static_cast<size_t>(q * found.k) + k]));
+          print_result(common_, ssl::printable(queries->file(q)) + "\t" + ssl::printable(bank->file(lists.back()[k])) +
+                                    "\t" + ssl::shortest(found.similarity[static_cast<size_t>(q * found.k) + k]));
     }
     ssl::write_neighbours_png(with_directory(out_), *queries, rows, *bank, lists, run.views.image_size);
     print_result(common_, out_ + ": " + counted(rows.size(), "image") +

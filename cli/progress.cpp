@@ -87,6 +87,7 @@ void Progress::show(const ssl::StepRecord& record) {
     add(1, "(chance %.2g %%)", 100 * plan_.chance.top1);
   }
   if (const double* const spread = metric("feature_std")) add(4, "std %.2f", *spread);
+  if (const double* const spread = metric("projection_std")) add(4, "head's %.2f", *spread);
   add(2, "%.0f images/s", static_cast<double>(images_) / std::max(seconds_, 1e-9));
   add(7, "left %s", clock_text(seconds_between(began_, now) / made * left).c_str());
   add(0, "loader %.0f %%", 100 * waited_ / std::max(seconds_, 1e-9));

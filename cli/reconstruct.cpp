@@ -39,8 +39,9 @@ class Reconstruct final : public RunCommand {
                               [&](const Tensor& images, int64_t) {
                                 columns = run.method->reconstruct(images, static_cast<uint64_t>(common_.seed));
                               });
-    TACIT_CHECK(!columns.empty(), run_path_, " was trained by ", run.info.config.method,
-                ", which predicts no pixels; reconstruct is for mae and colorization");
+    if (columns.empty())
+      throw UsageError(run_path_ + " was trained by " + run.info.config.method +
+                       ", which predicts no pixels; reconstruct is for mae and colorization");
     ssl::write_columns_png(with_directory(out_), columns, views.normalisation);
     nlohmann::json listed = nlohmann::json::array();
     for (const ssl::PictureColumn& column : columns) listed.push_back(column.name);

@@ -44,6 +44,8 @@ ssl::ImageSourcePtr DataArguments::open_labelled(ssl::Split split, const Common&
   const std::vector<int64_t> labels = ssl::labels_of(*source);
   const auto unknown = std::count_if(labels.begin(), labels.end(), [](int64_t label) { return label < 0; });
   const bool test = split == ssl::Split::Test;
+  TACIT_CHECK(test || unknown > 0 || ssl::count_classes(labels) > 1, "--data ", data[0], ": its ",
+              counted(labels.size(), "training image"), " are all of one class; an accuracy needs at least two");
   TACIT_CHECK(unknown == 0, test && !test_data.empty() ? "--test-data " + test_data : "--data " + data[0], ": ",
               unknown, " of its ", counted(labels.size(), test ? "test image" : "training image"),
               unknown == 1 ? " has" : " have",

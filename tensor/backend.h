@@ -130,6 +130,8 @@ class Backend {
   virtual void synchronize() {}
   /// Bytes that allocate() can still give out in the device's own memory; 0 when tensors lie in main memory.
   virtual int64_t available_memory() const { return 0; }
+  /// Bytes that kernels keep beside the tensors, to work in; known from the first steps on.
+  virtual int64_t workspace_bytes() const { return 0; }
   /// True when the host may dereference the pointers; saves copies.
   virtual bool host_accessible() const { return false; }
   virtual bool supports(Fused) const { return false; }

@@ -61,12 +61,15 @@ Tensor with_layout(const Tensor&, Layout);
 std::vector<Tensor> make_inputs(const OpRow&, const std::vector<Shape>& shapes, DType, Device,
                                 Layout = Layout::Contiguous, int only = -1);
 
-/// The op's value and its gradients from a fixed random cotangent; the gradient of a constant input is undefined.
+/// Fixed normal numbers in y's shape, to multiply with.
+Tensor cotangent(const Tensor& y);
+
+/// The op's value and its gradients from `dy` (undefined: cotangent()); the gradient of a constant input is undefined.
 struct OpResult {
   Tensor value;
   std::vector<Tensor> gradients;
 };
-OpResult run(const OpRow&, const std::vector<Tensor>& inputs);
+OpResult run(const OpRow&, const std::vector<Tensor>& inputs, const Tensor& dy = {});
 
 /// "" when every tensor of `got`, in f32, is within the row's tolerance of `expected`; else the worst disagreement.
 std::string compare(const OpRow&, const OpResult& got, const OpResult& expected);

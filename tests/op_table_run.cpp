@@ -100,17 +100,20 @@ std::vector<Tensor> make_inputs(const OpRow& row, const std::vector<Shape>& shap
   return tensors;
 }
 
-OpResult run(const OpRow& row, const std::vector<Tensor>& inputs) {
+Tensor cotangent(const Tensor& y) {
+  Random random(1, random_stream("op_table cotangent"));
+  std::vector<double> values;
+  for (int64_t i = 0; i < y.numel(); ++i) values.push_back(static_cast<float>(random.normal()));
+  return y.dtype() == f64 ? typed<double>(values, y.shape(), y.device()) : typed<float>(values, y.shape(), y.device());
+}
+
+OpResult run(const OpRow& row, const std::vector<Tensor>& inputs, const Tensor& dy) {
   std::vector<Variable> variables;
   for (size_t i = 0; i < inputs.size(); ++i)
     variables.push_back(row.inputs[i].differentiable ? Variable::leaf(inputs[i]) : Variable(inputs[i]));
   const Variable y = row.f(variables);
   OpResult result{y.value(), {}};
-  Random random(1, random_stream("op_table cotangent"));
-  std::vector<double> cotangent;
-  for (int64_t i = 0; i < y.value().numel(); ++i) cotangent.push_back(static_cast<float>(random.normal()));
-  y.backward(y.dtype() == f64 ? typed<double>(cotangent, y.shape(), y.value().device())
-                              : typed<float>(cotangent, y.shape(), y.value().device()));
+  y.backward(dy.defined() ? dy : cotangent(y.value()));
   for (const Variable& v : variables) result.gradients.push_back(v.requires_grad() ? v.grad() : Tensor());
   return result;
 }

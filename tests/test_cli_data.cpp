@@ -189,6 +189,37 @@ TEST_CASE("a --resume that is refused leaves the run as it was") {
   CHECK(read_file(dir / "run/config.toml") == config);
 }
 
+TEST_CASE("a resume refuses other images, though as many") {
+  const TemporaryDirectory dir;
+  fs::create_directory(dir / "set");
+  for (int i = 0; i < 60; ++i) write_file(dir / "set/a" + std::to_string(i) + ".ppm", ppm(16, i + 1));
+  CHECK(run_tacit(run_on(dir / "set", dir / "run", {"--steps", "2"})).status == 0);
+  const auto resume = [&](const char* steps) {
+    return run_tacit({"pretrain", "simclr", "--resume", "--out", dir / "run", "--steps", steps});
+  };
+  CHECK(resume("3").status == 0);
+  for (int i = 0; i < 20; ++i) {
+    fs::remove(dir / "set/a" + std::to_string(i) + ".ppm");
+    write_file(dir / "set/b" + std::to_string(i) + ".ppm", ppm(16, i + 1));
+  }
+  const Outcome refused = resume("4");
+  CHECK(refused.status == 2);
+  CHECK(contains(refused.err, "holds other images"));
+}
+
+TEST_CASE("names with control characters: one line each in files.txt, nothing raw on the terminal") {
+  const TemporaryDirectory dir;
+  fs::create_directory(dir / "set");
+  for (int i = 0; i < 40; ++i)
+    write_file(dir / "set/" + std::string(i == 3 ? "a\nb\x1b[31m" : "c") + std::to_string(i) + ".ppm", ppm(16, i + 1));
+  CHECK(run_tacit(run_on(dir / "set", dir / "run", {"--steps", "1"})).status == 0);
+  CHECK(run_tacit({"embed", dir / "run", "--data", dir / "set", "--out", dir / "e"}).status == 0);
+  const std::string files = read_file(dir / "e/files.txt");
+  CHECK(std::count(files.begin(), files.end(), '\n') == 40);
+  CHECK(contains(files, "a\\nb\\x1b[31m3.ppm\n"));
+  CHECK_FALSE(contains(files, "\x1b"));
+}
+
 TEST_CASE("--max-damaged 0 stops at the first damaged file") {
   const TemporaryDirectory dir;
   fs::create_directory(dir / "set");

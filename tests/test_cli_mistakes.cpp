@@ -98,6 +98,46 @@ TEST_CASE("flags: switches take true or false, one value each, and what is left 
   check_ok(run_tacit(small_run(out, {"--stem", "auto", "--print-config"})));
 }
 
+TEST_CASE("no output is written over a run's own files, whatever command writes it") {
+  const TemporaryDirectory dir;
+  const std::string run = dir / "run", checkpoint = run + "/checkpoints/last.safetensors";
+  check_ok(run_tacit(small_run(run)));
+  const std::string before = read_file(checkpoint), config = read_file(run + "/config.toml");
+  check_error(run_tacit({"export", run, "--out", checkpoint}), 2, "a run's own file");
+  check_error(run_tacit({"export", run, "--out", run + "/images/../checkpoints/other.safetensors"}), 2, "--out");
+  for (const std::string& file : {checkpoint, run + "/config.toml", run + "/metrics.jsonl"})
+    check_error(run_tacit({"knn", run, "--data", "synthetic:100", "--json", file}), 2, "--json");
+  check_error(run_tacit({"neighbours", run, "--data", "synthetic:100", "--out", checkpoint}), 2, "a run's own file");
+  check_error(run_tacit(small_run(dir / "second", {"--json", run + "/metrics.jsonl"})), 2, "--json");
+  CHECK(read_file(checkpoint) == before);
+  CHECK(read_file(run + "/config.toml") == config);
+  check_ok(run_tacit({"knn", run, "--data", "synthetic:100", "--json", run + "/knn.json"}));
+}
+
+TEST_CASE("what the run and the flags decide is a usage error, before the data is opened") {
+  const auto refused = [&](const std::string& command, const Arguments& more, const std::string& part) {
+    CAPTURE(command);
+    check_error(run_tacit(with({command, shared_run()}, more)), 2, part);
+  };
+  const std::string none = "/no/such/data";
+  refused("finetune", {"--data", none, "--drop-path", "0.1"}, "--drop-path is of a ViT");
+  refused("finetune", {"--data", none, "--recipe", "mae"}, "--recipe mae is of ViTs");
+  refused("finetune", {"--data", none, "--erase-with", "mean"}, "--random-erasing");
+  refused("evaluate", {"--data", none, "--recipe", "mae"}, "--recipe mae is of ViTs");
+  refused("evaluate", {"--data", none, "--labels-per-class", "3,3"}, "twice");
+  refused("evaluate", {"--data", none, "--supervised=false", "--with-finetuning=false", "--min-steps", "9"},
+          "--min-steps");
+  refused("export", {"--out", "/tmp/x", "--format", "timm"}, "--format timm");
+  refused("export", {"--out", "/tmp/x", "--teacher"}, "--teacher");
+  refused("neighbours", {"--data", none, "--out", "n.png", "--query", "synthetic", "--queries", "5"}, "--queries");
+  check_error(run_tacit({"pretrain", "jigsaw", "--data", "synthetic", "--gap", "-1", "--out", "x"}), 2, "--gap");
+  check_error(run_tacit({"pretrain", "simclr", "--data", "synthetic", "--pool", "mean", "--out", "x"}), 2, "--pool");
+  check_error(run_tacit({"pretrain", "colorization", "--data", "synthetic", "--color-loss", "regression",
+                         "--color-uniform", "0.7", "--out", "x"}),
+              2, "--color-uniform");
+  check_error(run_tacit({"pretrain", "simclr", "--data", "synthetic", "--lr", "-1", "--out", "x"}), 2, "got -1");
+}
+
 TEST_CASE("config files: beyond ASCII in strings and comments only") {
   const TemporaryDirectory dir;
   const auto config = [&](const std::string& text) {

@@ -170,6 +170,17 @@ TEST_CASE("jigsaw: puzzles that cannot be laid are refused before any work, by f
   CHECK_FALSE(fs::exists(out));
 }
 
+TEST_CASE("jigsaw: images that are smaller than the grid hold no puzzle") {
+  const TemporaryDirectory dir;
+  fs::create_directory(dir / "set");
+  for (int i = 0; i < 30; ++i)
+    write_file(dir / "set/" + std::to_string(i) + ".ppm", "P6 2 2 255\n" + std::string(12, char(i * 8)));
+  check_error(run_tacit({"pretrain", "jigsaw", "--data", dir / "set", "--image-size", "48", "--grid", "3",
+                         "--batch-size", "8", "--out", dir / "run"}),
+              1, "has 2 x 2 pixels, which --grid 3 cannot cut");
+  CHECK_FALSE(fs::exists(dir / "run"));
+}
+
 TEST_CASE("colorization: learns within seconds, is evaluated by lightness, and shows what it predicts") {
   const TemporaryDirectory dir;
   const std::string run = dir / "run";
@@ -209,5 +220,5 @@ TEST_CASE("colorization: learns within seconds, is evaluated by lightness, and s
     check_ok(run_tacit(with(command, data)));
   }
   CHECK(read_file(dir / "colours.png").substr(1, 3) == "PNG");
-  check_error(run_tacit(with({"knn", run, "--k", "5", "--feature", "projection"}, data)), 1, "map");
+  check_error(run_tacit(with({"knn", run, "--k", "5", "--feature", "projection"}, data)), 2, "map");
 }

@@ -85,6 +85,13 @@ TEST_CASE("memory: the estimate is near what whole steps take, for every method 
     c.batch_size = 32;
     check_estimate(c);
   }
+  TrainConfig queue;  // of which similarities are most
+  queue.method = "moco";
+  apply_recipe(queue, "small-images");
+  queue.data = {"synthetic"};
+  queue.image_size = 32, queue.channels = 3;
+  queue.queue_size = 32768;
+  check_estimate(queue);
   TrainConfig residual = tiny_config();  // tensors of many sizes, freed at different times
   residual.encoder = "resnet18";
   residual.encoder_width = 16;

@@ -51,6 +51,7 @@ CpuBackend::CpuBackend() {
 
 void* CpuBackend::allocate(size_t bytes) { return system_allocate(bytes); }
 void CpuBackend::deallocate(void* data, size_t) noexcept { system_free(data); }
+int64_t CpuBackend::workspace_bytes() const { return scratch_bytes(); }
 void CpuBackend::upload(void* dst, const void* host, size_t bytes) {
   if (bytes > 0) std::memcpy(dst, host, bytes);
 }

@@ -16,6 +16,7 @@ class CpuBackend final : public Backend {
   void upload(void* dst, const void* host, size_t bytes) override;
   void download(void* host, const void* src, size_t bytes) override;
   bool host_accessible() const override { return true; }
+  int64_t workspace_bytes() const override;
   bool supports(Fused) const override { return true; }
 
   void fill(const View& out, double value) override;

@@ -51,16 +51,29 @@ struct BlockRange {
   int64_t i, rows, j, columns, k, depth;
 };
 
-/// The part of B that one panel reads: steps [k, k + depth), columns [j, j + columns).
-void pack_panel(float* panel, const Matrix<const float>& b, int64_t k, int64_t depth, int64_t j, int64_t columns) {
+/// Packs the parts of B that panels read: steps [k, k + depth), columns [j, j + columns), one panel every panel_size
+/// elements.
+void pack_panels(float* panels, int64_t panel_size, const Matrix<const float>& b, int64_t k, int64_t depth, int64_t j,
+                 int64_t columns) {
   const GemmTable<float>& gemm = gemm_table<float>();
-  if (columns < gemm.nr) std::fill_n(panel, depth * gemm.nr, 0.0f);
-  if (b.column_stride == 1) {
-    const float* rows[kGemmDepth];
-    for (int64_t i = 0; i < depth; ++i) rows[i] = b.at(k + i, j);
-    gemm.pack(panel, rows, depth, columns);
-  } else {
-    gemm.pack_transposed(panel, b.at(k, j), b.column_stride, depth, columns);
+  const int64_t nr = gemm.nr, whole = columns / nr * nr;
+  if (whole < columns) std::fill_n(panels + whole / nr * panel_size, depth * nr, 0.0f);
+  if (b.column_stride != 1) {
+    for (int64_t c = 0; c < columns; c += nr)
+      gemm.pack_transposed(panels + c / nr * panel_size, b.at(k, j + c), b.column_stride, depth,
+                           std::min(nr, columns - c));
+    return;
+  }
+  // A few rows of all panels at a time: memory is read in long runs.
+  constexpr int64_t kRows = 16;
+  for (int64_t first = 0; first < depth; first += kRows) {
+    const int64_t count = std::min(kRows, depth - first);
+    const float* rows[kRows];
+    for (int64_t i = 0; i < count; ++i) rows[i] = b.at(k + first + i, j);
+    for (int64_t c = 0; c < columns; c += nr) {
+      gemm.pack(panels + c / nr * panel_size + first * nr, rows, count, std::min(nr, columns - c));
+      for (int64_t i = 0; i < count; ++i) rows[i] += nr;
+    }
   }
 }
 
@@ -100,9 +113,7 @@ void Product<float>::block(const Matrix<float>& out, const BlockRange& range) co
     piece = {k, depth};
     if (!by_rows)
       for (int64_t i = 0; i < depth; ++i) from[i] = a.at(range.i, k + i);
-    if (!packed)
-      for (const auto& panel : panels)
-        pack_panel(const_cast<float*>(panel.b), b, k, depth, panel.column, panel.columns);
+    if (!packed) pack_panels(local.as<float>(), panel_size, b, k, depth, range.j, range.columns);
     const GemmBlock<float> block{
         from,        range.rows,        depth, &piece, 1, to, panels.data(), static_cast<int64_t>(panels.size()),
         k > range.k, gather.as<float>()};
@@ -141,6 +152,25 @@ void run_product(Product<T> p, int64_t wanted) {
   const int64_t coarse = ceil_div(rows, kBlockRows) * ceil_div(columns, kBlockColumns);
   const int64_t pieces = std::clamp<int64_t>(std::min(depth / 1024, wanted / coarse), 1, 16);
   const BlockSize size = choose_block(rows, columns, depth, mr, nr, ceil_div(wanted, pieces));
+  // Blocks below each other read the same columns of B. To pack them once for all takes another round of tasks, which
+  // pays off only when there is much to pack.
+  const int64_t repeated = ceil_div(rows, size.rows) * depth * columns;
+  const bool share = std::is_same_v<T, float> && rows > (pieces > 1 ? 1 : 2) * size.rows && repeated > kSharedPacking;
+  const int64_t panels = ceil_div(columns, nr);
+  const Scratch packed(share ? panels * nr * depth * sizeof(T) : 0);
+  if constexpr (std::is_same_v<T, float>) {
+    if (share) {
+      constexpr int64_t kColumns = 256;
+      const int64_t steps = ceil_div(depth, kGemmDepth);
+      parallel_pieces(ceil_div(columns, kColumns) * steps, [&](int64_t t) {
+        const int64_t j = t / steps * kColumns, k = t % steps * kGemmDepth;
+        pack_panels(packed.as<T>() + j * depth + k * nr, depth * nr, p.b, k, std::min(kGemmDepth, depth - k), j,
+                    std::min(kColumns, columns - j));
+      });
+      p.packed = packed.as<T>();
+    }
+  }
+
   if (pieces > 1) {
     const int64_t step = ceil_div(depth, pieces);
     const Scratch partial(pieces * rows * columns * sizeof(T));
@@ -164,23 +194,6 @@ void run_product(Product<T> p, int64_t wanted) {
     return;
   }
 
-  // Blocks below each other read the same columns of B. To pack them once for all takes another round of tasks, which
-  // pays off only when there is much to pack.
-  const int64_t repeated = ceil_div(rows, size.rows) * depth * columns;
-  const bool share = std::is_same_v<T, float> && rows > 2 * size.rows && repeated > kSharedPacking;
-  const int64_t panels = ceil_div(columns, nr);
-  const Scratch packed(share ? panels * nr * depth * sizeof(T) : 0);
-  if constexpr (std::is_same_v<T, float>) {
-    if (share) {
-      const int64_t steps = ceil_div(depth, kGemmDepth);
-      parallel_pieces(panels * steps, [&](int64_t t) {
-        const int64_t j = t / steps * nr, k = t % steps * kGemmDepth;
-        pack_panel(packed.as<T>() + j * depth + k * nr, p.b, k, std::min(kGemmDepth, depth - k), j,
-                   std::min(nr, columns - j));
-      });
-      p.packed = packed.as<T>();
-    }
-  }
   for_each_block(size, rows, columns, [&](BlockRange r) {
     r.depth = depth;
     p.block(p.c, r);

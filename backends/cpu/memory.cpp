@@ -16,12 +16,26 @@ namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20;
 constexpr size_t kAddressSpace = size_t{1} << 47;
-constexpr int kSmallestClass = 16;  // 64 KiB
+constexpr size_t kSmallest = size_t{64} << 10;
 
-// Free blocks by the binary logarithm of their size. Never destroyed: kernels may still run while the process ends.
+// Four sizes between a power of two and the next.
+struct SizeClass {
+  explicit SizeClass(size_t wanted) {
+    wanted = std::max(wanted, kSmallest);
+    const int power = std::bit_width(wanted - 1) - 1;
+    const size_t quarter = size_t{1} << (power - 2);
+    bytes = (wanted + quarter - 1) / quarter * quarter;
+    index = power * 4 + static_cast<int>(bytes / quarter) - 5;
+  }
+  size_t bytes;
+  int index;
+};
+
+// Free blocks by their size. Never destroyed: kernels may still run while the process ends.
 struct Pool {
   std::mutex mutex;
-  std::array<std::vector<void*>, 64> free;
+  std::array<std::vector<void*>, 256> free;
+  int64_t bytes = 0;
 };
 Pool& pool() {
   static Pool& pool = *new Pool;
@@ -45,10 +59,10 @@ void* system_allocate(size_t bytes) {
 
 void system_free(void* data) noexcept { std::free(data); }
 
-Scratch::Scratch(size_t bytes)
-    : size_class_(bytes == 0 ? 0 : std::max(kSmallestClass, static_cast<int>(std::bit_width(bytes - 1)))),
-      data_(nullptr) {
+Scratch::Scratch(size_t bytes) : size_class_(0), data_(nullptr) {
   if (bytes == 0) return;
+  const SizeClass size(bytes);
+  size_class_ = size.index;
   {
     const std::lock_guard lock(pool().mutex);
     auto& free = pool().free[size_class_];
@@ -59,7 +73,14 @@ Scratch::Scratch(size_t bytes)
     }
     free.reserve(64);
   }
-  data_ = system_allocate(size_t{1} << size_class_);
+  data_ = system_allocate(size.bytes);
+  const std::lock_guard lock(pool().mutex);
+  pool().bytes += static_cast<int64_t>(size.bytes);
+}
+
+int64_t scratch_bytes() {
+  const std::lock_guard lock(pool().mutex);
+  return pool().bytes;
 }
 
 Scratch::~Scratch() {

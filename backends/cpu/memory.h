@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 namespace tacit::cpu {
 
@@ -29,5 +30,8 @@ class Scratch {
   int size_class_;
   void* data_;
 };
+
+/// All that scratch blocks have taken from the system so far, lent or not.
+int64_t scratch_bytes();
 
 }  // namespace tacit::cpu

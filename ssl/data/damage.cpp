@@ -1,4 +1,5 @@
 #include "ssl/data/damage.h"
+#include "ssl/data/fingerprint.h"
 
 #include <algorithm>
 
@@ -12,7 +13,7 @@ namespace {
 /// "a.jpg (it ends before its last pixel)" from the message "[image] a.jpg is damaged: it ends before its last pixel".
 std::string described(const std::string& file, std::string why) {
   if (file.empty()) return why.empty() ? "an image" : why;
-  if (why.empty()) return file;
+  if (why.empty()) return printable(file);
   const size_t op = why[0] == '[' ? why.find("] ") : std::string::npos;
   if (op != std::string::npos) why.erase(0, op + 2);
   for (const char* verb : {" is damaged: ", " is ", " has ", " "})
@@ -22,7 +23,7 @@ std::string described(const std::string& file, std::string why) {
     }
   const std::string unreadable = "cannot read " + file;
   if (why.starts_with(unreadable)) why.replace(0, unreadable.size(), "cannot be read");
-  return file + " (" + why + ")";
+  return printable(file) + " (" + printable(why) + ")";
 }
 
 std::string named(const Damage& damage, const ImageSource& source, size_t most) {

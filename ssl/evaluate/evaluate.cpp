@@ -1,4 +1,5 @@
 #include "ssl/evaluate/evaluate.h"
+#include "ssl/data/augment.h"
 
 #include <algorithm>
 #include <cmath>
@@ -76,8 +77,11 @@ EvaluationTable evaluate(nn::Encoder& run, const nn::EncoderOptions& random, Ima
 
   Rows rows(table, options);
   rows.announce("pixels", "features");
-  PlainViews small = views;
+  // The data's own channels and one normalisation for all: the same baseline beside every run.
+  PlainViews small;
   small.image_size = std::min(views.image_size, kLargestPixels);
+  small.channels = train->channels();
+  small.normalisation = augmentation("none", small.image_size, small.channels)[0];
   rows.features("pixels", &ThreeWay::pixels, pixel_features(*train, small), pixel_features(*test, small));
   rows.announce("random", "features");
   nn::Encoder untrained = random_encoder(random, train, views);

@@ -33,6 +33,7 @@ Metadata to_metadata(const CheckpointInfo& info) {
                        {"std", numbers(info.std)},
                        {"config", settings_of(config).toml(true)},
                        {kDataChecksum, ""}};  // the writer fills it in
+  if (!info.fingerprint.empty()) metadata["data_fingerprint"] = info.fingerprint;
   if (!info.damaged.empty()) metadata["damaged"] = nlohmann::json(info.damaged).dump();
   return metadata;
 }
@@ -89,6 +90,7 @@ CheckpointInfo from_metadata(const Metadata& metadata, const std::string& path) 
   info.step = integer(metadata, path, "step", 0);
   info.steps_per_epoch = integer(metadata, path, "steps_per_epoch", 1);
   info.images = integer(metadata, path, "images", 0);
+  if (metadata.count("data_fingerprint")) info.fingerprint = metadata.at("data_fingerprint");
   if (metadata.count("damaged")) info.damaged = indices(metadata, path, "damaged", info.images);
   info.mean = floats(metadata, path, "mean");
   info.std = floats(metadata, path, "std");

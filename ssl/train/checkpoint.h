@@ -19,6 +19,7 @@ struct CheckpointInfo {
   int64_t step = 0;    ///< optimiser steps done
   int64_t steps_per_epoch = 1;
   int64_t images = 0;                                          ///< in the training data
+  std::string fingerprint;                                     ///< data_fingerprint() of it; "": of an older run
   std::vector<int64_t> damaged;                                ///< indices of images met that could not be read
   std::vector<float> mean, std;                                ///< of the views, per channel
   int64_t epoch() const { return step / steps_per_epoch; }     ///< epochs done

@@ -17,7 +17,8 @@ void check_optimisation(const TrainConfig& c) {
   check(c.lr || c.base_lr, "one of --lr and --base-lr must be given");
   check(!c.nesterov || c.optimizer != "sgd" || c.sgd_momentum > 0,
         "--sgd-momentum 0 leaves --nesterov nothing to look ahead with; give --nesterov=false too, or a momentum");
-  check(c.effective_lr() >= 0, "--lr and --base-lr must not be negative");
+  check(c.effective_lr() >= 0,
+        "--lr and --base-lr must not be negative, got " + shortest(c.base_lr ? *c.base_lr : c.lr.value_or(0)));
   check_range("weight-decay", c.weight_decay, 0., 1e6);
   check_range("sgd-momentum", c.sgd_momentum, 0., 0.9999999);
   check_range("warmup-fraction", c.warmup_fraction.value_or(0), 0., 1.);
@@ -165,6 +166,9 @@ Settings settings_of(TrainConfig& c) {
   s.used_if(
       "", "patch-size", [&c] { return nn::is_vit(c.encoder); },
       "--patch-size is of a ViT; the other encoders have no patches");
+  s.used_if(
+      "", "pool", [&c] { return nn::is_vit(c.encoder) || c.pool == "cls"; },
+      "--pool is of a ViT; the other encoders average their last map");
   s.exclusive("lr", "base-lr").exclusive("warmup-epochs", "warmup-fraction");
   return s;
 }
@@ -195,7 +199,8 @@ void validate(const TrainConfig& c) {
   check_range<int64_t>("max-pixels", c.max_pixels, 1, INT64_MAX);
   check(c.image_size == 0 || (c.image_size >= 8 && c.image_size <= 1024),
         "--image-size must lie between 8 and 1024 (or be 0: the data's), got " + std::to_string(c.image_size));
-  check(c.channels == 0 || c.channels == 1 || c.channels == 3, "--channels must be 0 (the data's), 1 or 3");
+  check(c.channels == 0 || c.channels == 1 || c.channels == 3,
+        "--channels must be 0 (the data's), 1 or 3, got " + std::to_string(c.channels));
   check_range<int64_t>("epochs", c.epochs, 1, kMostEpochs);
   check_range<int64_t>("batch-size", c.batch_size, 1, 1 << 20);
   check_range<int64_t>("seed", c.seed, 0, INT64_MAX);

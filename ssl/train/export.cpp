@@ -1,5 +1,7 @@
 #include "ssl/train/export.h"
 
+#include "ssl/train/check.h"
+
 #include <sstream>
 
 #include "nn/vit.h"
@@ -41,15 +43,14 @@ std::string timm_call(nn::Encoder& encoder) {
 nn::StateDict exported_tensors(Pretrained& run, const std::string& format, bool teacher) {
   const std::string& name = run.info.config.encoder;
   const bool vit = nn::is_vit(name), resnet = starts_with(name, "resnet");
-  TACIT_CHECK(format != "torchvision" || !vit, "--format torchvision has no names for the run's ", name,
-              "; use timm or mae");
-  TACIT_CHECK(format != "timm" || vit || resnet, "--format timm has no names for the run's ", name,
-              "; use torchvision");
-  TACIT_CHECK(format != "mae" || vit, "--format mae is of ViTs, the run's encoder is ", name, "; use ",
-              default_export_format(name));
+  check(format != "torchvision" || !vit,
+        "--format torchvision has no names for the run's " + name + "; use timm or mae");
+  check(format != "timm" || vit || resnet, "--format timm has no names for the run's " + name + "; use torchvision");
+  check(format != "mae" || vit,
+        "--format mae is of ViTs, the run's encoder is " + name + "; use " + std::string(default_export_format(name)));
   nn::Encoder* const encoder = teacher ? run.method->teacher() : &run.method->encoder();
-  TACIT_CHECK(encoder, "--teacher: ", run.info.config.method,
-              " has no teacher; methods with a momentum encoder have one, such as moco and byol");
+  check(encoder != nullptr, "--teacher: " + run.info.config.method +
+                                " has no teacher; methods with a momentum encoder have one, such as moco and byol");
   nn::StateDict tensors = nn::state_dict(*encoder);
   if (format == "mae")
     for (const auto& [full, tensor] : nn::state_dict(*run.method))

@@ -25,6 +25,9 @@ constexpr int64_t kProgram = int64_t{96} << 20;
 int64_t with_the_rest(int64_t tensors) { return tensors + tensors / 5 + kProgram; }
 int64_t left_for_tensors(int64_t all) { return std::max<int64_t>(0, all - kProgram) / 6 * 5; }
 
+/// What kernels have needed beside the tensors while a measurement ran.
+int64_t workspace() { return default_device().backend().workspace_bytes(); }
+
 /// The first whole number in a file such as memory.max; kNone where there is none ("max").
 int64_t number_in(const std::string& path) {
   std::ifstream file(path);
@@ -124,7 +127,7 @@ int64_t taken_by_steps(const TrainConfig& config, int64_t images) {
   small.batch_size = images;
   if (config.chunk_size > 0) small.chunk_size = images;
   if (config.bn_splits) small.bn_splits = std::min(*config.bn_splits, images / 2);
-  small.queue_size += (2 * images - config.queue_size % (2 * images)) % (2 * images);  // whole steps of keys
+  small.queue_size = 2 * images;  // the queue and its similarities are counted apart: they are no straight line
   const size_t views = views_of(config).size();
   return taken_by([&] {
     const std::unique_ptr<Method> method = make_method(small);
@@ -163,14 +166,15 @@ struct TrainingMemory {
   Line step;
   int64_t evaluation = 0;  // 0: none
   int64_t views = 1, pixels = 0;
+  int64_t queue = 0, keys = 0;  // bytes of MoCo's queue, and how many keys it holds
 
   int64_t of(const TrainConfig& config) const {
     constexpr int64_t kSimilarityCopies = 3;  // of all views with all others: a measurement of few images misses them
     const int64_t rows = views * config.batch_size;
-    const int64_t similarities = kSimilarityCopies * std::min(rows * rows, kLogitsAtATime);
+    const int64_t similarities = kSimilarityCopies * std::min(rows * std::max(rows, keys), kLogitsAtATime);
     const int64_t batches =
         config.chunk_size > 0 ? 3 : 2;  // the loader's two; the one in use, where no step has it whole
-    const int64_t training = step.at(images_together(config)) + (batches * rows * pixels + similarities) * 4;
+    const int64_t training = step.at(images_together(config)) + queue + (batches * rows * pixels + similarities) * 4;
     return std::max(training, evaluation > 0 ? step.fixed + evaluation : 0);
   }
 };
@@ -180,6 +184,13 @@ TrainingMemory measure(const TrainConfig& config, int64_t evaluation_images) {
   memory.views = static_cast<int64_t>(views_of(config).size());
   memory.pixels = config.image_size * config.image_size * config.channels;
   make_method(config);  // tables made once in a process (colorization's bins) are not taken for part of a step
+  if (config.method == "moco" && config.variant != "v3") {
+    TrainConfig without = config;
+    without.queue_size = 2 * config.batch_size;
+    memory.keys = config.queue_size;
+    memory.queue =
+        std::max<int64_t>(0, taken_by([&] { make_method(config); }) - taken_by([&] { make_method(without); }));
+  }
   memory.step = measured_line(images_together(config), config.image_size,
                               [&](int64_t images) { return taken_by_steps(config, images); });
   if (evaluation_images > 0) {
@@ -246,7 +257,7 @@ void check_training_memory(const TrainConfig& config, int64_t evaluation_images)
   const MemoryLimit limit = memory_limit(config.memory_limit);
   TrainingMemory memory;
   const bool measured = within(limit, [&] { memory = measure(config, evaluation_images); });
-  const auto needed = [&](const TrainConfig& c) { return measured ? with_the_rest(memory.of(c)) : 0; };
+  const auto needed = [&](const TrainConfig& c) { return measured ? with_the_rest(memory.of(c)) + workspace() : 0; };
   const int64_t need = needed(config);
   if (measured && need <= limit.bytes) return;
   std::string remedy = "use a smaller --image-size or --encoder-width";
@@ -267,7 +278,7 @@ void check_training_memory(const TrainConfig& config, int64_t evaluation_images)
 void check_features_memory(nn::Encoder& encoder, const PlainViews& views, int64_t values, const std::string& flag) {
   const MemoryLimit limit = memory_limit(flag);
   int64_t need = 0;
-  const bool measured = within(limit, [&] { need = with_the_rest(bytes_of_features(encoder, views, values)); });
+  const bool measured = within(limit, [&] { need = with_the_rest(bytes_of_features(encoder, views, values)) + workspace(); });
   TACIT_CHECK(measured && need <= limit.bytes, "this needs ", about(need, limit),
               "; use --limit for fewer training images");
 }

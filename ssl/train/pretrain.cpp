@@ -1,4 +1,5 @@
 #include "ssl/train/pretrain.h"
+#include "ssl/data/fingerprint.h"
 
 #include <algorithm>
 #include <cmath>
@@ -10,6 +11,7 @@
 #include "ssl/evaluate/knn.h"
 #include "ssl/evaluate/linear.h"
 #include "ssl/train/build.h"
+#include "ssl/train/check.h"
 #include "ssl/train/interrupt.h"
 #include "ssl/train/memory.h"
 #include "ssl/train/picture.h"
@@ -25,6 +27,22 @@ constexpr int64_t kEvaluationTrain = 5000, kEvaluationTest = 1000;
 /// At most n images of a source, the same in every process.
 ImageSourcePtr sample(const ImageSourcePtr& source, int64_t n) {
   return source->size() <= n ? source : subset(source, some_indices(source->size(), n, "evaluation subset"));
+}
+
+/// Images enlarged to patches of a pixel each have no puzzle in them.
+void check_jigsaw_images(const ImageSource& source, int64_t grid) {
+  const int64_t sampled = std::min<int64_t>(32, source.size());
+  for (int64_t k = 0; k < sampled; ++k) {
+    const int64_t i = k * source.size() / sampled;
+    Image image;
+    try {
+      image = source.image(i);
+    } catch (const Error&) {  // a damaged one is told of elsewhere
+      continue;
+    }
+    TACIT_CHECK(std::min(image.height, image.width) >= grid, "--data: ", printable(source.file(i)), " has ",
+                image.height, " x ", image.width, " pixels, which --grid ", grid, " cannot cut; use larger images");
+  }
 }
 
 /// Whether an evaluation could test on images that the run learns from.
@@ -43,7 +61,7 @@ class OnlineEvaluation {
   OnlineEvaluation(const TrainConfig& config, const ImageSourcePtr& train, PlainViews views)
       : views_(std::move(views)) {
     const ImageSourcePtr test = open_data(config.data, Split::Test, config.data_options());
-    if (!train->labelled() || !test->labelled()) return;
+    if (!train->labelled() || !test->labelled() || train->class_names().size() < 2) return;
     train_ = without_damaged(sample(train, kEvaluationTrain), nullptr, config.max_damaged);
     test_ = without_damaged(sample(test, kEvaluationTest), nullptr, config.max_damaged);
     // One rate that suits standardised features, without the sweep of `tacit linear`; about 600 steps, however few
@@ -70,7 +88,7 @@ class OnlineEvaluation {
 class Pretraining {
  public:
   Pretraining(const TrainConfig& config, ImageSourcePtr source, const PretrainObserver& observer)
-      : config_(config), source_(std::move(source)), observer_(observer) {
+      : config_(config), source_(std::move(source)), fingerprint_(data_fingerprint(*source_)), observer_(observer) {
     validate(config_);
     RunDirectory::check(config_.out, config_.resume);
     if (config_.resume) RunDirectory::check_resumable(config_.out);
@@ -161,6 +179,7 @@ class Pretraining {
   }
 
   void plan_schedule() {
+    if (config_.method == "jigsaw") check_jigsaw_images(*source_, config_.grid);
     TACIT_CHECK(source_->size() >= config_.batch_size, "--batch-size ", config_.batch_size, " is more than the data's ",
                 counted(source_->size(), "image"), "; use at most that many");
     plan_.epochs = config_.epochs;
@@ -238,6 +257,9 @@ class Pretraining {
       throw UsageError("--resume cannot change " + difference + " (the first is " + path + "'s)");
     TACIT_CHECK(checkpoint.info.images == source_->size(), "--data has ", counted(source_->size(), "image"),
                 ", the run was started with ", checkpoint.info.images, "; a resume needs the same data");
+    check(checkpoint.info.fingerprint.empty() || checkpoint.info.fingerprint == fingerprint_,
+          "--resume: --data holds other images than those that the run began with, though as many; a resume needs the "
+          "same data");
     nn::load_state(*method_, checkpoint.model);
     optimizer_->load_state(checkpoint.optimizer);
     plan_.done = saved_ = checkpoint.info.step;
@@ -288,6 +310,7 @@ class Pretraining {
     checkpoint.info.step = step;
     checkpoint.info.steps_per_epoch = plan_.steps_per_epoch;
     checkpoint.info.images = source_->size();
+    checkpoint.info.fingerprint = fingerprint_;
     if (loader_)
       for (const auto& damaged : loader_->damage()) checkpoint.info.damaged.push_back(damaged.first);
     checkpoint.info.mean = policies_[0].mean;
@@ -312,6 +335,7 @@ class Pretraining {
 
   TrainConfig config_;
   ImageSourcePtr source_;
+  std::string fingerprint_;
   const PretrainObserver& observer_;
   RunPlan plan_;
   std::vector<ViewPolicy> policies_;

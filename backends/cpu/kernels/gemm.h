@@ -14,8 +14,9 @@ namespace tacit::cpu {
 
 /// The most steps of the summed index that one block takes: mr rows of A then fit half of a 32 KiB cache. 288 = 9 * 32.
 inline constexpr int64_t kGemmDepth = 288;
-/// Elements of scratch memory that by_columns needs: 96 rows, a multiple of every mr.
-inline constexpr int64_t kGemmScratch = 96 * kGemmDepth;
+/// Rows that by_columns gathers at a time, a multiple of every mr, and the elements of scratch memory that takes.
+inline constexpr int kGemmSweep = 48;
+inline constexpr int64_t kGemmScratch = kGemmSweep * kGemmDepth;
 
 /// `length` contiguous elements of every row of A, `offset` elements after the row's pointer.
 struct GemmPiece {

@@ -83,6 +83,10 @@ void add_settings(Settings& s, TrainConfig& c) {
             "bins that a pixel's target is spread over (paper: 5; its code: 10)");
   s.add_for("colorization", "color-uniform", &c.color_uniform,
             "share of the uniform distribution in the prior that rare colours' weights are made of (1: no weights)");
+  for (const char* flag : {"color-neighbours", "color-uniform"})
+    s.used_if(
+        "colorization", flag, [&c] { return c.color_loss != "regression"; },
+        std::string("--") + flag + " is of --color-loss classification; regression has no bins of colours");
 }
 
 void check_settings(const TrainConfig& c) {

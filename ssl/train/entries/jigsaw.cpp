@@ -106,6 +106,7 @@ void check_settings(const TrainConfig& c) {
             ": there must be 2 to " + std::to_string(limit) + " (or 0: a usual number)");
   check(!nn::is_vit(c.encoder),
         "--encoder " + c.encoder + " sees images of one size; jigsaw's sees patches, use small_cnn, nin or a ResNet");
+  check_range<int64_t>("gap", c.gap.value_or(0), 0, 1024);
   if (c.image_size == 0) return;
   as_usage("", [&] { patch_geometry(c.image_size, c.grid, c.gap); });
 }

@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
-"""The steps of bench_train in PyTorch, taking turns with bench_train, and the ratios of the medians.
+"""The cases of bench_train in PyTorch, taking turns with bench_train, and the ratios of the medians.
 
-    python bench/compare_pytorch.py [--build build] [--rounds 3] [--threads 2] [--device cpu] [CASE…]
+    python bench/compare_pytorch.py [--build build] [--rounds 3] [--threads 2] [--device cpu] [GROUP or CASE...]
 
-Needs torch, torchvision, timm and lightly (on a GPU: not the last) in this interpreter. PyTorch runs eager with channels_last, its fastest setting for
-convolutions on few cores. The second ratio is of the processors' time, summed over threads: on a machine that others use it says
-more, with one thread. On a GPU both compute in plain f32, without tf32. A ratio below 1 means that tacit is faster.
+Groups: steps (whole training steps), convs (single passes of convolutions), augment (views, one thread), start (process
+start to the first finished step, beside `import torch`). Needs torch, torchvision, timm and lightly (on a GPU: not the
+last) in this interpreter. PyTorch runs eager with channels_last, its fastest setting for convolutions on few cores, the
+ViTs as timm has them. The second ratio is of the processors' time, summed over threads: with one thread it is worth
+more on a machine that others use. On a GPU both compute in plain f32, without tf32. A ratio below 1 means that tacit is
+faster. Where PyTorch's memory allocator is to be tuned, set
+GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=17179869184.
 """
 import argparse
 import json
@@ -15,7 +19,16 @@ import subprocess
 import sys
 import time
 
-CASES = ["resnet18", "resnet18-256", "vit-micro", "vit-tiny", "vit-tiny-224", "simclr-resnet18", "simclr-small-cnn"]
+GROUPS = {
+    "steps": ["resnet18", "resnet18-256", "vit-micro", "vit-tiny", "vit-tiny-17", "vit-tiny-224", "simclr-resnet18",
+              "simclr-small-cnn", "mae"],
+    # ResNet-18's at 32 pixels: 3x3 of stride 1, of stride 2, 1x1 of stride 2 and the stem; and 1x1 of stride 1.
+    "convs": [f"conv-{shape}-{what}" for shape in (
+        "64-64-32-3-1", "128-128-16-3-1", "256-256-8-3-1", "512-512-4-3-1", "64-128-32-3-2", "128-256-16-3-2",
+        "256-512-8-3-2", "64-128-32-1-2", "256-512-8-1-2", "64-256-16-1-1", "3-64-32-3-1") for what in ("y", "dx", "dw")],
+    "augment": ["augment-32", "augment-224"],
+    "start": ["start"],
+}
 
 
 def nt_xent(temperature, device):
@@ -61,11 +74,18 @@ def torch_step(case, device):
     def vit():
         from timm.models.vision_transformer import VisionTransformer
         size = 224 if case.endswith("224") else 32
+        patch = 16 if size == 224 else 8 if case.endswith("17") else 4
         dim, depth, heads = (128, 4, 4) if "micro" in case else (192, 12, 3)
-        net = VisionTransformer(img_size=size, patch_size=16 if size == 224 else 4, num_classes=0, embed_dim=dim,
+        net = VisionTransformer(img_size=size, patch_size=patch, num_classes=0, embed_dim=dim,
                                 depth=depth, num_heads=heads)
         return net.to(device), images(16 if size == 224 else 64, size, 3)
 
+    if case.startswith("conv"):
+        return conv_step(case)
+    if case.startswith("augment"):
+        return augment_step(int(case[8:]))
+    if case == "mae":
+        return mae_step()
     if case.startswith(("resnet18", "vit")):
         net, x = vit() if case.startswith("vit") else (resnet18(), images(256 if case.endswith("256") else 64, 32, 3))
         batch = x.shape[0]
@@ -94,6 +114,101 @@ def torch_step(case, device):
         opt.step()
 
     return 256, step
+
+
+def conv_step(case):
+    """One pass of one convolution of 64 images."""
+    import torch
+
+    *numbers, what = case.split("-")[1:]
+    c, k, side, taps, stride = map(int, numbers)
+    last = {"memory_format": torch.channels_last}
+    x = torch.randn(64, c, side, side).to(**last)
+    w = torch.randn(k, c, taps, taps).to(**last)
+    pad = [taps // 2, taps // 2]
+    dy = torch.nn.functional.conv2d(x, w, None, stride, pad[0])
+    dy = torch.randn_like(dy).to(**last)
+    mask = [what == "dx", what == "dw", False]
+
+    def step():
+        if what == "y":
+            torch.nn.functional.conv2d(x, w, None, stride, pad[0])
+        else:
+            torch.ops.aten.convolution_backward(dy, x, w, None, [stride] * 2, pad, [1, 1], False, [0, 0], 1, mask)
+
+    return 64, step
+
+
+def augment_step(size):
+    """torchvision's SimCLR views of PIL images, as lightly has them."""
+    import numpy
+    import torch
+    from PIL import Image
+    from torchvision import transforms as T
+
+    torch.manual_seed(0)
+    side, strength = (32, 0.5) if size == 32 else (256, 1)
+    images = [Image.fromarray(numpy.random.default_rng(i).integers(0, 256, (side, side, 3), numpy.uint8)) for i in range(64)]
+    blur = [] if size == 32 else [T.RandomApply([T.GaussianBlur(size // 10 // 2 * 2 + 1, (0.1, 2.0))], 0.5)]
+    view = T.Compose([
+        T.RandomResizedCrop(size, (0.2 if size == 32 else 0.08, 1)), T.RandomHorizontalFlip(),
+        T.RandomApply([T.ColorJitter(0.8 * strength, 0.8 * strength, 0.8 * strength, 0.2 * strength)], 0.8),
+        T.RandomGrayscale(0.2), *blur, T.ToTensor(), T.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))])
+
+    def step():
+        for image in images:
+            view(image)
+
+    return 64, step
+
+
+def mae_step():
+    """MAE with lightly's masked encoder and decoder over timm's ViT-T/4, 32 pixels, AdamW."""
+    import torch
+    from lightly.models import utils
+    from lightly.models.modules import MAEDecoderTIMM, MaskedVisionTransformerTIMM
+    from timm.models.vision_transformer import VisionTransformer
+
+    vit = VisionTransformer(img_size=32, patch_size=4, num_classes=0, embed_dim=192, depth=12, num_heads=3)
+    backbone = MaskedVisionTransformerTIMM(vit=vit)
+    decoder = MAEDecoderTIMM(num_patches=64, patch_size=4, embed_dim=192, decoder_embed_dim=128, decoder_depth=2,
+                             decoder_num_heads=4, mlp_ratio=4.0, proj_drop_rate=0.0, attn_drop_rate=0.0)
+    optimizer = torch.optim.AdamW([*backbone.parameters(), *decoder.parameters()], 1e-3)
+    images = torch.randn(256, 3, 32, 32)
+
+    def step():
+        n, tokens = images.shape[0], backbone.sequence_length
+        keep, mask = utils.random_token_mask(size=(n, tokens), mask_ratio=0.75)
+        encoded = decoder.embed(backbone.encode(images=images, idx_keep=keep))
+        full = utils.repeat_token(decoder.mask_token, (n, tokens))
+        full = utils.set_at_index(full, keep, encoded.type_as(full))
+        predicted = decoder.predict(utils.get_at_index(decoder.decode(full), mask))
+        target = utils.get_at_index(utils.patchify(images, 4), mask - 1)
+        target = (target - target.mean(-1, keepdim=True)) / (target.var(-1, keepdim=True) + 1e-6).sqrt()
+        loss = torch.nn.functional.mse_loss(predicted, target)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    return 256, step
+
+
+def compare_start(build, rounds):
+    """`tacit pretrain` from process start to the end of a run of one step, and `import torch`."""
+    import tempfile
+
+    def seconds(command):
+        start = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return time.perf_counter() - start
+
+    with tempfile.TemporaryDirectory() as directory:
+        def ours(i):
+            return seconds([f"{build}/bin/tacit", "pretrain", "simclr", "--data", "synthetic:64", "--encoder", "small_cnn",
+                            "--batch-size", "32", "--steps", "1", "--quiet", "--out", f"{directory}/{i}"])
+        pairs = [(ours(i), seconds([sys.executable, "-c", "import torch"])) for i in range(max(7, rounds))]
+    a, b = (statistics.median(times) for times in zip(*pairs))
+    print(f"{'start':20} {a:9.4f} {b:9.4f} {a / b:6.2f}   (a whole run of one step; import torch)", flush=True)
 
 
 def run_torch(case, steps, threads, device):
@@ -128,7 +243,7 @@ def peak_resident_mb():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", default=CASES)
+    parser.add_argument("cases", nargs="*", default=["steps"], metavar="GROUP or CASE")
     parser.add_argument("--build", default="build")
     parser.add_argument("--rounds", type=int, default=3, help="turns each program takes")
     parser.add_argument("--steps", type=int, default=7, help="timed steps a turn")
@@ -145,8 +260,12 @@ def main():
           f"{args.device}, {args.threads} threads, {args.rounds} turns of {args.steps} steps after 2 of warm-up; medians")
     env = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_")}
     print(f"{'case':20} {'tacit s':>9} {'torch s':>9} {'ratio':>6} {'CPU':>6}   {'tacit MB':>8} {'torch MB':>8} {'ratio':>6}")
-    for case in args.cases:
+    for case in [case for name in args.cases for case in GROUPS.get(name, [name])]:
+        if case == "start":
+            compare_start(args.build, args.rounds)
+            continue
         ours, theirs = [], []
+        args.threads = 1 if case.startswith("augment") else args.threads
         for _ in range(args.rounds):
             out = subprocess.run([f"{args.build}/bin/bench_train", case, str(args.steps), str(args.threads), args.device],
                                  check=True, capture_output=True, text=True).stdout

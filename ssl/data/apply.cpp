@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include "backends/cpu/kernels/augment.h"
 #include "ssl/data/augment.h"
 #include "ssl/data/color.h"
 #include "tensor/error.h"
@@ -37,10 +38,9 @@ void normalise(const ViewPolicy& policy, float* x, int64_t pixels, int64_t chann
   if (policy.mean.empty()) return;
   TACIT_CHECK(policy.mean.size() == static_cast<size_t>(channels) && policy.std.size() == policy.mean.size(),
               "[augment] mean and std are of ", policy.mean.size(), " channels, the view has ", channels);
-  for (int64_t c = 0; c < channels; ++c) {
-    const float mean = policy.mean[static_cast<size_t>(c)], scale = 1 / policy.std[static_cast<size_t>(c)];
-    for (int64_t i = 0; i < pixels; ++i) x[i * channels + c] = (x[i * channels + c] - mean) * scale;
-  }
+  float scale[3];
+  for (size_t c = 0; c < policy.std.size(); ++c) scale[c] = 1 / policy.std[c];
+  cpu::augment_table().normalise(x, pixels, channels, policy.mean.data(), scale);
 }
 
 /// Sides are rounded to pixels and stay below the view's, as timm demands.

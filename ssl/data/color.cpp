@@ -2,29 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <vector>
 
+#include "backends/cpu/kernels/augment.h"
 #include "ssl/srgb.h"
 
 namespace tacit::ssl {
 
 namespace {
-
-float clamp01(float x) { return x < 0 ? 0.0f : (x > 1 ? 1.0f : x); }
-float gray_of(const float* p) { return 0.299f * p[0] + 0.587f * p[1] + 0.114f * p[2]; }
-
-// Foley et al.'s hexcone model, as colorsys and torchvision have it.
-void turn_hue(float* p, float turn) {
-  const float high = std::max({p[0], p[1], p[2]}), low = std::min({p[0], p[1], p[2]}), range = high - low;
-  if (range <= 0) return;
-  float h = high == p[0] ? (p[1] - p[2]) / range : high == p[1] ? 2 + (p[2] - p[0]) / range : 4 + (p[0] - p[1]) / range;
-  h = h / 6 + turn;
-  h = (h - std::floor(h)) * 6;
-  for (int c = 0; c < 3; ++c) {
-    const float k = std::fmod(h + static_cast<float>(c == 0 ? 5 : c == 1 ? 3 : 1), 6.0f);
-    p[c] = high - range * std::clamp(std::min(k, 4 - k), 0.0f, 1.0f);
-  }
-}
 
 float linear_of(float c) {
   constexpr auto kKnee = static_cast<float>(kSrgbKnee), kOffset = static_cast<float>(kSrgbOffset);
@@ -40,40 +26,31 @@ void adjust_gamma(float* x, int64_t n, double exponent) {
 }
 
 void adjust_brightness(float* x, int64_t n, double factor) {
-  const auto f = static_cast<float>(factor);
-  for (int64_t i = 0; i < n; ++i) x[i] = clamp01(x[i] * f);
+  cpu::augment_table().scale(x, n, static_cast<float>(factor), 0);
 }
 
 void adjust_contrast(float* x, int64_t pixels, int64_t channels, double factor) {
-  double sum = 0;
-  for (int64_t i = 0; i < pixels; ++i) sum += static_cast<double>(channels == 1 ? x[i] : gray_of(x + 3 * i));
-  const auto f = static_cast<float>(factor),
-             rest = static_cast<float>((1 - factor) * sum / static_cast<double>(pixels));
-  for (int64_t i = 0; i < pixels * channels; ++i) x[i] = clamp01(x[i] * f + rest);
+  const double sum = channels == 1 ? std::accumulate(x, x + pixels, 0.0) : cpu::augment_table().gray_sum(x, pixels);
+  const double rest = (1 - factor) * sum / static_cast<double>(pixels);
+  cpu::augment_table().scale(x, pixels * channels, static_cast<float>(factor), static_cast<float>(rest));
 }
 
 void adjust_saturation(float* x, int64_t pixels, int64_t channels, double factor) {
-  if (channels == 1) return;
-  const auto f = static_cast<float>(factor);
-  for (int64_t i = 0; i < pixels; ++i) {
-    float* const p = x + 3 * i;
-    const float gray = gray_of(p) * (1 - f);
-    for (int c = 0; c < 3; ++c) p[c] = clamp01(p[c] * f + gray);
-  }
+  if (channels == 3) cpu::augment_table().saturate(x, pixels, static_cast<float>(factor));
 }
 
 void adjust_hue(float* x, int64_t pixels, int64_t channels, double turn) {
-  if (channels == 1) return;
-  for (int64_t i = 0; i < pixels; ++i) turn_hue(x + 3 * i, static_cast<float>(turn));
+  if (channels == 3) cpu::augment_table().turn_hue(x, pixels, static_cast<float>(turn));
 }
 
 void to_gray(float* x, int64_t pixels, int64_t channels) {
-  if (channels == 1) return;
-  for (int64_t i = 0; i < pixels; ++i) x[3 * i] = x[3 * i + 1] = x[3 * i + 2] = gray_of(x + 3 * i);
+  if (channels == 3) cpu::augment_table().to_gray(x, pixels);
 }
 
 void gaussian_blur(float* x, int64_t size, int64_t channels, double sigma) {
-  const int64_t kernel = size / 10 | 1, reach = std::min(kernel / 2, size - 1);
+  // Taps below e^-14 of the middle one are as good as none.
+  const int64_t kernel = size / 10 | 1, seen = static_cast<int64_t>(std::ceil(std::sqrt(28.0) * sigma));
+  const int64_t reach = std::min({kernel / 2, size - 1, seen});
   if (reach == 0) return;
   std::vector<float> weights(static_cast<size_t>(2 * reach + 1));
   double sum = 0;
@@ -82,24 +59,31 @@ void gaussian_blur(float* x, int64_t size, int64_t channels, double sigma) {
     weights[static_cast<size_t>(i + reach)] =
         static_cast<float>(std::exp(-0.5 * static_cast<double>(i * i) / (sigma * sigma)) / sum);
   const auto mirrored = [size](int64_t i) { return i < 0 ? -i : i >= size ? 2 * size - 2 - i : i; };
-  static thread_local std::vector<float> rows;
+  static thread_local std::vector<float> rows, padded;
+  static thread_local std::vector<const float*> taps;
   const int64_t line = size * channels;
-  rows.assign(static_cast<size_t>(size * line), 0.0f);
-  for (int64_t y = 0; y < size; ++y)
-    for (int64_t k = -reach; k <= reach; ++k) {
-      const float weight = weights[static_cast<size_t>(k + reach)];
-      const float* const from = x + mirrored(y + k) * line;
-      for (int64_t i = 0; i < line; ++i) rows[static_cast<size_t>(y * line + i)] += weight * from[i];
-    }
-  for (int64_t y = 0; y < size; ++y)
-    for (int64_t w = 0; w < size; ++w)
+  rows.resize(static_cast<size_t>(size * line));
+  padded.resize(static_cast<size_t>(line + 2 * reach * channels));
+  taps.resize(weights.size());
+  const auto mix = [&](float* out) {
+    cpu::augment_table().weighted_sum(out, taps.data(), weights.data(), 2 * reach + 1, line);
+  };
+  for (int64_t y = 0; y < size; ++y) {
+    for (int64_t k = -reach; k <= reach; ++k) taps[static_cast<size_t>(k + reach)] = x + mirrored(y + k) * line;
+    mix(rows.data() + y * line);
+  }
+  // Along a row: the row itself, shifted by whole pixels, its ends mirrored.
+  for (int64_t k = 0; k <= 2 * reach; ++k) taps[static_cast<size_t>(k)] = padded.data() + k * channels;
+  for (int64_t y = 0; y < size; ++y) {
+    const float* const row = rows.data() + y * line;
+    std::copy_n(row, line, padded.data() + reach * channels);
+    for (int64_t w = 1; w <= reach; ++w)
       for (int64_t c = 0; c < channels; ++c) {
-        float value = 0;
-        for (int64_t k = -reach; k <= reach; ++k)
-          value += weights[static_cast<size_t>(k + reach)] *
-                   rows[static_cast<size_t>(y * line + mirrored(w + k) * channels + c)];
-        x[y * line + w * channels + c] = value;
+        padded[static_cast<size_t>((reach - w) * channels + c)] = row[w * channels + c];
+        padded[static_cast<size_t>((reach + size - 1 + w) * channels + c)] = row[(size - 1 - w) * channels + c];
       }
+    mix(x + y * line);
+  }
 }
 
 void solarize(float* x, int64_t n) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "backends/cpu/kernels/augment.h"
+
 namespace tacit::ssl {
 
 namespace {
@@ -72,6 +74,7 @@ void resample(const Image& image, const Box& box, int64_t height, int64_t width,
   // Kept between calls: this runs for every view.
   static thread_local Taps horizontal, vertical;
   static thread_local std::vector<float> rows;
+  static thread_local std::vector<const float*> mixed;
   make_taps(horizontal, box.left, box.width, image.width, width, antialias, filter);
   make_taps(vertical, box.top, box.height, image.height, height, antialias, filter);
   const int64_t line = width * image.channels;
@@ -89,14 +92,13 @@ void resample(const Image& image, const Box& box, int64_t height, int64_t width,
       columns<3>(image, horizontal, y, width, flip, to);
   }
   for (int64_t y = 0; y < height; ++y) {
-    float* const to = out + y * line;
-    std::fill(to, to + line, 0.0f);
     const auto at = static_cast<size_t>(y);
-    for (int64_t i = 0; i < vertical.count[at]; ++i) {
-      const float weight = vertical.weights[static_cast<size_t>(y * vertical.stride + i)];
-      const float* const from = rows.data() + (vertical.first[at] + i - begin) * line;
-      for (int64_t x = 0; x < line; ++x) to[x] += weight * from[x];
-    }
+    const int64_t count = vertical.count[at];
+    mixed.resize(static_cast<size_t>(count));
+    for (int64_t i = 0; i < count; ++i)
+      mixed[static_cast<size_t>(i)] = rows.data() + (vertical.first[at] + i - begin) * line;
+    cpu::augment_table().weighted_sum(out + y * line, mixed.data(), vertical.weights.data() + y * vertical.stride,
+                                      count, line);
   }
   if (filter == Filter::Bicubic)
     for (int64_t i = 0; i < height * line; ++i) out[i] = std::clamp(out[i], 0.0f, 1.0f);

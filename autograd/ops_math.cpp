@@ -174,10 +174,8 @@ Variable linear(const Variable& x, const Variable& w, const Variable& b) {
   Shape shape = x.shape();
   shape[-1] = w.size(0);
   const Tensor rows = x.value().reshape(rows_in), vw = w.value();
-  Tensor y = matmul(rows, vw.t());
-  if (b.defined()) y.add_(b.value());
   return record(
-      "linear", y.reshape(shape),
+      "linear", linear_rows(rows, vw, b.value()).reshape(shape),
       {{x, [=, from = x.shape()](const Tensor& dy) { return matmul(dy.reshape(rows_out), vw).reshape(from); }},
        {w, [=](const Tensor& dy) { return matmul(dy.reshape(rows_out).t(), rows); }},
        {b, pass}});

@@ -127,6 +127,14 @@ void Backend::top_k(const View& values, const View& index, const View& in) {
   reference().top_k(s.out(values), s.out(index), s.in(in));
   s.finish();
 }
+void Backend::linear(const View& y, const View& x, const View& w, const View& bias) {
+  View rows = bias;
+  rows.shape = y.shape;
+  rows.strides = Strides{0, bias.strides[0]};
+  matmul(y, x, w);
+  binary(BinaryOp::Add, y, y, rows);
+}
+
 void Backend::matmul(const View& out, const View& a, const View& b) {
   Stage s(*this, "matmul");
   reference().matmul(s.out(out), s.in(a), s.in(b));

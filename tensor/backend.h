@@ -158,6 +158,9 @@ class Backend {
   // ---- products
   /// out (…, M, N) = a (…, M, K) b (…, K, N), same leading dimensions; transposes and broadcasts arrive as strides.
   virtual void matmul(const View& out, const View& a, const View& b);
+  /// y = x w + bias: dense y (N, D_out), x (N, D_in), w (D_in, D_out) of any strides, bias (D_out). Made of matmul and
+  /// binary where a backend has nothing better.
+  virtual void linear(const View& y, const View& x, const View& w, const View& bias);
 
   // ---- indexing; index (i64) was checked against the bounds
   /// out[…, i, …] = in[…, index[…, i, …], …] along dim; out and index have one shape.

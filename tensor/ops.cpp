@@ -217,6 +217,18 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
   return out;
 }
 
+Tensor linear_rows(const Tensor& x, const Tensor& w, const Tensor& b) {
+  if (!b.defined()) return matmul(x, w.t());
+  check_same_kind("linear", x, w);
+  check_same_kind("linear", x, b);
+  check_floating("linear", x);
+  TACIT_CHECK(x.rank() == 2 && w.rank() == 2 && b.rank() == 1 && x.size(1) == w.size(1) && b.size(0) == w.size(0),
+              "[linear] rows ", x.shape(), ", weight ", w.shape(), " and bias ", b.shape(), " do not fit together");
+  Tensor y = Tensor::empty({x.size(0), w.size(0)}, x.dtype(), x.device());
+  if (y.numel() > 0) y.backend().linear(y.view(), x.view(), w.t().view(), b.view());
+  return y;
+}
+
 // ---- indexing
 
 namespace {

@@ -62,6 +62,8 @@ std::pair<Tensor, Tensor> top_k(const Tensor& x, int64_t k);
 
 /// (…, M, K) x (…, K, N) -> (…, M, N); leading dimensions broadcast.
 Tensor matmul(const Tensor& a, const Tensor& b);
+/// x w^T + b of rows: x (N, D_in), w (D_out, D_in), b (D_out) or undefined.
+Tensor linear_rows(const Tensor& x, const Tensor& w, const Tensor& b);
 
 // ---- indexing
 /// torch.gather: index (i64) has x's rank; its size along other dimensions must equal x's (or 1, broadcast).

@@ -12,6 +12,7 @@
 #include "backends/cpu/gemm_blocks.h"
 #include "backends/cpu/memory.h"
 #include "backends/cpu/parallel.h"
+#include "backends/cpu/pointwise.h"
 #include "backends/cpu/winograd.h"
 
 namespace tacit::cpu {
@@ -271,6 +272,11 @@ void CpuBackend::conv2d(const View& y, const View& x, const View& w, const Windo
   visit_floating("conv2d", y.dtype, [&](auto zero) {
     using T = decltype(zero);
     if (is_depthwise(g)) return depthwise(g, y.ptr<T>(), x.ptr<T>(), w.ptr<T>());
+    if (g.pointwise()) {
+      const SeenPixels<T> pixels(g, x);
+      return matmul(matrix(y.ptr<T>(), pixels.view().shape[0], g.filters, y.dtype), pixels.view(),
+                    transposed(matrix(w.ptr<T>(), g.filters, g.channels, w.dtype)));
+    }
     if constexpr (std::is_same_v<T, float>) {
       const ConvAlgorithm algorithm = choose_algorithm(g);
       if (algorithm != ConvAlgorithm::Direct) return winograd(algorithm, g, y.ptr<T>(), x.ptr<T>(), w.ptr<T>());
@@ -285,6 +291,11 @@ void CpuBackend::conv2d_dx(const View& dx, const View& dy, const View& w, const 
   visit_floating("conv2d_dx", dx.dtype, [&](auto zero) {
     using T = decltype(zero);
     if (is_depthwise(g)) return depthwise_dx(g, dx.ptr<T>(), dy.ptr<T>(), w.ptr<T>());
+    if (g.pointwise() && g.window.stride_h == 1 && g.window.stride_w == 1) {
+      const int64_t pixels = g.images * g.height * g.width;
+      return matmul(matrix(dx.ptr<T>(), pixels, g.channels, dx.dtype), matrix(dy.ptr<T>(), pixels, g.filters, dy.dtype),
+                    matrix(w.ptr<T>(), g.filters, g.channels, w.dtype));
+    }
     if constexpr (std::is_same_v<T, float>) {
       const ConvAlgorithm algorithm = choose_algorithm(g);
       if (algorithm != ConvAlgorithm::Direct) return winograd_dx(algorithm, g, dx.ptr<T>(), dy.ptr<T>(), w.ptr<T>());

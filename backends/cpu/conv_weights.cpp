@@ -12,6 +12,7 @@
 #include "backends/cpu/gemm_blocks.h"
 #include "backends/cpu/memory.h"
 #include "backends/cpu/parallel.h"
+#include "backends/cpu/pointwise.h"
 #include "backends/cpu/winograd.h"
 
 namespace tacit::cpu {
@@ -246,6 +247,11 @@ void CpuBackend::conv2d_dw(const View& dw, const View& x, const View& dy, const 
     using T = decltype(zero);
     if (dy.numel() == 0) return std::fill_n(dw.ptr<T>(), dw.numel(), T(0)), void();
     if (is_depthwise(g)) return depthwise_dw(g, dw.ptr<T>(), x.ptr<T>(), dy.ptr<T>());
+    if (g.pointwise()) {
+      const SeenPixels<T> pixels(g, x);
+      return matmul(matrix(dw.ptr<T>(), g.filters, g.channels, dw.dtype),
+                    transposed(matrix(dy.ptr<T>(), pixels.view().shape[0], g.filters, dy.dtype)), pixels.view());
+    }
     if constexpr (std::is_same_v<T, float>) {
       const ConvAlgorithm algorithm = choose_algorithm(g);
       if (algorithm != ConvAlgorithm::Direct) return winograd_dw(algorithm, g, dw.ptr<T>(), x.ptr<T>(), dy.ptr<T>());

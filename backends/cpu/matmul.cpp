@@ -82,6 +82,7 @@ template <class T>
 struct Product {
   Matrix<T> c;
   Matrix<const T> a, b;
+  const T* bias = nullptr;    // of C's columns, where its sums begin; null: at 0. float only
   const T* packed = nullptr;  // all of B in panels of b.rows steps, or null: every task packs what it needs
 
   void block(const Matrix<T>& out, const BlockRange& range) const;
@@ -106,6 +107,9 @@ void Product<float>::block(const Matrix<float>& out, const BlockRange& range) co
   if (by_rows)
     for (int64_t i = 0; i < range.rows; ++i) from[i] = a.at(range.i + i, 0);
 
+  const bool biased = bias != nullptr && range.k == 0;
+  if (biased)
+    for (int64_t i = 0; i < range.rows; ++i) std::copy_n(bias + range.j, range.columns, to[i] + range.j);
   const int64_t end = range.k + range.depth, step = depth_step(range.depth);
   for (int64_t k = range.k; k < end; k += step) {
     const int64_t depth = std::min(step, end - k);
@@ -114,9 +118,16 @@ void Product<float>::block(const Matrix<float>& out, const BlockRange& range) co
     if (!by_rows)
       for (int64_t i = 0; i < depth; ++i) from[i] = a.at(range.i, k + i);
     if (!packed) pack_panels(local.as<float>(), panel_size, b, k, depth, range.j, range.columns);
-    const GemmBlock<float> block{
-        from,        range.rows,        depth, &piece, 1, to, panels.data(), static_cast<int64_t>(panels.size()),
-        k > range.k, gather.as<float>()};
+    const GemmBlock<float> block{from,
+                                 range.rows,
+                                 depth,
+                                 &piece,
+                                 1,
+                                 to,
+                                 panels.data(),
+                                 static_cast<int64_t>(panels.size()),
+                                 biased || k > range.k,
+                                 gather.as<float>()};
     (by_rows ? gemm.by_rows : gemm.by_columns)(block);
   }
 }
@@ -209,9 +220,9 @@ bool readable(const Matrix<T>& m) {
   return pitch >= (m.column_stride == 1 ? m.columns : m.rows) && pitch <= INT_MAX;  // what BLAS demands
 }
 
-/// C = A B for any strides, in about `wanted` tasks or more if it is large.
+/// C = A B (+ bias, for dense C) for any strides, in about `wanted` tasks or more if it is large.
 template <class T>
-void product(Matrix<T> c, Matrix<const T> a, Matrix<const T> b, int64_t wanted) {
+void product(Matrix<T> c, Matrix<const T> a, Matrix<const T> b, int64_t wanted, const T* bias = nullptr) {
   c = c.tidy(), a = a.tidy(), b = b.tidy();
   if (c.column_stride != 1 && c.row_stride == 1) {
     return product(c.transposed(), b.transposed(), a.transposed(), wanted);
@@ -232,7 +243,7 @@ void product(Matrix<T> c, Matrix<const T> a, Matrix<const T> b, int64_t wanted) 
     return dense<const T>(memory.as<T>(), m.rows, m.columns);
   };
   const Matrix<T> out = direct ? c : dense(c_copy.as<T>(), c.rows, c.columns);
-  run_product(Product<T>{out, make_readable(a, a_copy), make_readable(b, b_copy)}, wanted);
+  run_product(Product<T>{out, make_readable(a, a_copy), make_readable(b, b_copy), bias}, wanted);
   if (!direct) copy_matrix(c, out);
 }
 
@@ -274,6 +285,12 @@ void batched(const View& out, const View& a, const View& b) {
 void CpuBackend::matmul(const View& out, const View& a, const View& b) {
   if (out.numel() == 0) return;
   visit_floating("matmul", out.dtype, [&](auto zero) { batched<decltype(zero)>(out, a, b); });
+}
+
+void CpuBackend::linear(const View& y, const View& x, const View& w, const View& bias) {
+  if (y.dtype != f32 || x.shape[1] == 0 || bias.strides[0] != 1) return Backend::linear(y, x, w, bias);
+  product(last_two<float>(y), last_two<const float>(x), last_two<const float>(w), kEnoughBlocks,
+          bias.ptr<const float>());
 }
 
 }  // namespace tacit::cpu

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "backends/cpu/backend.h"
 #include "backends/cpu/cache.h"
 #include "backends/cpu/gemm_blocks.h"
 #include "backends/cpu/kernels/winograd.h"
@@ -94,8 +95,10 @@ int64_t tiles_a_task(const WinogradTable& k, const TiledProduct& g) {
 void run_tiles(const WinogradTable& k, const TiledProduct& g, const Filters& u) {
   constexpr int64_t kColumns = 128;  // of products that stay in the cache until they are transformed back
   const int64_t tiles = g.tiles(), step = tiles_a_task(k, g), blocks = ceil_div(tiles, step);
-  // Where tiles are few, the output channels are tasks too, each of which transforms the tiles again.
-  const int64_t groups = ceil_div(u.columns, kColumns), shares = std::clamp(kEnoughBlocks / blocks, int64_t{1}, groups);
+  // Where tiles are few for the threads, the output channels are tasks too, each of which transforms the tiles again.
+  // No sum depends on it: each stays within one task.
+  const int64_t groups = ceil_div(u.columns, kColumns);
+  const int64_t shares = std::clamp(ceil_div(int64_t{2} * threads(), blocks), int64_t{1}, groups);
   parallel_pieces(blocks * shares, [&](int64_t t) {
     const int64_t first = t / shares * step, count = std::min(step, tiles - first), share = t % shares;
     const Tiles v(k, step, u.rows), m(k, step, std::min(u.columns, kColumns));

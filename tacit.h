@@ -1,6 +1,7 @@
 // The whole public interface in one include. Everything is in namespace tacit (nn, optim and ssl below it).
 #pragma once
 
+#include "autograd/checkpoint.h"
 #include "autograd/gradcheck.h"
 #include "autograd/ops.h"
 #include "autograd/variable.h"

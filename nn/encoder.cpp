@@ -28,6 +28,7 @@ Encoder make_resnet(const EncoderOptions& o) {
                          .stem = stem_of(o),
                          .zero_init_residual = o.zero_init_residual,
                          .bn_splits = o.bn_splits,
+                         .checkpoint = o.checkpoint_activations,
                          .seed = o.seed}));
 }
 
@@ -69,6 +70,7 @@ Encoder make_vit(const EncoderOptions& o) {
                       .fc_norm = o.pool == "mean",
                       .position = position_of(o),
                       .drop_path = o.drop_path,
+                      .checkpoint = o.checkpoint_activations,
                       .seed = o.seed}));
 }
 

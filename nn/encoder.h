@@ -18,7 +18,8 @@ struct EncoderOptions {
   std::string stem = "auto";  ///< ResNets: cifar, imagenet, or auto: cifar for images up to 64 pixels
   int64_t image_size = 32;
   int64_t channels = 3;
-  bool zero_init_residual = false;  ///< ResNets: see ResNetOptions
+  bool zero_init_residual = false;      ///< ResNets: see ResNetOptions
+  bool checkpoint_activations = false;  ///< ResNets and ViTs: blocks are computed again in the backward pass
   int64_t bn_splits = 0;     ///< > 1: SplitBatchNorm everywhere, at most so many groups (BatchNormOptions::splits)
   int64_t patch_size = 0;    ///< ViTs; 0: default_patch_size(image_size)
   std::string pool = "cls";  ///< ViTs: cls, mean (of the patch tokens, then fc_norm), or mean-after-norm (of the

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "autograd/ops.h"
+#include "nn/checkpointed.h"
 #include "nn/init.h"
 
 namespace tacit::nn {
@@ -71,6 +72,7 @@ void ResidualBlock::visit(Visitor& v) {
 
 ResNet::ResNet(ResNetOptions o)
     : stem_(o.stem),
+      checkpoint_(o.checkpoint),
       conv1_(o.stem == Stem::Cifar ? conv(o.channels, o.width, 3, 1) : conv(o.channels, o.width, 7, 2)),
       bn1_(o.width, {.splits = o.bn_splits}) {
   const DeferInit defer;
@@ -100,7 +102,7 @@ Variable ResNet::stage_map(const Variable& images, int count) {
   Variable x = bn1_.relu(conv1_(images));
   if (stem_ == Stem::ImageNet) x = max_pool2d(x, {.kernel = 3, .stride = 2, .padding = 1});
   for (size_t stage = 0; stage < static_cast<size_t>(count); ++stage)
-    for (ResidualBlock& block : stages_[stage]) x = block(x);
+    for (ResidualBlock& block : stages_[stage]) x = run_block(block, x, checkpoint_);
   return x;
 }
 

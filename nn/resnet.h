@@ -25,6 +25,7 @@ struct ResNetOptions {
   int64_t classes = 0;              ///< > 0: with the classifier `fc`; 0: features
   bool zero_init_residual = false;  ///< the last norm of each block starts at 0 (Goyal et al. 2017)
   int64_t bn_splits = 0;            ///< BatchNormOptions::splits of every norm
+  bool checkpoint = false;          ///< blocks keep their input alone and are computed again in the backward pass
   uint64_t seed = 0;
 };
 
@@ -58,6 +59,7 @@ class ResNet : public Module, public Staged {
 
  private:
   Stem stem_;
+  bool checkpoint_;
   int64_t features_ = 0;
   Conv2d conv1_;
   BatchNorm2d bn1_;

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "autograd/ops.h"
+#include "nn/checkpointed.h"
 #include "nn/position_embedding.h"
 
 namespace tacit::nn {
@@ -73,7 +74,7 @@ Variable ViT::through_blocks(const Variable& tokens, size_t count) const {
               "), got ", tokens.shape());
   const Variable cls = broadcast_to(cls_token_ + positions(0, 1), {tokens.size(0), 1, options_.dim});
   Variable x = concatenate(std::vector<Variable>{cls, tokens}, 1);
-  for (size_t i = 0; i < count; ++i) x = blocks_[i](x);
+  for (size_t i = 0; i < count; ++i) x = run_block(blocks_[i], x, options_.checkpoint);
   return x;
 }
 

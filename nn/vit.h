@@ -45,7 +45,8 @@ struct ViTOptions {
   bool fc_norm = true;  ///< for Pool::Mean: the norm follows the mean, as `fc_norm` (timm, MAE's fine-tuning); false:
                         ///< every token is normalised by `norm` before it
   Position position = Position::Learned;
-  double drop_path = 0;  ///< of the last block; block i of n has i / (n - 1) of it
+  double drop_path = 0;     ///< of the last block; block i of n has i / (n - 1) of it
+  bool checkpoint = false;  ///< blocks keep their input alone and are computed again in the backward pass
   uint64_t seed = 0;
 };
 

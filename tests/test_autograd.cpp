@@ -1,6 +1,7 @@
 // The engine: what is recorded, in which order gradients flow, what is kept and freed, and what is refused.
 #include <doctest/doctest.h>
 
+#include "autograd/checkpoint.h"
 #include "autograd/node.h"
 #include "autograd/ops.h"
 
@@ -218,6 +219,45 @@ TEST_CASE("backward may nest inside a formula") {
   sum(block(plain) * outer.detach()).backward();
   CHECK(grad_of(x) == grad_of(plain));
   CHECK(grad_of(outer) == value.to_vector<double>());
+}
+
+TEST_CASE("checkpoint: the same gradients from a graph that is made again; its activations are not kept") {
+  const auto run = [](bool checkpointed, int64_t* kept) {
+    const auto drawn = [](uint64_t stream) { return Variable::leaf(Tensor::normal({1 << 14}, 1, stream).to(f64)); };
+    const Variable x = drawn(2), w = drawn(3);
+    int calls = 0, again = 0;
+    const VariableFunction f = [&](const Variable& v) {
+      ++calls;
+      return sin(exp(sin(v * w)) * v);
+    };
+    const VariableFunction second = [&](const Variable& v) {
+      ++again;
+      return f(v);
+    };
+    const int64_t before = live_bytes();
+    const Variable y = checkpointed ? checkpoint(f, x * 1.0, second) : f(x * 1.0);
+    *kept = live_bytes() - before;
+    sum(square(y)).backward();
+    CHECK(calls == (checkpointed ? 2 : 1));
+    CHECK(again == (checkpointed ? 1 : 0));
+    return std::pair{grad_of(x), grad_of(w)};
+  };
+  int64_t plain = 0, less = 0;
+  const auto expected = run(false, &plain), got = run(true, &less);
+  CHECK(got == expected);
+  CHECK(less * 2 <= plain);
+  // Where nothing is recorded there is nothing to make again.
+  int calls = 0;
+  const VariableFunction counted = [&](const Variable& v) {
+    ++calls;
+    return exp(v);
+  };
+  CHECK_FALSE(checkpoint(counted, Tensor::ones({2})).requires_grad());
+  {
+    const NoGrad off;
+    CHECK_FALSE(checkpoint(counted, leaf({1, 2})).requires_grad());
+  }
+  CHECK(calls == 2);
 }
 
 TEST_CASE("a nested pass may reach a leaf of the pass around it") {

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "autograd/ops.h"
@@ -136,6 +137,34 @@ TEST_CASE("the last map of an encoder: its average is the features; a stage's ma
     std::pair<std::string, int> stages() const override { return {"block", 1}; }
   };
   CHECK_THROWS_WITH_AS(Encoder(Tokens()).map(images(1, 4, 4)), doctest::Contains("no spatial map"), Error);
+}
+
+TEST_CASE("checkpointed encoders: the same bits of features, gradients and running statistics, in less memory") {
+  for (const std::string name : {"resnet18", "resnet50", "vit_micro"}) {
+    CAPTURE(name);
+    EncoderOptions options{.name = name, .width = 16, .image_size = 32};
+    options.drop_path = name == "vit_micro" ? 0.3 : 0;
+    const auto step = [&](bool checkpointed, int64_t* kept) {
+      options.checkpoint_activations = checkpointed;
+      Encoder encoder = make_encoder(options);
+      set_dropout_step(encoder, 1, 5);
+      const Tensor x = images(6, 32, 3);
+      CachingAllocator& allocator = default_device().allocator();
+      const int64_t before = allocator.statistics().live_bytes;
+      const Variable h = encoder(x);
+      *kept = allocator.statistics().live_bytes - before;
+      mean(square(h) * h).backward();
+      std::map<std::string, std::vector<float>> result = {{"features", flat(h.value())}};
+      for (const auto& [key, p] : encoder.named_parameters()) result["d" + key] = flat(p->variable().grad());
+      for (const auto& [key, t] : state_dict(encoder))
+        if (t.dtype() == f32) result[key] = flat(t);
+      return result;
+    };
+    int64_t plain = 0, less = 0;
+    const auto expected = step(false, &plain), got = step(true, &less);
+    CHECK(got == expected);
+    CHECK(less * 2 < plain);
+  }
 }
 
 TEST_CASE("initial values depend on seed, path and shape alone") {

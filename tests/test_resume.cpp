@@ -343,6 +343,24 @@ Arguments method_run(const Row& row, const std::string& out, const Arguments& mo
 
 }  // namespace
 
+TEST_CASE("--checkpoint-activations: the same checkpoint, and a resume may switch it") {
+  const TemporaryDirectory dir;
+  const auto net = [&](const std::string& run, const Arguments& more) {
+    Arguments all = small_run(run, more);
+    *std::find(all.begin(), all.end(), "small_cnn") = "resnet18";
+    return run_tacit(all);
+  };
+  check_ok(net(dir / "kept", {}));
+  check_ok(net(dir / "again", {"--checkpoint-activations", "--steps", "5"}));
+  Arguments rest = resume(dir / "again");
+  rest.insert(rest.end(), {"--checkpoint-activations=false", "--steps", "100"});
+  check_ok(run_tacit(rest));
+  CHECK(checkpoint_bytes(dir / "kept") == checkpoint_bytes(dir / "again"));
+  const Outcome refused = run_tacit(small_run(dir / "no", {"--checkpoint-activations"}));
+  CHECK(refused.status == 2);
+  CHECK(contains(refused.err, "--checkpoint-activations is of ResNets"));
+}
+
 TEST_CASE("every method: same bits after a kill and a resume at another number of threads") {
   for (const Row& row : kMethods) {
     CAPTURE(row.method);

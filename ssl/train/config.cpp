@@ -64,6 +64,7 @@ nn::EncoderOptions TrainConfig::encoder_options() const {
           .image_size = image_size,
           .channels = method_entry(method).lightness ? 1 : channels,
           .zero_init_residual = zero_init_residual,
+          .checkpoint_activations = checkpoint_activations,
           .bn_splits = bn_splits.value_or(0),
           .patch_size = patch_size,
           .pool = pool,
@@ -108,6 +109,8 @@ Settings settings_of(TrainConfig& c) {
       .add("pool", &c.pool,
            "a ViT's features: cls (class token), mean (of the patch tokens, then normalised) or mean-after-norm",
            trajectory)
+      .add("checkpoint-activations", &c.checkpoint_activations,
+           "ResNets, ViTs: compute each block again in the backward pass instead of keeping it: less memory, more time")
       .add("init", &c.init, "initial encoder weights, FILE.safetensors", place);
   s.group("Optimisation")
       .add("epochs", &c.epochs, "length of the schedule", trajectory)
@@ -163,6 +166,10 @@ Settings settings_of(TrainConfig& c) {
   s.used_if(
       "", "zero-init-residual", [&c] { return !c.zero_init_residual || c.encoder.rfind("resnet", 0) == 0; },
       "--zero-init-residual is of a ResNet; the other encoders have no residual branches that end in a norm");
+  s.used_if(
+      "", "checkpoint-activations",
+      [&c] { return !c.checkpoint_activations || c.encoder.rfind("resnet", 0) == 0 || nn::is_vit(c.encoder); },
+      "--checkpoint-activations is of ResNets and ViTs, which are made of blocks");
   s.used_if(
       "", "patch-size", [&c] { return nn::is_vit(c.encoder); },
       "--patch-size is of a ViT; the other encoders have no patches");

@@ -32,7 +32,7 @@ struct TrainConfig {
 
   // ---- model
   std::string encoder = "small_cnn", stem = "auto", init;
-  bool zero_init_residual = false;
+  bool zero_init_residual = false, checkpoint_activations = false;
   int64_t encoder_width = 0;  ///< 0: the published one
   int64_t patch_size = 0;     ///< of a ViT; 0: by the image's size
   std::string pool = "cls";   ///< of a ViT

@@ -51,18 +51,22 @@ TEST_CASE("bug 22: ResNets start their residual branches as nothing where the of
     }
     CHECK(max_abs_difference(weights.at("layer1.0.bn2.weight"), Tensor::ones({4})) == 0);
   }
-  for (const auto& [method, recipe, zero] : {std::tuple{"simclr", "imagenet", true},
-                                             {"byol", "imagenet", true},
-                                             {"moco", "imagenet-v3", true},
-                                             {"moco", "imagenet-v3-vit", false},
-                                             {"moco", "imagenet", false},
-                                             {"rotation", "imagenet", false}}) {
-    CAPTURE(method);
-    CAPTURE(recipe);
+  struct Expected {
+    const char *method, *recipe;
+    bool zero;
+  };
+  for (const Expected& e : {Expected{"simclr", "imagenet", true},
+                            {"byol", "imagenet", true},
+                            {"moco", "imagenet-v3", true},
+                            {"moco", "imagenet-v3-vit", false},
+                            {"moco", "imagenet", false},
+                            {"rotation", "imagenet", false}}) {
+    CAPTURE(e.method);
+    CAPTURE(e.recipe);
     TrainConfig config;
-    config.method = method;
-    apply_recipe(config, recipe);
-    CHECK(config.encoder_options().zero_init_residual == zero);
+    config.method = e.method;
+    apply_recipe(config, e.recipe);
+    CHECK(config.encoder_options().zero_init_residual == e.zero);
   }
 }
 

@@ -1,0 +1,18 @@
+#include "autograd/checkpoint.h"
+
+namespace tacit {
+
+Variable checkpoint(const VariableFunction& f, const Variable& x, const VariableFunction& again) {
+  if (!grad_enabled() || !x.requires_grad()) return f(x);
+  const auto value_of = [&] {
+    const NoGrad no_graph;
+    return f(x.detach()).value();
+  };
+  return record("checkpoint", value_of(), {{x, [g = again ? again : f, at = x.value()](const Tensor& dy) {
+                                              const Variable input = Variable::leaf(at);
+                                              g(input).backward(dy);
+                                              return input.grad();
+                                            }}});
+}
+
+}  // namespace tacit

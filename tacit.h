@@ -8,6 +8,7 @@
 #include "backends/cpu/backend.h"
 #include "nn/any_module.h"
 #include "nn/attention.h"
+#include "nn/checkpointed.h"
 #include "nn/conv.h"
 #include "nn/dropout.h"
 #include "nn/encoder.h"

@@ -1,143 +1,22 @@
 // Whole training steps: seconds a step, images a second, peak memory. bench/compare_pytorch.py runs the same steps in
 // PyTorch beside this program and prints the ratios.
-//   bench_train CASE [STEPS] [THREADS] [DEVICE]     CASE: resnet18 (forward + backward, batch 64), resnet18-256,
-//                                          vit-micro, vit-tiny (batch 64, 32 pixels, patch 4), vit-tiny-17 (patch 8),
-//                                          vit-tiny-224 (batch 16, patch 16), simclr-resnet18 (256 images x 2 views,
-//                                          loss and SGD), simclr-small-cnn (demo), mae (ViT-T, 3/4 of 64 patches
-//                                          hidden, batch 256, decoder of 2 blocks), mae-N (batch 64, N % hidden, one
-//                                          narrow block: how the cost falls with N), augment-32, augment-224 (SimCLR's
-//                                          views of 64 images on one thread), conv-C-K-H-T-S-PASS (C to K channels on H
-//                                          x H, T x T taps, stride S, batch 64; PASS y, dx or dw)
+//   bench_train CASE [STEPS] [THREADS] [DEVICE]     CASE: see bench/cases.h
 // Prints one JSON object on a line.
 
 #include <algorithm>
 #include <chrono>
-#include <cstdint>
 #include <ctime>
 #include <fstream>
-#include <functional>
 #include <iostream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "backends/cpu/backend.h"
+#include "bench/cases.h"
 #include "tacit.h"
 
 using namespace tacit;
 
 namespace {
-
-struct Case {
-  int64_t images;              // source images a step
-  std::function<void()> step;  // one whole step
-};
-
-// Images do not matter for speed; they only must not be zeros or NaN.
-Tensor random_images(int64_t n, int64_t size, int64_t channels, uint64_t stream) {
-  return Tensor::normal({n, size, size, channels}, 0, stream);
-}
-
-/// Forward and backward pass of an encoder.
-Case encoder_step(const nn::EncoderOptions& options, int64_t batch) {
-  auto encoder = std::make_shared<nn::Encoder>(nn::make_encoder(options));
-  const Tensor x = random_images(batch, options.image_size, 3, 1);
-  return {batch, [encoder, x] {
-            encoder->zero_grad();
-            const Variable features = (*encoder)(x);
-            mean(square(features)).backward();
-          }};
-}
-
-template <class Optimizer>
-Case simclr_step(const nn::EncoderOptions& encoder, int64_t batch, double temperature, double lr) {
-  auto model = std::make_shared<ssl::SimCLR>(nn::make_encoder(encoder), ssl::SimCLROptions{.temperature = temperature});
-  auto optimizer = std::make_shared<Optimizer>(*model, typename Optimizer::Options{.lr = lr});
-  const std::vector<Tensor> views = {random_images(batch, encoder.image_size, encoder.channels, 1),
-                                     random_images(batch, encoder.image_size, encoder.channels, 2)};
-  return {batch, [model, optimizer, views] {
-            const Variable loss = model->loss(views, {});
-            optimizer->zero_grad();
-            loss.backward();
-            optimizer->step();
-          }};
-}
-
-/// MAE on 32 pixels with that share of its 64 patches hidden.
-Case mae_step(int64_t batch, double mask_ratio, const ssl::MAEDecoderOptions& decoder) {
-  auto model = std::make_shared<ssl::MAE>(nn::make_encoder({.name = "vit_tiny"}),
-                                          ssl::MAEOptions{.mask_ratio = mask_ratio, .decoder = decoder});
-  auto optimizer = std::make_shared<optim::AdamW>(*model, optim::AdamWOptions{.lr = 1e-3});
-  const Tensor x = random_images(batch, 32, 3, 1);
-  return {batch, [model, optimizer, x] {
-            const Variable loss = model->loss({x}, {});
-            optimizer->zero_grad();
-            loss.backward();
-            optimizer->step();
-          }};
-}
-
-/// Drawing and applying SimCLR's views of photographs; one thread.
-Case augment_step(int64_t size) {
-  const int64_t side = size == 32 ? 32 : 256, n = 64;
-  auto images = std::make_shared<std::vector<ssl::Image>>();
-  Random pixels(0, 1);
-  for (int64_t i = 0; i < n; ++i) {
-    ssl::Image image{side, side, 3, std::vector<uint8_t>(static_cast<size_t>(side * side * 3))};
-    for (uint8_t& p : image.pixels) p = static_cast<uint8_t>(pixels.below(256));
-    images->push_back(std::move(image));
-  }
-  const ssl::ViewPolicy policy = ssl::augmentation("simclr", size, 3)[0];
-  auto out = std::make_shared<std::vector<float>>(static_cast<size_t>(size * size * 3));
-  return {n, [=] {
-            for (int64_t i = 0; i < n; ++i) {
-              const ssl::Image& image = (*images)[static_cast<size_t>(i)];
-              Random random(0, random_stream("bench", static_cast<uint64_t>(i)));
-              ssl::apply_view(image, ssl::draw_view(policy, image.height, image.width, random), policy, size, 3,
-                              out->data());
-            }
-          }};
-}
-
-/// One pass of one convolution of 64 images.
-Case conv_step(const std::string& name) {
-  std::istringstream text(name);
-  std::string word, pass;
-  std::getline(text, word, '-');
-  int64_t number[5];
-  for (int64_t& n : number) std::getline(text, word, '-'), n = std::stoll(word);
-  std::getline(text, pass, '-');
-  const auto [c, k, side, taps, stride] = number;
-  const Conv2dOptions options{.stride = stride, .padding = taps / 2};
-  const Tensor x = random_images(64, side, c, 1), w = Tensor::normal({k, taps, taps, c}, 0, 2);
-  const auto [window, shape] = conv2d_geometry(x.shape(), w.shape(), options);
-  const Tensor dy = Tensor::normal(shape, 0, 3);
-  auto result = std::make_shared<Tensor>();
-  return {64, [=, window = window] {
-            *result = pass == "y"    ? conv2d(x, w, options)
-                      : pass == "dx" ? conv2d_dx(x.shape(), dy, w, window)
-                                     : conv2d_dw(w.shape(), x, dy, window);
-          }};
-}
-
-Case make_case(const std::string& name) {
-  if (name == "resnet18") return encoder_step({.name = "resnet18"}, 64);
-  if (name == "resnet18-256") return encoder_step({.name = "resnet18"}, 256);
-  if (name == "vit-micro") return encoder_step({.name = "vit_micro"}, 64);
-  if (name == "vit-tiny") return encoder_step({.name = "vit_tiny"}, 64);
-  if (name == "vit-tiny-17") return encoder_step({.name = "vit_tiny", .patch_size = 8}, 64);
-  if (name == "vit-tiny-224") return encoder_step({.name = "vit_tiny", .image_size = 224}, 16);
-  if (name == "simclr-resnet18") return simclr_step<optim::SGD>({.name = "resnet18"}, 256, 0.5, 0.06);
-  if (name == "simclr-small-cnn")
-    return simclr_step<optim::AdamW>({.name = "small_cnn", .image_size = 28, .channels = 1}, 256, 0.1, 2e-3);
-  if (name == "mae") return mae_step(256, 0.75, {.dim = 128, .depth = 2, .heads = 4});
-  if (name.rfind("mae-", 0) == 0)
-    return mae_step(64, std::stod(name.substr(4)) / 100, {.dim = 64, .depth = 1, .heads = 4});
-  if (name.rfind("augment-", 0) == 0) return augment_step(std::stoll(name.substr(8)));
-  if (name.rfind("conv-", 0) == 0) return conv_step(name);
-  throw Error("[bench_train] unknown case '" + name +
-              "'; known: resnet18, resnet18-256, vit-micro, vit-tiny, vit-tiny-17, vit-tiny-224, simclr-resnet18, "
-              "simclr-small-cnn, mae, mae-75, augment-32, augment-224, conv-64-64-32-3-1-y");
-}
 
 double seconds_of(const std::function<void()>& f) {
   const auto start = std::chrono::steady_clock::now();
@@ -162,7 +41,7 @@ int main(int argc, char** argv) try {
   if (argc > 3 && std::stoi(argv[3]) > 0) cpu::set_threads(std::stoi(argv[3]));
   if (argc > 4) set_default_device(Device(argv[4]));
 
-  const Case work = make_case(name);
+  const bench::Case work = bench::make_case(name);
   for (int i = 0; i < 2; ++i) seconds_of(work.step);  // first touch of memory, caches, the allocator's free lists
   const int64_t before = default_device().allocator().statistics().system_allocations;
   std::vector<double> seconds;

@@ -219,7 +219,7 @@ void weight_gradient(const ConvGeometry& g, T* dw, const T* x, const T* dy) {
   // Copies of dw cost memory traffic, narrow tasks gather dy again: small weights take many pieces, large ones few.
   const int64_t pixels = g.images * g.out_height * g.out_width;
   const int64_t pieces = std::clamp<int64_t>(std::min(pixels / 2048, (1 << 21) / size), 1, kEnoughBlocks);
-  const int64_t across = std::max(ceil_div(width, kBlockColumns), ceil_div(kEnoughBlocks / 2, pieces * g.groups));
+  const int64_t across = std::max(ceil_div(width, kBlockColumns), ceil_div(enough_blocks() / 2, pieces * g.groups));
   const int64_t columns = round_up(ceil_div(width, across), nr), ranges = ceil_div(width, columns);
 
   const Scratch partial(pieces > 1 ? pieces * size * sizeof(T) : 0);

@@ -1,4 +1,4 @@
-// How products and convolutions are cut into blocks for kernels/gemm.h. Everything here depends on shapes alone.
+// How products and convolutions are cut into blocks for kernels/gemm.h. The order of every sum depends on shapes alone.
 #pragma once
 
 #include <algorithm>
@@ -6,6 +6,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "backends/cpu/backend.h"
 #include "backends/cpu/kernels/gemm.h"
 
 namespace tacit::cpu {
@@ -26,8 +27,11 @@ constexpr int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 inline constexpr int64_t kBlockRows = 240;
 /// The most columns of C in one block: B's kGemmDepth rows of them stay in the second-level cache.
 inline constexpr int64_t kBlockColumns = 512;
-/// Below this many blocks a product is cut finer, so that many cores find work.
+/// Below this many pieces a sum is cut, so that many cores find work: the same on every machine, since it decides in
+/// which order numbers are added.
 inline constexpr int64_t kEnoughBlocks = 32;
+/// Below this many blocks a product is cut finer. It may follow the threads: no element's sum depends on its block.
+inline int64_t enough_blocks() { return std::min<int64_t>(kEnoughBlocks, 4 * threads()); }
 /// The fewest multiply-adds that are worth a task of their own (about 20 microseconds).
 inline constexpr int64_t kBlockWork = 1 << 20;
 

@@ -117,22 +117,12 @@ void row_of_tiles(const T* a, const GemmBlock<T>& block, int64_t first, int64_t 
 
 constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-// Asks for memory that the next gather will read, while the tiles before it are computed: its rows lie far apart, so
-// that the processor does not foresee them.
-template <class T>
-inline void prefetch(const T* from, int64_t n) {
-  for (int64_t i = 0; i < n; i += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(from + i, 0, 2);
-}
-
 template <class T>
 void by_rows(const GemmBlock<T>& block) {
   alignas(64) T a[kMr * kRowPitch];
   for (int64_t first = 0; first < block.rows; first += kMr) {
-    const int64_t rows = least(kMr, block.rows - first), next = first + kMr, end = least(next + kMr, block.rows);
+    const int64_t rows = least(kMr, block.rows - first);
     gather_rows(a, block, first, rows, tile_rows(rows));
-    for (int64_t i = next; i < end; ++i)
-      for (int64_t p = 0; p < block.piece_count; ++p)
-        prefetch(block.a[i] + block.pieces[p].offset, block.pieces[p].length);
     row_of_tiles<T, Gather::Rows>(a, block, first, rows);
   }
 }
@@ -141,9 +131,8 @@ template <class T>
 void by_columns(const GemmBlock<T>& block) {
   static_assert(kGemmSweep % kMr == 0);
   for (int64_t first = 0; first < block.rows; first += kGemmSweep) {
-    const int64_t end = least(first + kGemmSweep, block.rows), next = least(end + kGemmSweep, block.rows);
+    const int64_t end = least(first + kGemmSweep, block.rows);
     gather_columns(block.scratch, block, first, end - first);
-    for (int64_t k = 0; k < block.depth; ++k) prefetch(block.a[k] + end, next - end);
     for (int64_t i = first; i < end; i += kMr)
       row_of_tiles<T, Gather::Columns>(block.scratch + i - first, block, i, least(kMr, end - i));
   }

@@ -93,9 +93,11 @@ ConvAlgorithm chosen(const Conv& conv) {
 
 TEST_CASE("Winograd's convolutions: odd maps, channels and padding; exact where they promise it") {
   // The largest error allowed, of the largest value: what docs/performance.md promises.
-  const auto check = [](Conv conv, ConvAlgorithm algorithm, double bound) {
-    conv.algorithm = algorithm;
-    const ConvResult<float> got = run_conv<float>(conv);
+  struct Way {
+    ConvAlgorithm algorithm;
+    double bound;
+  };
+  const auto check = [](Conv conv) {
     const auto x = numbers<float>(conv.x().numel(), 1), w = numbers<float>(conv.weights().numel(), 2),
                dy = numbers<float>(conv.y().numel(), 3);
     std::vector<double> y(dy.size()), dx(x.size()), dw(w.size());
@@ -108,30 +110,30 @@ TEST_CASE("Winograd's convolutions: odd maps, channels and padding; exact where 
     CAPTURE(conv.weights());
     CAPTURE(conv.padding_h);
     CAPTURE(conv.padding_w);
-    CAPTURE(static_cast<int>(algorithm));
     const auto worst = [](const std::vector<float>& a, const std::vector<double>& b) {
       double largest = 0, difference = 0;
       for (size_t i = 0; i < a.size(); ++i) {
         largest = std::max(largest, std::abs(b[i]));
         const double d = std::abs(static_cast<double>(a[i]) - b[i]);
-        if (!(d <= difference)) difference = d;  // a NaN stays
+        if (!(d <= difference) && !std::isnan(difference)) difference = d;  // a NaN stays
       }
       return largest > 0 ? difference / largest : difference;
     };
-    CHECK(worst(got.y, y) <= bound);
-    CHECK(worst(got.dx, dx) <= bound);
-    CHECK(worst(got.dw, dw) <= bound);
+    for (const Way& way : {Way{ConvAlgorithm::F4, 1e-4}, {ConvAlgorithm::F2, 1e-5}, {ConvAlgorithm::Direct, 1e-5}}) {
+      CAPTURE(static_cast<int>(way.algorithm));
+      conv.algorithm = way.algorithm;
+      const ConvResult<float> got = run_conv<float>(conv);
+      CHECK(worst(got.y, y) <= way.bound);
+      CHECK(worst(got.dx, dx) <= way.bound);
+      CHECK(worst(got.dw, dw) <= way.bound);
+    }
   };
   const std::vector<Conv> cases = {{1, 7, 7, 20, 33, 3, 3, 1, 1, 1, 1}, {2, 5, 9, 16, 48, 3, 3, 1, 1, 0, 0},
                                    {3, 9, 9, 70, 18, 3, 3, 1, 1, 2, 2}, {1, 1, 1, 16, 16, 3, 3, 1, 1, 1, 1},
-                                   {2, 1, 6, 5, 3, 3, 3, 1, 1, 1, 0},   {2, 13, 12, 40, 100, 3, 3, 1, 1, 1, 2},
+                                   {2, 1, 6, 5, 3, 3, 3, 1, 1, 1, 0},   {2, 13, 12, 40, 50, 3, 3, 1, 1, 1, 2},
                                    {9, 8, 8, 48, 32, 3, 3, 1, 1, 1, 1}, {40, 6, 6, 33, 31, 3, 3, 1, 1, 1, 1},
-                                   {2, 3, 3, 1, 1, 3, 3, 1, 1, 0, 0},   {70, 4, 4, 130, 150, 3, 3, 1, 1, 1, 1}};
-  for (const Conv& conv : cases) {
-    check(conv, ConvAlgorithm::F4, 1e-4);
-    check(conv, ConvAlgorithm::F2, 1e-5);
-    check(conv, ConvAlgorithm::Direct, 1e-5);
-  }
+                                   {2, 3, 3, 1, 1, 3, 3, 1, 1, 0, 0},   {3, 4, 4, 130, 150, 3, 3, 1, 1, 1, 1}};
+  for (const Conv& conv : cases) check(conv);
 }
 
 TEST_CASE("how a convolution is computed follows from its kernel, channels and map, not from the batch") {

@@ -18,12 +18,6 @@ using namespace tacit;
 
 namespace {
 
-double seconds_of(const std::function<void()>& f) {
-  const auto start = std::chrono::steady_clock::now();
-  f();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
 /// Operations a second of the product kernel on blocks that stay in the first-level cache.
 double peak_operations() {
   constexpr int64_t kRows = 24, kDepth = 64, kTimes = 20'000;
@@ -31,7 +25,7 @@ double peak_operations() {
   const int64_t columns = 2 * gemm.nr, tasks = 4 * cpu::threads();
   double best = 0;
   for (int turn = 0; turn < 5; ++turn) {
-    const double seconds = seconds_of([&] {
+    const double seconds = bench::seconds_of([&] {
       cpu::parallel_pieces(tasks, [&](int64_t t) {
         const std::vector<float> a = Tensor::normal({kRows * kDepth}, 1, static_cast<uint64_t>(t)).to_vector<float>(),
                                  b = Tensor::normal({kDepth * columns}, 2, static_cast<uint64_t>(t)).to_vector<float>();
@@ -56,7 +50,7 @@ double peak_operations() {
 double peak_bytes() {
   const Tensor from = Tensor::ones({1 << 26}), to = Tensor::zeros({1 << 26});
   double best = 1e9;
-  for (int turn = 0; turn < 5; ++turn) best = std::min(best, seconds_of([&] { Tensor(to).copy_(from); }));
+  for (int turn = 0; turn < 5; ++turn) best = std::min(best, bench::seconds_of([&] { Tensor(to).copy_(from); }));
   return 2.0 * 4 * (1 << 26) / best;
 }
 
@@ -75,7 +69,7 @@ int main(int argc, char** argv) try {
   const bench::Case work = bench::make_case(name);
   for (int i = 0; i < 2; ++i) work.step();
   bench::TimedBackend::times().clear();
-  const double step = seconds_of([&] {
+  const double step = bench::seconds_of([&] {
                         for (int i = 0; i < steps; ++i) work.step();
                       }) /
                       steps;

@@ -4,7 +4,6 @@
 // Prints one JSON object on a line.
 
 #include <algorithm>
-#include <chrono>
 #include <ctime>
 #include <fstream>
 #include <iostream>
@@ -17,13 +16,6 @@
 using namespace tacit;
 
 namespace {
-
-double seconds_of(const std::function<void()>& f) {
-  const auto start = std::chrono::steady_clock::now();
-  f();
-  default_device().backend().synchronize();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 /// VmHWM. (getrusage's ru_maxrss begins with what the program that started this one had.)
 int64_t peak_resident_mb() {
@@ -42,11 +34,12 @@ int main(int argc, char** argv) try {
   if (argc > 4) set_default_device(Device(argv[4]));
 
   const bench::Case work = bench::make_case(name);
-  for (int i = 0; i < 2; ++i) seconds_of(work.step);  // first touch of memory, caches, the allocator's free lists
+  for (int i = 0; i < 2; ++i)
+    bench::seconds_of(work.step);  // first touch of memory, caches, the allocator's free lists
   const int64_t before = default_device().allocator().statistics().system_allocations;
   std::vector<double> seconds;
   const std::clock_t processor = std::clock();
-  for (int i = 0; i < steps; ++i) seconds.push_back(seconds_of(work.step));
+  for (int i = 0; i < steps; ++i) seconds.push_back(bench::seconds_of(work.step));
   const double processor_seconds = static_cast<double>(std::clock() - processor) / CLOCKS_PER_SEC / steps;
   std::sort(seconds.begin(), seconds.end());
 

@@ -1,5 +1,6 @@
 #include "bench/cases.h"
 
+#include <chrono>
 #include <sstream>
 
 #include "tacit.h"
@@ -114,6 +115,13 @@ Case make_case(const std::string& name) {
   throw Error("[bench] unknown case '" + name +
               "'; known: resnet18, resnet18-256, vit-micro, vit-tiny, vit-tiny-17, vit-tiny-224, simclr-resnet18, "
               "simclr-small-cnn, mae, mae-75, augment-32, augment-224, conv-64-64-32-3-1-y");
+}
+
+double seconds_of(const std::function<void()>& f) {
+  const auto start = std::chrono::steady_clock::now();
+  f();
+  default_device().backend().synchronize();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
 }  // namespace tacit::bench

@@ -20,4 +20,7 @@ struct Case {
 /// on H x H, T x T taps, stride S, batch 64; PASS y, dx or dw).
 Case make_case(const std::string& name);
 
+/// Wall time of f, with what it leaves the default device to do.
+double seconds_of(const std::function<void()>& f);
+
 }  // namespace tacit::bench

@@ -65,19 +65,8 @@ Common common_of(const ssl::TrainConfig& config) {
           .quiet = config.quiet};
 }
 
-/// Whether the path is a run's own: what a resume and every command on the run need.
-static bool belongs_to_run(const std::string& path) {
-  namespace fs = std::filesystem;
-  std::error_code ignored;
-  const fs::path file = fs::weakly_canonical(path, ignored), directory = file.parent_path();
-  const auto is_run = [](const fs::path& run) { return ssl::RunDirectory::has_config(run.string()); };
-  if (directory.filename() == "checkpoints") return is_run(directory.parent_path());
-  const std::string name = file.filename().string();
-  return (name == "config.toml" || name == "metrics.jsonl" || name.rfind("events.out.", 0) == 0) && is_run(directory);
-}
-
 void check_writable(const char* flag, const std::string& path) {
-  if (belongs_to_run(path))
+  if (ssl::RunDirectory::owns(path))
     throw UsageError(std::string("--") + flag + " " + path + " is a run's own file, which is never overwritten");
   ssl::about_flag(flag, [&] {
     const std::string directory = std::filesystem::path(path).parent_path().string();

@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/feature.h"
-#include "ssl/data/fingerprint.h"
+#include "ssl/data/printable.h"
 #include "tensor/atomic_file.h"
 #include "tensor/counted.h"
 #include "tensor/directory.h"

@@ -39,6 +39,10 @@ class Evaluate final : public RunCommand {
         .add("recipe", &recipe_, "of those rows: default, mixup or mae (see tacit finetune)")
         .add("min-steps", &training_.min_steps, "steps of those rows, however few images there are");
     settings.show_default("with-finetuning", "true for mae, else false");
+    for (const char* flag : {"recipe", "min-steps"})
+      settings.used_if(
+          "", flag, [this] { return supervised_ || with_finetuning_ != false; },
+          std::string("--") + flag + " is of the rows that train, which are switched off");
     feature_.add(settings);
   }
   void resolve(Settings& settings, const ssl::ConfigLayers& layers) override {
@@ -58,14 +62,9 @@ class Evaluate final : public RunCommand {
     const std::set<int64_t> different(options_.labels.labels_per_class.begin(), options_.labels.labels_per_class.end());
     if (different.size() < options_.labels.labels_per_class.size())
       throw UsageError("--labels-per-class names a number twice");
-    if (!supervised_ && with_finetuning_ == false)
-      for (const char* flag : {"recipe", "min-steps"})
-        if (said(flag))
-          throw UsageError(std::string("--") + flag + " is of the rows that train, which are switched off");
   }
   int run_on(ssl::Pretrained& run) override {
-    if (recipe_ == "mae" && !nn::is_vit(run.info.config.encoder))
-      throw UsageError("--recipe mae is of ViTs; the run's encoder is " + run.info.config.encoder);
+    ssl::check_finetune_recipe(recipe_, run.info.config.encoder);
     const std::string feature = feature_.chosen(run)[0];
     if (feature != "encoder") options_.stage = feature;
     const bool finetuned = with_finetuning_.value_or(ssl::method_entry(run.info.config.method).judged_by_finetuning);

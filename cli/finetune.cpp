@@ -51,7 +51,10 @@ class Finetune final : public RunCommand {
         .add("pool", &options_.pool, "a ViT's features: cls, mean (of the patch tokens), or run: as pre-trained")
         .add("drop-path", &options_.drop_path, "of a ViT: probability that a sample skips the last block's branches")
         .add("learn-positions", &options_.learn_positions, "of a ViT: its fixed position embedding learns too")
-        .exclusive("lr", "base-lr");
+        .exclusive("lr", "base-lr")
+        .used_if(
+            "", "erase-with", [this] { return options_.random_erasing > 0; },
+            "--erase-with is of --random-erasing, which is 0");
   }
   /// default < recipe < configuration file < command line.
   void resolve(Settings& settings, const ssl::ConfigLayers& layers) override {
@@ -86,18 +89,14 @@ class Finetune final : public RunCommand {
     ssl::check_choice("augmentation", options_.augmentation, ssl::augmentation_names());
     ssl::check_choice("erase-with", options_.erase_with, {"noise", "mean"});
     ssl::check_choice("pool", options_.pool, {"run", "cls", "mean"});
-    if (said("erase-with") && options_.random_erasing == 0)
-      throw UsageError("--erase-with is of --random-erasing, which is 0");
   }
   int run_on(ssl::Pretrained& run) override {
     options_.seed = static_cast<uint64_t>(common_.seed);
-    if (!nn::is_vit(run.info.config.encoder)) {
-      for (const char* flag : {"pool", "drop-path", "learn-positions"})
-        if (said(flag))
-          throw UsageError(std::string("--") + flag + " is of a ViT; the run's encoder is " + run.info.config.encoder);
-      if (recipe_ == "mae")
-        throw UsageError("--recipe mae is of ViTs; the run's encoder is " + run.info.config.encoder);
-    }
+    const std::string& name = run.info.config.encoder;
+    for (const char* flag : {"pool", "drop-path", "learn-positions"})
+      if (!nn::is_vit(name) && flagged(flag))
+        throw UsageError(std::string("--") + flag + " is of a ViT; the run's encoder is " + name);
+    ssl::check_finetune_recipe(recipe_, name);
     ssl::ImageSourcePtr train = data_.open_labelled(ssl::Split::Train, common_);
     const ssl::ImageSourcePtr test = data_.open_labelled(ssl::Split::Test, common_);
     if (labels_per_class_ > 0) {

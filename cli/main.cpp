@@ -102,6 +102,7 @@ int execute(Bound& bound) {
   }
   Command& command = *bound.command;
   command.resolve(bound.settings, layers);
+  bound.settings.check_used();
   command.check();
   if (bound.print_config) {
     std::cout << command.print_config(bound.settings) << std::flush;

@@ -2,7 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/run_command.h"
-#include "ssl/data/fingerprint.h"
+#include "ssl/data/printable.h"
 #include "ssl/evaluate/knn.h"
 #include "ssl/train/picture.h"
 #include "tensor/counted.h"
@@ -26,15 +26,16 @@ class NeighboursCommand final : public RunCommand {
         .many("query")
         .add("queries", &count_, "test images to show without --query, of different classes where there are labels")
         .add("k", &k_, "neighbours of each")
-        .add("out", &out_, "the PNG to write", ssl::Effect::Session);
+        .add("out", &out_, "the PNG to write", ssl::Effect::Session)
+        .used_if(
+            "", "queries", [this] { return queries_.empty(); },
+            "--queries is a number of test images to take; with --query the images are given");
   }
   void check_own() const override {
     if (out_.empty()) throw UsageError("--out is required: the PNG to write");
     ssl::check_specs("query", queries_);
     check_flag("k", static_cast<double>(k_), 1, 100);
     check_flag("queries", static_cast<double>(count_), 1, 1000);
-    if (!queries_.empty() && said("queries"))
-      throw UsageError("--queries is a number of test images to take; with --query the images are given");
   }
   int run_on(ssl::Pretrained& run) override {
     check_writable("out", out_);

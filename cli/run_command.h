@@ -63,6 +63,9 @@ class RunCommand : public Command {
 
   /// Whether the user gave this flag, here or in --config.
   bool said(const char* flag) const { return settings_ && settings_->said(flag); }
+  /// Whether it stood on the command line. Only there is a flag without effect a mistake: a file may name every
+  /// setting.
+  bool flagged(const char* flag) const { return settings_ && settings_->flagged(flag); }
 
   std::string run_path_;
   DataArguments data_;

@@ -132,6 +132,8 @@ bool is_vit(const std::string& name) {
                      [&](const Row& row) { return name == row.name && row.head_size > 0; });
 }
 
+bool is_resnet(const std::string& name) { return name.rfind("resnet", 0) == 0; }
+
 void check_encoder_width(const std::string& name, int64_t width) {
   for (const Row& row : kEncoders) {
     if (name != row.name || row.head_size == 0 || width == 0) continue;

@@ -57,6 +57,8 @@ class Encoder : public AnyModule {
 int64_t default_patch_size(int64_t image_size);
 /// Whether the encoder of that name is a Vision Transformer.
 bool is_vit(const std::string& name);
+/// Whether it is a ResNet.
+bool is_resnet(const std::string& name);
 /// Throws Error where the encoder of that name cannot have that EncoderOptions::width.
 void check_encoder_width(const std::string& name, int64_t width);
 /// Throws Error listing the known names.

@@ -33,11 +33,11 @@ TACIT_HD bool beats(ReduceOp op, T value, T best) {
 /// Ops that a backend may offer in one kernel pair; where it does not, autograd composes them from others.
 enum class Fused : uint8_t { BatchNormAct };
 
-/// Geometry of a convolution or pooling window over (N, H, W, C).
 /// How a convolution is computed, for backends that know several ways: by size; by plain products; by Winograd's
 /// minimal filtering with tiles of 2 x 2 or 4 x 4 outputs (3x3 taps, stride 1; elsewhere they mean Direct).
 enum class ConvAlgorithm { Auto, Direct, F2, F4 };
 
+/// Geometry of a convolution or pooling window over (N, H, W, C).
 struct Window {
   int64_t kernel_h = 1, kernel_w = 1;
   int64_t stride_h = 1, stride_w = 1;

@@ -64,4 +64,18 @@ ConvResult<T> run_conv(const Conv& conv) {
   return r;
 }
 
+/// The same by plain loops, in f64.
+template <class T>
+ConvResult<double> plain_conv(const Conv& conv) {
+  const auto x = numbers<T>(conv.x().numel(), 1), w = numbers<T>(conv.weights().numel(), 2),
+             dy = numbers<T>(conv.y().numel(), 3);
+  ConvResult<double> r{std::vector<double>(dy.size()), std::vector<double>(x.size()), std::vector<double>(w.size())};
+  conv.each([&](int64_t i, int64_t j, int64_t o) {
+    r.y[o] += static_cast<double>(x[i]) * static_cast<double>(w[j]);
+    r.dx[i] += static_cast<double>(dy[o]) * static_cast<double>(w[j]);
+    r.dw[j] += static_cast<double>(x[i]) * static_cast<double>(dy[o]);
+  });
+  return r;
+}
+
 }  // namespace tacit::testing

@@ -11,14 +11,7 @@ namespace {
 
 template <class T>
 void check_conv(const Conv& conv) {
-  const auto x = numbers<T>(conv.x().numel(), 1), w = numbers<T>(conv.weights().numel(), 2),
-             dy = numbers<T>(conv.y().numel(), 3);
-  std::vector<double> y(dy.size()), dx(x.size()), dw(w.size());
-  conv.each([&](int64_t i, int64_t j, int64_t o) {
-    y[o] += static_cast<double>(x[i]) * static_cast<double>(w[j]);
-    dx[i] += static_cast<double>(dy[o]) * static_cast<double>(w[j]);
-    dw[j] += static_cast<double>(x[i]) * static_cast<double>(dy[o]);
-  });
+  const ConvResult<double> expected = plain_conv<T>(conv);
   const ConvResult<T> got = run_conv<T>(conv);
   CAPTURE(conv.x());
   CAPTURE(conv.weights());
@@ -29,9 +22,9 @@ void check_conv(const Conv& conv) {
   CAPTURE(conv.groups);
   CAPTURE(sizeof(T));
   const double taps = static_cast<double>(conv.kh * conv.kw);
-  CHECK(error(got.y, y, taps * static_cast<double>(conv.c / conv.groups)) < kTolerance);
-  CHECK(error(got.dx, dx, taps * static_cast<double>(conv.k / conv.groups)) < kTolerance);
-  CHECK(error(got.dw, dw, static_cast<double>(conv.n * conv.out_h() * conv.out_w())) < kTolerance);
+  CHECK(error(got.y, expected.y, taps * static_cast<double>(conv.c / conv.groups)) < kTolerance);
+  CHECK(error(got.dx, expected.dx, taps * static_cast<double>(conv.k / conv.groups)) < kTolerance);
+  CHECK(error(got.dw, expected.dw, static_cast<double>(conv.n * conv.out_h() * conv.out_w())) < kTolerance);
 }
 
 std::vector<Conv> conv_cases() {
@@ -98,14 +91,7 @@ TEST_CASE("Winograd's convolutions: odd maps, channels and padding; exact where 
     double bound;
   };
   const auto check = [](Conv conv) {
-    const auto x = numbers<float>(conv.x().numel(), 1), w = numbers<float>(conv.weights().numel(), 2),
-               dy = numbers<float>(conv.y().numel(), 3);
-    std::vector<double> y(dy.size()), dx(x.size()), dw(w.size());
-    conv.each([&](int64_t i, int64_t j, int64_t o) {
-      y[o] += static_cast<double>(x[i]) * static_cast<double>(w[j]);
-      dx[i] += static_cast<double>(dy[o]) * static_cast<double>(w[j]);
-      dw[j] += static_cast<double>(x[i]) * static_cast<double>(dy[o]);
-    });
+    const ConvResult<double> expected = plain_conv<float>(conv);
     CAPTURE(conv.x());
     CAPTURE(conv.weights());
     CAPTURE(conv.padding_h);
@@ -123,9 +109,9 @@ TEST_CASE("Winograd's convolutions: odd maps, channels and padding; exact where 
       CAPTURE(static_cast<int>(way.algorithm));
       conv.algorithm = way.algorithm;
       const ConvResult<float> got = run_conv<float>(conv);
-      CHECK(worst(got.y, y) <= way.bound);
-      CHECK(worst(got.dx, dx) <= way.bound);
-      CHECK(worst(got.dw, dw) <= way.bound);
+      CHECK(worst(got.y, expected.y) <= way.bound);
+      CHECK(worst(got.dx, expected.dx) <= way.bound);
+      CHECK(worst(got.dw, expected.dw) <= way.bound);
     }
   };
   const std::vector<Conv> cases = {{1, 7, 7, 20, 33, 3, 3, 1, 1, 1, 1}, {2, 5, 9, 16, 48, 3, 3, 1, 1, 0, 0},

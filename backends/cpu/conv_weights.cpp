@@ -245,7 +245,10 @@ void CpuBackend::conv2d_dw(const View& dw, const View& x, const View& dy, const 
   if (dw.numel() == 0) return;
   visit_floating("conv2d_dw", dw.dtype, [&](auto zero) {
     using T = decltype(zero);
-    if (dy.numel() == 0) return std::fill_n(dw.ptr<T>(), dw.numel(), T(0)), void();
+    if (dy.numel() == 0) {
+      std::fill_n(dw.ptr<T>(), dw.numel(), T(0));
+      return;
+    }
     if (is_depthwise(g)) return depthwise_dw(g, dw.ptr<T>(), x.ptr<T>(), dy.ptr<T>());
     if (g.pointwise()) {
       const SeenPixels<T> pixels(g, x);

@@ -24,14 +24,15 @@ const WinogradTable& table_of(ConvAlgorithm algorithm) {
 /// the sets of the cache are used evenly.
 struct Tiles {
   Tiles(const WinogradTable& k, int64_t tiles, int64_t channels)
-      : frequency(tiles * round_up(channels, kWidestPanel) + 16),
-        memory(static_cast<size_t>(k.in * k.in * frequency) * sizeof(float)) {
-    buffer = {memory.as<float>(), frequency, tiles * kWinogradBlock};
-  }
+      : Tiles(tiles, k.in * k.in, tiles * round_up(channels, kWidestPanel) + 16) {}
   static constexpr int64_t kWidestPanel = 32;
-  int64_t frequency;
   Scratch memory;
   TileBuffer buffer;
+
+ private:
+  Tiles(int64_t tiles, int64_t frequencies, int64_t frequency)
+      : memory(static_cast<size_t>(frequencies * frequency) * sizeof(float)),
+        buffer{memory.as<float>(), frequency, tiles * kWinogradBlock} {}
 };
 
 /// Transformed filters in panels: `rows` summed channels by `columns` output channels.
@@ -106,9 +107,9 @@ void run_tiles(const WinogradTable& k, const TiledProduct& g, const Filters& u) 
     for (int64_t group = groups * share / shares; group < groups * (share + 1) / shares; ++group) {
       const int64_t column = group * kColumns, width = std::min(kColumns, u.columns - column);
       for (int64_t f = 0; f < k.in * k.in; ++f)
-        winograd_tables().product({v.buffer.data + f * v.frequency, v.buffer.block,
+        winograd_tables().product({v.buffer.data + f * v.buffer.frequency, v.buffer.block,
                                    u.memory.as<float>() + f * u.frequency + column * u.rows,
-                                   m.buffer.data + f * m.frequency, m.buffer.block, count, u.rows, width});
+                                   m.buffer.data + f * m.buffer.frequency, m.buffer.block, count, u.rows, width});
       k.output(g.out, g.out_map, m.buffer, first, count, column, width);
     }
   });
@@ -181,8 +182,8 @@ void winograd_dw(ConvAlgorithm algorithm, const ConvGeometry& g, float* dw, cons
     });
     parallel_pieces(frequencies * row_parts, [&](int64_t t) {
       const int64_t f = t / row_parts, row = t % row_parts * row_step;
-      winograd_tables().sum({d.buffer.data + f * d.frequency + row / kWinogradBlock * d.buffer.block, d.buffer.block,
-                             v.buffer.data + f * v.frequency, v.buffer.block,
+      winograd_tables().sum({d.buffer.data + f * d.buffer.frequency + row / kWinogradBlock * d.buffer.block,
+                             d.buffer.block, v.buffer.data + f * v.buffer.frequency, v.buffer.block,
                              du.as<float>() + f * du_frequency + row * columns, count, std::min(row_step, rows - row),
                              columns, first > 0});
     });

@@ -1,5 +1,5 @@
 #include "ssl/data/damage.h"
-#include "ssl/data/fingerprint.h"
+#include "ssl/data/printable.h"
 
 #include <algorithm>
 

@@ -11,7 +11,4 @@ namespace tacit::ssl {
 /// of some images, or, where images are not files, of their pixels.
 std::string data_fingerprint(const ImageSource&);
 
-/// A file name as one line of text that cannot command a terminal: control characters as \n, \x1b, …, and \ as \\.
-std::string printable(const std::string& name);
-
 }  // namespace tacit::ssl

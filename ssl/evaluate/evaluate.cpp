@@ -1,10 +1,10 @@
 #include "ssl/evaluate/evaluate.h"
-#include "ssl/data/augment.h"
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 
+#include "ssl/data/augment.h"
 #include "ssl/evaluate/clustering.h"
 #include "ssl/evaluate/metrics.h"
 #include "ssl/evaluate/pca.h"

@@ -55,10 +55,13 @@ void BYOL::after_step(const Progress& progress) {
 std::vector<std::string> BYOL::describe(int64_t, int64_t) const {
   std::vector<std::string> lines;
   if (!options_.use_predictor)
-    lines.emplace_back("warning: --no-predictor: nothing keeps the features apart; expect projection_std (the head's) to fall towards 0");
+    lines.emplace_back(
+        "warning: --no-predictor: nothing keeps the features apart; expect projection_std (the head's) to fall towards "
+        "0");
   if (!options_.stop_gradient)
     lines.emplace_back(
-        "warning: --no-stop-gradient: both sides move towards each other; expect projection_std (the head's) to fall towards 0");
+        "warning: --no-stop-gradient: both sides move towards each other; expect projection_std (the head's) to fall "
+        "towards 0");
   if (options_.target_momentum == 0)
     lines.emplace_back("target      the online network after each step, without averaging (SimSiam's case)");
   return lines;

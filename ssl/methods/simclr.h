@@ -5,11 +5,11 @@
 //   loss = mean over i of -log softmax(s[i])[the other view of i's image]          (NT-Xent, eq. 1)
 // Variants chosen here: the loss is the mean over 2N rows (the official code sums the two directions: twice this);
 // no batch norm follows the head's last layer (there one without offset); negatives come from this process's batch;
-// batch norm statistics are those of both views together. Large batches: with chunk_size the encoder sees that many
-// images at a time, and the loss all of them (Gao, Zhang, Han & Callan, "Scaling Deep Contrastive Learning Batch Size
-// under Memory Limited Setup", 2021). A first pass makes z without a graph, the loss gives dz, a second pass sends each
-// chunk's dz back: the gradient of the whole batch's loss, exactly, for one more forward pass. Batch norm statistics
-// are those of a chunk.
+// batch norm statistics are those of both views together.
+// Large batches: with chunk_size the encoder sees that many images at a time, and the loss all of them (Gao, Zhang, Han
+// & Callan, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup", 2021). A first pass makes z
+// without a graph, the loss gives dz, a second pass sends each chunk's dz back: the gradient of the whole batch's loss,
+// exactly, for one more forward pass. Batch norm statistics are those of a chunk.
 #pragma once
 
 #include "nn/mlp.h"

@@ -164,11 +164,11 @@ Settings settings_of(TrainConfig& c) {
       "", "nesterov", [&c] { return c.optimizer == "sgd"; },
       "--nesterov is of --optimizer sgd; adamw and lars have no such choice");
   s.used_if(
-      "", "zero-init-residual", [&c] { return !c.zero_init_residual || c.encoder.rfind("resnet", 0) == 0; },
+      "", "zero-init-residual", [&c] { return !c.zero_init_residual || nn::is_resnet(c.encoder); },
       "--zero-init-residual is of a ResNet; the other encoders have no residual branches that end in a norm");
   s.used_if(
       "", "checkpoint-activations",
-      [&c] { return !c.checkpoint_activations || c.encoder.rfind("resnet", 0) == 0 || nn::is_vit(c.encoder); },
+      [&c] { return !c.checkpoint_activations || nn::is_resnet(c.encoder) || nn::is_vit(c.encoder); },
       "--checkpoint-activations is of ResNets and ViTs, which are made of blocks");
   s.used_if(
       "", "patch-size", [&c] { return nn::is_vit(c.encoder); },
@@ -188,7 +188,7 @@ void validate(const TrainConfig& c) {
   parse_split(c.split);
   check_choice("encoder", c.encoder, nn::encoder_names());
   check_choice("stem", c.stem, {"auto", "cifar", "imagenet"});
-  check(c.stem == "auto" || c.encoder.rfind("resnet", 0) == 0,
+  check(c.stem == "auto" || nn::is_resnet(c.encoder),
         "--stem " + c.stem + " is of a ResNet; --encoder " + c.encoder + " has no such choice");
   const bool vit = nn::is_vit(c.encoder);
   check_choice("pool", c.pool, {"cls", "mean", "mean-after-norm"});

@@ -42,7 +42,7 @@ std::string timm_call(nn::Encoder& encoder) {
 
 nn::StateDict exported_tensors(Pretrained& run, const std::string& format, bool teacher) {
   const std::string& name = run.info.config.encoder;
-  const bool vit = nn::is_vit(name), resnet = starts_with(name, "resnet");
+  const bool vit = nn::is_vit(name), resnet = nn::is_resnet(name);
   check(format != "torchvision" || !vit,
         "--format torchvision has no names for the run's " + name + "; use timm or mae");
   check(format != "timm" || vit || resnet, "--format timm has no names for the run's " + name + "; use torchvision");

@@ -11,6 +11,7 @@
 #include "optim/adamw.h"
 #include "optim/schedule.h"
 #include "ssl/evaluate/labels.h"
+#include "ssl/train/check.h"
 #include "tensor/counted.h"
 #include "tensor/join.h"
 
@@ -113,6 +114,10 @@ FinetuneOptions finetune_recipe(const std::string& name) {
 }
 
 std::vector<std::string> finetune_recipe_names() { return {"default", "mixup", "mae"}; }
+
+void check_finetune_recipe(const std::string& recipe, const std::string& encoder) {
+  check(recipe != "mae" || nn::is_vit(encoder), "--recipe mae is of ViTs; the run's encoder is " + encoder);
+}
 
 nn::Encoder finetuning_encoder(const nn::Encoder& encoder, const nn::EncoderOptions& made_by,
                                const FinetuneOptions& options) {

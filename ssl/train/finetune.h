@@ -39,6 +39,8 @@ struct FinetuneOptions {
 /// images by heart (ViTs); "mae": ViT-B's of MAE's FINETUNE.md. Throws Error listing the names.
 FinetuneOptions finetune_recipe(const std::string& name);
 std::vector<std::string> finetune_recipe_names();
+/// Throws UsageError where the recipe is of ViTs and the encoder of that name is none.
+void check_finetune_recipe(const std::string& recipe, const std::string& encoder);
 
 /// 10, 50, 64 or 128 images a step as there are up to 10, 100, 5,000 or more (never more than there are).
 int64_t finetune_batch_size(int64_t images);

@@ -22,11 +22,11 @@ constexpr int64_t kNone = INT64_MAX;
 /// heap, which grow with them. Measured: 25 MB with small_cnn, 40 with ViTs, 90 with ResNet-18, 280 with ResNet-50 and
 /// its 905 MB of tensors.
 constexpr int64_t kProgram = int64_t{96} << 20;
-int64_t with_the_rest(int64_t tensors) { return tensors + tensors / 5 + kProgram; }
+/// And what kernels have needed beside the tensors, as far as they were measured.
+int64_t with_the_rest(int64_t tensors) {
+  return tensors + tensors / 5 + kProgram + default_device().backend().workspace_bytes();
+}
 int64_t left_for_tensors(int64_t all) { return std::max<int64_t>(0, all - kProgram) / 6 * 5; }
-
-/// What kernels have needed beside the tensors while a measurement ran.
-int64_t workspace() { return default_device().backend().workspace_bytes(); }
 
 /// The first whole number in a file such as memory.max; kNone where there is none ("max").
 int64_t number_in(const std::string& path) {
@@ -257,7 +257,7 @@ void check_training_memory(const TrainConfig& config, int64_t evaluation_images)
   const MemoryLimit limit = memory_limit(config.memory_limit);
   TrainingMemory memory;
   const bool measured = within(limit, [&] { memory = measure(config, evaluation_images); });
-  const auto needed = [&](const TrainConfig& c) { return measured ? with_the_rest(memory.of(c)) + workspace() : 0; };
+  const auto needed = [&](const TrainConfig& c) { return measured ? with_the_rest(memory.of(c)) : 0; };
   const int64_t need = needed(config);
   if (measured && need <= limit.bytes) return;
   std::string remedy = "use a smaller --image-size or --encoder-width";
@@ -278,7 +278,7 @@ void check_training_memory(const TrainConfig& config, int64_t evaluation_images)
 void check_features_memory(nn::Encoder& encoder, const PlainViews& views, int64_t values, const std::string& flag) {
   const MemoryLimit limit = memory_limit(flag);
   int64_t need = 0;
-  const bool measured = within(limit, [&] { need = with_the_rest(bytes_of_features(encoder, views, values)) + workspace(); });
+  const bool measured = within(limit, [&] { need = with_the_rest(bytes_of_features(encoder, views, values)); });
   TACIT_CHECK(measured && need <= limit.bytes, "this needs ", about(need, limit),
               "; use --limit for fewer training images");
 }

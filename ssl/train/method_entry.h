@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "ssl/data/image_source.h"
 #include "ssl/methods/method.h"
 #include "ssl/train/config.h"
 #include "ssl/train/picture.h"
@@ -37,6 +38,8 @@ struct MethodEntry {
   bool lightness = false;
   /// How its network is shown views, for people. Null: as they are.
   ShownViews (*shown)(const TrainConfig&) = nullptr;
+  /// Refuses images that it can learn nothing from, by Error. Null: none are.
+  void (*check_images)(const TrainConfig&, const ImageSource&) = nullptr;
   /// Decides what nobody has said, from what was; so that a run's configuration holds it. May be null.
   void (*settle)(TrainConfig&) = nullptr;
   /// Its frozen features say little of what it learned; fine-tuning beside training from scratch does.

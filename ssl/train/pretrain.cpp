@@ -1,5 +1,4 @@
 #include "ssl/train/pretrain.h"
-#include "ssl/data/fingerprint.h"
 
 #include <algorithm>
 #include <cmath>
@@ -7,6 +6,7 @@
 #include <sstream>
 
 #include "nn/norm.h"
+#include "ssl/data/fingerprint.h"
 #include "ssl/data/some_indices.h"
 #include "ssl/evaluate/knn.h"
 #include "ssl/evaluate/linear.h"
@@ -14,6 +14,7 @@
 #include "ssl/train/check.h"
 #include "ssl/train/interrupt.h"
 #include "ssl/train/memory.h"
+#include "ssl/train/method_entry.h"
 #include "ssl/train/picture.h"
 #include "ssl/train/run_directory.h"
 #include "tensor/counted.h"
@@ -27,22 +28,6 @@ constexpr int64_t kEvaluationTrain = 5000, kEvaluationTest = 1000;
 /// At most n images of a source, the same in every process.
 ImageSourcePtr sample(const ImageSourcePtr& source, int64_t n) {
   return source->size() <= n ? source : subset(source, some_indices(source->size(), n, "evaluation subset"));
-}
-
-/// Images enlarged to patches of a pixel each have no puzzle in them.
-void check_jigsaw_images(const ImageSource& source, int64_t grid) {
-  const int64_t sampled = std::min<int64_t>(32, source.size());
-  for (int64_t k = 0; k < sampled; ++k) {
-    const int64_t i = k * source.size() / sampled;
-    Image image;
-    try {
-      image = source.image(i);
-    } catch (const Error&) {  // a damaged one is told of elsewhere
-      continue;
-    }
-    TACIT_CHECK(std::min(image.height, image.width) >= grid, "--data: ", printable(source.file(i)), " has ",
-                image.height, " x ", image.width, " pixels, which --grid ", grid, " cannot cut; use larger images");
-  }
 }
 
 /// Whether an evaluation could test on images that the run learns from.
@@ -179,7 +164,7 @@ class Pretraining {
   }
 
   void plan_schedule() {
-    if (config_.method == "jigsaw") check_jigsaw_images(*source_, config_.grid);
+    if (const auto check_images = method_entry(config_.method).check_images) check_images(config_, *source_);
     TACIT_CHECK(source_->size() >= config_.batch_size, "--batch-size ", config_.batch_size, " is more than the data's ",
                 counted(source_->size(), "image"), "; use at most that many");
     plan_.epochs = config_.epochs;

@@ -63,6 +63,15 @@ void RunDirectory::check(const std::string& path, bool resume) {
 
 bool RunDirectory::has_config(const std::string& path) { return fs::exists(path + "/config.toml"); }
 
+bool RunDirectory::owns(const std::string& path) {
+  std::error_code ignored;
+  const fs::path file = fs::weakly_canonical(path, ignored), directory = file.parent_path();
+  if (directory.filename() == "checkpoints") return has_config(directory.parent_path().string());
+  const std::string name = file.filename().string();
+  return (name == "config.toml" || name == "metrics.jsonl" || name.rfind("events.out.", 0) == 0) &&
+         has_config(directory.string());
+}
+
 RunDirectory::RunDirectory(std::string path, bool fresh) : path_(std::move(path)) {
   about_flag("out", [&] { make_directories(path_); });
   lock_ = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -18,6 +18,8 @@ class RunDirectory {
   static void check(const std::string& path, bool resume);
   /// Whether there is a run to resume: a config.toml.
   static bool has_config(const std::string& path);
+  /// Whether the path is a file of some run that a resume or a command on the run needs.
+  static bool owns(const std::string& path);
   /// Whether it has got as far as its first checkpoint.
   static bool has_checkpoint(const std::string& path);
   /// For a resume. A run saves before its first step; steps without a checkpoint mean that it was lost, and beginning

@@ -73,6 +73,8 @@ class Settings {
   bool has(const std::string& name) const { return find(name) != nullptr; }
   /// Whether a layer gave it: the value is not just the default.
   bool said(const std::string& name) const { return said_.count(name) > 0; }
+  /// Whether it stood on the command line.
+  bool flagged(const std::string& name) const { return flags_.count(name) > 0; }
   /// What help shows in the place of the default.
   void show_default(const std::string& name, const std::string& text);
   /// The value as TOML writes it; "not set" for an empty optional. Throws Error for an unknown name.

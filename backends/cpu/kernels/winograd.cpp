@@ -1,5 +1,7 @@
 #include "backends/cpu/kernels/winograd.h"
 
+#include <type_traits>
+
 #include "backends/cpu/kernels/simd.h"
 #include "backends/cpu/kernels/winograd_tile.h"
 
@@ -142,10 +144,9 @@ void weights(float* to, int64_t frequency, int64_t row, const float* w, int64_t 
              int64_t columns, bool rotate) {
   for (int64_t i = 0; i < rows; ++i, w += w_row, to += row)
     for (int64_t c = 0; c < columns; c += kLanes) {
-      V g[9], half[3 * F::kIn], u[F::kIn * F::kIn];
+      V g[9], u[F::kIn * F::kIn];
       for (int tap = 0; tap < 9; ++tap) g[rotate ? 8 - tap : tap] = load_upto(w + tap * w_tap + c, columns - c);
-      TACIT_UNROLL for (int r = 0; r < 3; ++r) F::weights(g + r * 3, 1, half + r * F::kIn, 1);
-      TACIT_UNROLL for (int j = 0; j < F::kIn; ++j) F::weights(half + j, F::kIn, u + j, F::kIn);
+      transform<3, F::kIn>(g, u, [](const V* a, int s, V* b, int t) { F::weights(a, s, b, t); });
       TACIT_UNROLL for (int f = 0; f < F::kIn * F::kIn; ++f) store(to + f * frequency + c, u[f]);
     }
 }
@@ -154,10 +155,9 @@ template <class F>
 void weights_gradient(float* dw, const float* du, int64_t frequency, int64_t row, int64_t filters, int64_t channels) {
   for (int64_t i = 0; i < filters; ++i, dw += 9 * channels, du += row)
     for (int64_t c = 0; c < channels; c += kLanes) {
-      V u[F::kIn * F::kIn], half[F::kIn * 3], g[9];
+      V u[F::kIn * F::kIn], g[9];
       TACIT_UNROLL for (int f = 0; f < F::kIn * F::kIn; ++f) u[f] = load<V>(du + f * frequency + c);
-      TACIT_UNROLL for (int r = 0; r < F::kIn; ++r) F::weights_gradient(u + r * F::kIn, 1, half + r * 3, 1);
-      TACIT_UNROLL for (int j = 0; j < 3; ++j) F::weights_gradient(half + j, 3, g + j, 3);
+      transform<F::kIn, 3>(u, g, [](const V* a, int s, V* b, int t) { F::weights_gradient(a, s, b, t); });
       for (int tap = 0; tap < 9; ++tap) store_upto(dw + tap * channels + c, g[tap], channels - c);
     }
 }
@@ -190,18 +190,15 @@ inline void product_tile(const WinogradProduct& p, const float* v, const float* 
 template <int N>
 void product_panel(const WinogradProduct& p, const float* u, float* m0, float* m1) {
   const float* v = p.v;
-  for (int64_t left = p.tiles; left > 0;) {
-    int64_t done = left >= kMr ? kMr : left >= kMr * 2 / 3 ? kMr * 2 / 3 : left >= kMr / 3 ? kMr / 3 : 1;
-    if (done == kMr)
-      product_tile<kMr, N>(p, v, u, m0, m1);
-    else if (done == kMr * 2 / 3)
-      product_tile<kMr * 2 / 3, N>(p, v, u, m0, m1);
-    else if (done == kMr / 3)
-      product_tile<kMr / 3, N>(p, v, u, m0, m1);
-    else
-      product_tile<1, N>(p, v, u, m0, m1);
-    left -= done, v += done * kBlock, m0 += done * kBlock, m1 += done * kBlock;
-  }
+  int64_t left = p.tiles;
+  const auto by = [&]<int M>(std::integral_constant<int, M>) {
+    for (; left >= M; left -= M, v += M * kBlock, m0 += M * kBlock, m1 += M * kBlock)
+      product_tile<M, N>(p, v, u, m0, m1);
+  };
+  by(std::integral_constant<int, kMr>());
+  by(std::integral_constant<int, kMr * 2 / 3>());
+  by(std::integral_constant<int, kMr / 3>());
+  by(std::integral_constant<int, 1>());
 }
 
 void product(const WinogradProduct& p) {

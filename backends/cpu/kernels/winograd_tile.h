@@ -18,6 +18,14 @@ struct F4 {
   static constexpr float p = 0.75f, q = 1.5f, kP = p * p, kQ = q * q;
   static constexpr float kN0 = 1 / (kP * kQ), kNp = 1 / (2 * kP * (kP - kQ)), kNq = 1 / (2 * kQ * (kQ - kP));
 
+  /// The values at p, -p, q and -q of a polynomial, from its even and its odd part at p and at q.
+  template <class V>
+  static inline void at_points(const V& even_p, const V& odd_p, const V& even_q, const V& odd_q, V* y, int t) {
+    y[t] = even_p + odd_p;
+    y[2 * t] = even_p - odd_p;
+    y[3 * t] = even_q + odd_q;
+    y[4 * t] = even_q - odd_q;
+  }
   /// B^T x: 6 to 6.
   template <class V>
   static inline void input(const V* x, int s, V* y, int t) {
@@ -25,10 +33,7 @@ struct F4 {
     const V even_p = x4 - kQ * x2, odd_p = p * (x3 - kQ * x1);
     const V even_q = x4 - kP * x2, odd_q = q * (x3 - kP * x1);
     y[0] = kP * kQ * x[0] + (x4 - (kP + kQ) * x2);
-    y[t] = even_p + odd_p;
-    y[2 * t] = even_p - odd_p;
-    y[3 * t] = even_q + odd_q;
-    y[4 * t] = even_q - odd_q;
+    at_points(even_p, odd_p, even_q, odd_q, y, t);
     y[5 * t] = kP * kQ * x1 + (x[5 * s] - (kP + kQ) * x3);
   }
   /// A^T x: 6 to 4.
@@ -48,10 +53,7 @@ struct F4 {
     const V even_p = x0 + kP * x2, odd_p = p * x1 + p * kP * x3;
     const V even_q = x0 + kQ * x2, odd_q = q * x1 + q * kQ * x3;
     y[0] = x0;
-    y[t] = even_p + odd_p;
-    y[2 * t] = even_p - odd_p;
-    y[3 * t] = even_q + odd_q;
-    y[4 * t] = even_q - odd_q;
+    at_points(even_p, odd_p, even_q, odd_q, y, t);
     y[5 * t] = x3;
   }
   /// G x: 3 to 6.
@@ -61,10 +63,7 @@ struct F4 {
     const V even_p = kNp * x0 + kNp * kP * x2, odd_p = kNp * p * x1;
     const V even_q = kNq * x0 + kNq * kQ * x2, odd_q = kNq * q * x1;
     y[0] = kN0 * x0;
-    y[t] = even_p + odd_p;
-    y[2 * t] = even_p - odd_p;
-    y[3 * t] = even_q + odd_q;
-    y[4 * t] = even_q - odd_q;
+    at_points(even_p, odd_p, even_q, odd_q, y, t);
     y[5 * t] = x2;
   }
   /// G^T x: 6 to 3.

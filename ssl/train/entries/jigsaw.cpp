@@ -1,6 +1,8 @@
 // Jigsaw on the command line: its settings, its recipes, and how it is made from a configuration.
 #include "ssl/methods/jigsaw.h"
 
+#include "ssl/data/image_source.h"
+#include "ssl/data/printable.h"
 #include "ssl/methods/permutations.h"
 #include "ssl/train/entries/shared.h"
 
@@ -111,6 +113,22 @@ void check_settings(const TrainConfig& c) {
   as_usage("", [&] { patch_geometry(c.image_size, c.grid, c.gap); });
 }
 
+/// Images enlarged to patches of a pixel each have no puzzle in them.
+void check_images(const TrainConfig& c, const ImageSource& source) {
+  const int64_t sampled = std::min<int64_t>(32, source.size());
+  for (int64_t k = 0; k < sampled; ++k) {
+    const int64_t i = k * source.size() / sampled;
+    Image image;
+    try {
+      image = source.image(i);
+    } catch (const Error&) {  // a damaged one is told of elsewhere
+      continue;
+    }
+    TACIT_CHECK(std::min(image.height, image.width) >= c.grid, "--data: ", printable(source.file(i)), " has ",
+                image.height, " x ", image.width, " pixels, which --grid ", c.grid, " cannot cut; use larger images");
+  }
+}
+
 JigsawOptions options_of(const TrainConfig& c) {
   return {.grid = c.grid,
           .permutations = c.permutations,
@@ -150,6 +168,7 @@ MethodEntry jigsaw_entry() {
            {"imagenet", "VISSL's ResNet-50 with 2000 permutations, for folders of ImageNet's size", imagenet}}),
       "--grid 3 --permutations 500"};
   entry.shown = shown;
+  entry.check_images = check_images;
   return entry;
 }
 

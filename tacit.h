@@ -4,6 +4,7 @@
 #include "autograd/checkpoint.h"
 #include "autograd/gradcheck.h"
 #include "autograd/ops.h"
+#include "autograd/over.h"
 #include "autograd/variable.h"
 #include "backends/cpu/backend.h"
 #include "nn/any_module.h"

@@ -14,8 +14,8 @@ namespace tacit {
 struct Node {
   struct Edge {
     std::shared_ptr<Node> input;
-    Shape shape;  // of the input: a gradient of the broadcast shape is summed to it
-    Vjp vjp;      // empty when `joint` makes the gradients
+    Shape shape;       // of the input: a gradient of the broadcast shape is summed to it
+    Vjp vjp;           // empty when `joint` makes the gradients
     int position = 0;  // among the inputs given to record_joint
   };
 
@@ -29,12 +29,13 @@ struct Node {
   uint64_t order;  // of creation, process-wide: a topological order of every graph
   std::vector<Edge> edges;
   JointVjp joint;
+  Remake remake;  // of the value, if its op said how
   int joint_inputs = 0;
   bool is_leaf = false;
   bool freed = false;  // a backward pass went through
   Shape shape;         // of the value
   DType dtype = f32;
-  Tensor grad;         // of a leaf: what the user reads
+  Tensor grad;  // of a leaf: what the user reads
   std::vector<std::function<void(const Tensor&)>> hooks;
 };
 

@@ -8,7 +8,7 @@ Variable conv2d(const Variable& x, const Variable& w, const Conv2dOptions& optio
   return record(
       "conv2d", conv2d(x.value(), w.value(), options),
       {{x, [=, shape = x.shape(), w = w.value()](const Tensor& dy) { return conv2d_dx(shape, dy, w, window); }},
-       {w, [=, shape = w.shape(), x = x.value()](const Tensor& dy) { return conv2d_dw(shape, x, dy, window); }}});
+       {w, [=, shape = w.shape(), x = keep(x)](const Tensor& dy) { return conv2d_dw(shape, x(), dy, window); }}});
 }
 
 namespace {

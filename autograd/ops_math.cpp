@@ -1,5 +1,6 @@
 // Element-wise ops, reductions and products: each value with its gradient formulas.
 #include "autograd/ops.h"
+#include "autograd/over.h"
 
 namespace tacit {
 
@@ -13,7 +14,7 @@ Variable record_unary(UnaryOp op, Saves saves, const char* name, const Variable&
   const Tensor y = unary(op, x.value());
   const Tensor kept_x = saves == Saves::Input ? x.value() : Tensor();
   const Tensor kept_y = saves == Saves::Output ? y : Tensor();
-  return record(name, y, {{x, [=](const Tensor& dy) { return unary_grad(op, dy, kept_x, kept_y); }}});
+  return record(name, y, {{x, [=](const Tensor& dy) { return unary_grad(op, dy, kept_x, kept_y, over(dy)); }}});
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <atomic>
 
 #include "autograd/ops.h"
+#include "autograd/over.h"
 
 namespace tacit {
 
@@ -118,43 +119,53 @@ Variable record_batch_norm(const char* op, const Variable& x, const Variable& ga
       training ? batch_statistics(op, dense, groups, running, eps)
                : ChannelStatistics{running.mean.clone().unsqueeze(0), rsqrt(running.var + eps).unsqueeze(0)};
   const Tensor centre = statistics.mean, rstd = statistics.rstd;
-  const Tensor y = Tensor::empty(dense.shape(), dense.dtype(), dense.device());
-  for (int64_t g = 0; g < groups.count() && y.numel() > 0; ++g)
-    y.backend().batch_norm({.y = groups.part(y, g),
-                            .x = groups.part(dense, g),
-                            .mean = groups.part(centre, g),
-                            .rstd = groups.part(rstd, g),
-                            .gamma = gain.view(),
-                            .beta = bias.view(),
-                            .residual = groups.part(added, g),
-                            .relu = relu});
+  const auto normalised = [=] {
+    const Tensor y = Tensor::empty(dense.shape(), dense.dtype(), dense.device());
+    for (int64_t g = 0; g < groups.count() && y.numel() > 0; ++g)
+      y.backend().batch_norm({.y = groups.part(y, g),
+                              .x = groups.part(dense, g),
+                              .mean = groups.part(centre, g),
+                              .rstd = groups.part(rstd, g),
+                              .gamma = gain.view(),
+                              .beta = bias.view(),
+                              .residual = groups.part(added, g),
+                              .relu = relu});
+    return y;
+  };
+  const Tensor y = normalised();
 
-  const Tensor kept_y = relu ? y : Tensor();
-  return record_joint(op, groups.scatter(y), {x, gamma, beta, residual},
-                      [=](const Tensor& dy, const std::vector<bool>& needed) -> std::vector<Tensor> {
-                        const std::vector<Tensor> d = {wanted(needed[0], dense), wanted(needed[1], centre),
-                                                       wanted(needed[2], centre), wanted(needed[3], dense)};
-                        const Tensor dense_dy = groups.gather(dy);
-                        if (dy.numel() == 0) zero(d);
-                        for (int64_t g = 0; g < groups.count() && dy.numel() > 0; ++g)
-                          dy.backend().batch_norm_grad({.dx = groups.part(d[0], g),
-                                                        .dgamma = groups.part(d[1], g),
-                                                        .dbeta = groups.part(d[2], g),
-                                                        .dresidual = groups.part(d[3], g),
-                                                        .dy = groups.part(dense_dy, g),
-                                                        .x = groups.part(dense, g),
-                                                        .y = groups.part(kept_y, g),
-                                                        .mean = groups.part(centre, g),
-                                                        .rstd = groups.part(rstd, g),
-                                                        .gamma = gain.view(),
-                                                        .relu = relu,
-                                                        .training = training});
-                        const auto total = [](const Tensor& t) {
-                          if (!t.defined()) return t;
-                          return t.size(0) == 1 ? t.select(0, 0) : sum(t, {0});
-                        };
-                        return {groups.scatter(d[0]), total(d[1]), total(d[2]), groups.scatter(d[3])};
-                      });
+  // Without a residual the result need not be kept: a pass over x makes it again, and what relu let through with it.
+  const bool remade = relu && !residual.defined();
+  const Tensor kept_y = relu && !remade ? y : Tensor();
+  const Variable result =
+      record_joint(op, groups.scatter(y), {x, gamma, beta, residual},
+                   [=](const Tensor& dy, const std::vector<bool>& needed) -> std::vector<Tensor> {
+                     const std::vector<Tensor> d = {needed[0] ? over(dy) : Tensor(), wanted(needed[1], centre),
+                                                    wanted(needed[2], centre), wanted(needed[3], dense)};
+                     const Tensor dense_dy = groups.gather(dy);
+                     if (dy.numel() == 0) zero(d);
+                     for (int64_t g = 0; g < groups.count() && dy.numel() > 0; ++g)
+                       dy.backend().batch_norm_grad({.dx = groups.part(d[0], g),
+                                                     .dgamma = groups.part(d[1], g),
+                                                     .dbeta = groups.part(d[2], g),
+                                                     .dresidual = groups.part(d[3], g),
+                                                     .dy = groups.part(dense_dy, g),
+                                                     .x = groups.part(dense, g),
+                                                     .y = groups.part(kept_y, g),
+                                                     .mean = groups.part(centre, g),
+                                                     .rstd = groups.part(rstd, g),
+                                                     .gamma = gain.view(),
+                                                     .beta = bias.view(),
+                                                     .relu = relu,
+                                                     .training = training});
+                     const auto total = [](const Tensor& t) {
+                       if (!t.defined()) return t;
+                       return t.size(0) == 1 ? t.select(0, 0) : sum(t, {0});
+                     };
+                     return {groups.scatter(d[0]), total(d[1]), total(d[2]), groups.scatter(d[3])};
+                   });
+  if (remade) can_remake(result, [=] { return groups.scatter(normalised()); });
+  return result;
 }
 
 }  // namespace
@@ -198,24 +209,25 @@ Variable layer_norm(const Variable& x, const Variable& gamma, const Variable& be
                             .beta = bias.view(),
                             .eps = eps});
 
-  return record_joint(
-      "layer_norm", y, {x, gamma, beta}, [=](const Tensor& dy, const std::vector<bool>& needed) -> std::vector<Tensor> {
-        const std::vector<Tensor> d = {wanted(needed[0], dense), wanted(needed[1], gain), wanted(needed[2], bias)};
-        const Tensor dense_dy = dy.contiguous_copy_if_needed();
-        if (dy.numel() == 0) {
-          zero(d);
-        } else {
-          dy.backend().layer_norm_grad({.dx = d[0].view(),
-                                        .dgamma = d[1].view(),
-                                        .dbeta = d[2].view(),
-                                        .dy = dense_dy.view(),
-                                        .x = dense.view(),
-                                        .mean = mean.view(),
-                                        .rstd = rstd.view(),
-                                        .gamma = gain.view()});
-        }
-        return d;
-      });
+  return record_joint("layer_norm", y, {x, gamma, beta},
+                      [=](const Tensor& dy, const std::vector<bool>& needed) -> std::vector<Tensor> {
+                        const std::vector<Tensor> d = {needed[0] ? over(dy) : Tensor(), wanted(needed[1], gain),
+                                                       wanted(needed[2], bias)};
+                        const Tensor dense_dy = dy.contiguous_copy_if_needed();
+                        if (dy.numel() == 0) {
+                          zero(d);
+                        } else {
+                          dy.backend().layer_norm_grad({.dx = d[0].view(),
+                                                        .dgamma = d[1].view(),
+                                                        .dbeta = d[2].view(),
+                                                        .dy = dense_dy.view(),
+                                                        .x = dense.view(),
+                                                        .mean = mean.view(),
+                                                        .rstd = rstd.view(),
+                                                        .gamma = gain.view()});
+                        }
+                        return d;
+                      });
 }
 
 Variable l2_normalize(const Variable& x, double eps) {

@@ -126,6 +126,15 @@ Variable record_joint(const char* op, Tensor y, const std::vector<Variable>& inp
   return Recorder::finish(std::move(y), std::move(node));
 }
 
+void can_remake(const Variable& y, Remake remake) {
+  if (y.requires_grad()) y.node()->remake = std::move(remake);
+}
+
+Remake keep(const Variable& input) {
+  if (input.requires_grad() && input.node()->remake) return input.node()->remake;
+  return [value = input.value()] { return value; };
+}
+
 void on_grad(const Variable& leaf, std::function<void(const Tensor& grad)> f) {
   TACIT_CHECK(leaf.is_leaf(), "[on_grad] not a leaf");
   leaf.node()->hooks.push_back(std::move(f));
@@ -183,6 +192,7 @@ class BackwardPass {
     const JointVjp joint = std::move(node.joint);
     node.edges.clear();
     node.joint = nullptr;
+    node.remake = nullptr;
     node.freed = true;
 
     std::vector<Tensor> gradients;
@@ -208,12 +218,14 @@ class BackwardPass {
 }  // namespace
 
 void Variable::backward() const {
-  TACIT_CHECK(value_.numel() == 1, "[backward] needs a scalar, got shape ", shape(), "; or give backward() its gradient");
+  TACIT_CHECK(value_.numel() == 1, "[backward] needs a scalar, got shape ", shape(),
+              "; or give backward() its gradient");
   backward(Tensor::full(shape(), 1, dtype(), value_.device()));
 }
 
 void Variable::backward(const Tensor& dy) const {
-  TACIT_CHECK(requires_grad(), "[backward] no leaf leads here: every input was a constant, detached, or made under NoGrad");
+  TACIT_CHECK(requires_grad(),
+              "[backward] no leaf leads here: every input was a constant, detached, or made under NoGrad");
   TACIT_CHECK(dy.shape() == shape() && dy.dtype() == dtype(), "[backward] a gradient of shape ", dy.shape(), " and ",
               name_of(dy.dtype()), " for a value of shape ", shape(), " and ", name_of(dtype()));
   BackwardPass().run(node_, dy);

@@ -74,6 +74,13 @@ Variable record(const char* op, Tensor y, std::initializer_list<RecordedInput> i
 /// For kernels that make several gradients at once.
 Variable record_joint(const char* op, Tensor y, const std::vector<Variable>& inputs, JointVjp vjp);
 
+/// Makes a value, for a formula that reads it in the backward pass.
+using Remake = std::function<Tensor()>;
+/// Tells how the value of y is made again, to the same bits and cheaply, from what its own formula keeps anyhow.
+void can_remake(const Variable& y, Remake);
+/// How a formula keeps the value of an input: as it is or, where can_remake() told how, without its memory.
+Remake keep(const Variable& input);
+
 /// Nothing is recorded on this thread while one of these lives.
 class NoGrad {
  public:

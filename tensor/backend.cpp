@@ -209,6 +209,7 @@ void Backend::batch_norm_grad(const BatchNormGradArgs& a) {
                                .mean = s.in(a.mean),
                                .rstd = s.in(a.rstd),
                                .gamma = s.in(a.gamma),
+                               .beta = s.in(a.beta),
                                .relu = a.relu,
                                .training = a.training});
   s.finish();

@@ -3,8 +3,9 @@
 //
 // The contract of every kernel: shapes and dtypes were checked by the caller; outputs were allocated by the caller and
 // are disjoint from the inputs, except that element-wise kernels (fill, copy, unary, unary_grad, binary, select) may
-// write to exactly an input's view. Views may be strided or broadcast (stride 0) unless a family says "dense".
-// Kernels may run asynchronously, in order, on one stream; upload and download return when the host buffer is free.
+// write to exactly an input's view, and the gradients of norms dx to that of dy. Views may be strided or broadcast
+// (stride 0) unless a family says "dense". Kernels may run asynchronously, in order, on one stream; upload and download
+// return when the host buffer is free.
 #pragma once
 
 #include <atomic>
@@ -53,10 +54,11 @@ struct BatchNormArgs {
   View residual;  // undefined: none
   bool relu = false;
 };
-/// Gradients of the above. Undefined outputs are not wanted. `training`: mean and rstd depended on x.
+/// Gradients of the above. Undefined outputs are not wanted. `training`: mean and rstd depended on x. What relu let
+/// through is read from y or, where y is undefined, made again from x and beta; then there was no residual.
 struct BatchNormGradArgs {
   View dx, dgamma, dbeta, dresidual;
-  View dy, x, y, mean, rstd, gamma;  // y is read only when relu is set
+  View dy, x, y, mean, rstd, gamma, beta;  // y and beta are read only when relu is set
   bool relu = false, training = true;
 };
 /// y = (x - mean) * rstd * gamma + beta over the last dimension; mean and rstd are outputs of shape x.shape[:-1].
@@ -128,6 +130,10 @@ class Backend {
 
   // ---- optional
   virtual void synchronize() {}
+  /// Blocks of at least so many bytes may be joined where they lie side by side, cut, and given back in other pieces
+  /// than they were taken in (multiples of kJoinStep); allocate() then goes on where its last block ended, if it can.
+  virtual size_t joins_from() const { return SIZE_MAX; }
+  static constexpr size_t kJoinStep = size_t{64} << 10;
   /// Bytes that allocate() can still give out in the device's own memory; 0 when tensors lie in main memory.
   virtual int64_t available_memory() const { return 0; }
   /// Bytes that kernels keep beside the tensors, to work in; known from the first steps on.

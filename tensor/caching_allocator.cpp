@@ -39,44 +39,65 @@ size_t CachingAllocator::size_class(size_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
+CachingAllocator::CachingAllocator(Backend& backend)
+    : backend_(backend), in_main_memory_(backend.available_memory() == 0), joins_from_(backend.joins_from()) {}
+
 CachingAllocator::~CachingAllocator() { trim(); }
 
-void* CachingAllocator::allocate(size_t bytes) {
-  const size_t size = size_class(bytes);
-  const std::lock_guard lock(mutex_);
-  void* pointer = nullptr;
-  if (auto found = free_.find(size); found != free_.end() && !found->second.empty()) {
-    pointer = found->second.back();
-    found->second.pop_back();
-  } else {
-    const auto more = static_cast<int64_t>(size);
-    if (more > left()) free_all_unused();
-    if (more > left())
-      throw MemoryLimitError("[memory] a tensor of " + readable_bytes(more) + " would pass the limit of " +
-                             readable_bytes(in_main_memory_ ? memory_limit.load() : limit_) +
-                             " for all tensors (--memory-limit); use a smaller --batch-size, " +
-                             "--image-size or --limit");
-    try {
-      pointer = backend_.allocate(size);
-    } catch (const Error&) {
-      free_all_unused();
-      pointer = backend_.allocate(size);
-    }
-    ++statistics_.system_allocations;
-    count(more);
+size_t CachingAllocator::rounded(size_t bytes) const {
+  constexpr size_t kStep = Backend::kJoinStep;
+  return joins(bytes) ? (bytes + kStep - 1) / kStep * kStep : size_class(bytes);
+}
+
+void* CachingAllocator::take_from_free(size_t size) {
+  if (joins(size)) return large_.take(size);
+  const auto found = free_.find(size);
+  if (found == free_.end() || found->second.empty()) return nullptr;
+  void* const block = found->second.back();
+  found->second.pop_back();
+  return block;
+}
+
+void* CachingAllocator::take_from_backend(size_t size) {
+  const auto more = static_cast<int64_t>(size);
+  if (more > left()) free_all_unused();
+  if (more > left())
+    throw MemoryLimitError("[memory] a tensor of " + readable_bytes(more) + " would pass the limit of " +
+                           readable_bytes(in_main_memory_ ? memory_limit.load() : limit_) +
+                           " for all tensors (--memory-limit); use a smaller --batch-size, " +
+                           "--image-size or --limit");
+  void* block = nullptr;
+  try {
+    block = backend_.allocate(size);
+  } catch (const Error&) {
+    free_all_unused();
+    block = backend_.allocate(size);
   }
+  ++statistics_.system_allocations;
+  count(more);
+  return block;
+}
+
+void* CachingAllocator::allocate(size_t bytes) {
+  const size_t size = rounded(bytes);
+  const std::lock_guard lock(mutex_);
+  void* block = take_from_free(size);
+  if (block == nullptr) block = take_from_backend(size);
   ++statistics_.allocations;
   statistics_.live_bytes += static_cast<int64_t>(size);
   if (statistics_.live_bytes > statistics_.peak_bytes) statistics_.peak_bytes = statistics_.live_bytes;
-  return pointer;
+  return block;
 }
 
 void CachingAllocator::deallocate(void* pointer, size_t bytes) noexcept {
-  const size_t size = size_class(bytes);
+  const size_t size = rounded(bytes);
   const std::lock_guard lock(mutex_);
   statistics_.live_bytes -= static_cast<int64_t>(size);
   try {
-    free_[size].push_back(pointer);
+    if (joins(size))
+      large_.give(pointer, size);
+    else
+      free_[size].push_back(pointer);
   } catch (...) {  // no memory for the list's own node: give the block back instead
     backend_.deallocate(pointer, size);
     count(-static_cast<int64_t>(size));
@@ -109,6 +130,10 @@ void CachingAllocator::free_all_unused() {
     count(-static_cast<int64_t>(size * blocks.size()));
     blocks.clear();
   }
+  large_.empty([this](void* block, size_t size) {
+    backend_.deallocate(block, size);
+    count(-static_cast<int64_t>(size));
+  });
 }
 
 MemoryStatistics CachingAllocator::statistics() const {

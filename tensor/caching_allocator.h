@@ -1,6 +1,8 @@
-// Free lists over a backend's allocate/deallocate: a step asks for the sizes of the step before, and gets its buffers.
-// The rule: memory goes back to the system only when an allocation fails or on trim(); in the steady state
-// system_allocations() stands still. Immediate reuse is safe because every backend runs its kernels in order.
+// Free memory over a backend's allocate/deallocate: a step asks for the sizes of the step before, and gets its buffers.
+// Small blocks wait in lists by size; large ones, where the backend allows it, are cut and join again, so that the
+// activations of one layer become the gradients of another. The rule: memory goes back to the system only when an
+// allocation fails or on trim(); in the steady state system_allocations() stands still. Immediate reuse is safe because
+// every backend runs its kernels in order.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +11,7 @@
 #include <vector>
 
 #include "tensor/backend.h"
+#include "tensor/free_blocks.h"
 
 namespace tacit {
 
@@ -20,10 +23,11 @@ struct MemoryStatistics {
   int64_t system_allocations = 0;  ///< those that had to ask the backend
 };
 
-/// Thread-safe. Sizes are rounded up to classes (at most 1/8 above the request), each with its own free list.
+/// Thread-safe. Sizes are rounded up to classes (at most 1/8 above the request), each with its own free list; those
+/// from backend.joins_from() on to its kJoinStep.
 class CachingAllocator {
  public:
-  explicit CachingAllocator(Backend& backend) : backend_(backend), in_main_memory_(backend.available_memory() == 0) {}
+  explicit CachingAllocator(Backend&);
   ~CachingAllocator();
   CachingAllocator(const CachingAllocator&) = delete;
   CachingAllocator& operator=(const CachingAllocator&) = delete;
@@ -44,16 +48,22 @@ class CachingAllocator {
   static size_t size_class(size_t bytes);
 
  private:
+  bool joins(size_t bytes) const { return bytes >= joins_from_; }
+  size_t rounded(size_t bytes) const;
   // With the lock held:
+  void* take_from_free(size_t size);
+  void* take_from_backend(size_t size);
   void free_all_unused();
   void count(int64_t bytes);
   int64_t left() const;
 
   Backend& backend_;
   const bool in_main_memory_;
+  const size_t joins_from_;
   int64_t limit_ = INT64_MAX;
   mutable std::mutex mutex_;
-  std::unordered_map<size_t, std::vector<void*>> free_;
+  std::unordered_map<size_t, std::vector<void*>> free_;  // by size class
+  FreeBlocks large_;                                     // those that join
   MemoryStatistics statistics_;
 };
 

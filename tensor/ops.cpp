@@ -37,8 +37,8 @@ Tensor unary(UnaryOp op, const Tensor& x) {
   return y;
 }
 
-Tensor unary_grad(UnaryOp op, const Tensor& dy, const Tensor& x, const Tensor& y) {
-  Tensor dx = Tensor::empty(dy.shape(), dy.dtype(), dy.device());
+Tensor unary_grad(UnaryOp op, const Tensor& dy, const Tensor& x, const Tensor& y, Tensor dx) {
+  if (!dx.defined()) dx = Tensor::empty(dy.shape(), dy.dtype(), dy.device());
   if (dy.numel() > 0) dy.backend().unary_grad(op, dx.view(), dy.view(), x.view(), y.view());
   return dx;
 }

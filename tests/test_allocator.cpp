@@ -1,10 +1,15 @@
 // The caching allocator: size classes, reuse, statistics, errors.
 #include "tensor/caching_allocator.h"
 
+#include <iterator>
 #include <map>
+#include <utility>
+#include <vector>
 
+#include "tensor/free_blocks.h"
 #include "tensor/memory_limit.h"
 #include "tensor/ops.h"
+#include "tensor/random.h"
 #include "tests/values.h"
 
 using namespace tacit;
@@ -22,23 +27,27 @@ class CountingBackend final : public Backend {
   void* allocate(size_t bytes) override {
     TACIT_CHECK(held + bytes <= limit, "[counting] no memory for ", bytes, " bytes");
     held += bytes;
+    if (joined) return std::exchange(pretended, pretended + bytes);  // addresses side by side; nothing reads them
     void* const block = ::operator new(bytes);
     blocks[block] = bytes;
     return block;
   }
   void deallocate(void* pointer, size_t bytes) noexcept override {
+    if (joined) return void(held -= bytes);
     sizes_match &= blocks.at(pointer) == bytes;
     blocks.erase(pointer);
     held -= bytes;
     ::operator delete(pointer);
   }
+  size_t joins_from() const override { return joined ? kJoinStep : SIZE_MAX; }
   void upload(void*, const void*, size_t) override {}
   void download(void*, const void*, size_t) override {}
   int64_t available_memory() const override { return own_memory ? int64_t{1} << 40 : 0; }
 
   size_t held = 0, limit = size_t{1} << 40;
   std::map<void*, size_t> blocks;
-  bool sizes_match = true, own_memory = false;
+  bool sizes_match = true, own_memory = false, joined = false;
+  char* pretended = reinterpret_cast<char*>(size_t{1} << 40);
 };
 
 }  // namespace
@@ -95,6 +104,88 @@ TEST_CASE("a freed block is handed out again; statistics follow") {
   }
   CHECK(backend.sizes_match);
   CHECK(backend.held == 0);
+}
+
+TEST_CASE("free blocks: cut, joined with their neighbours, never handed out twice") {
+  FreeBlocks free;
+  std::vector<char> memory(64);  // which bytes are handed out
+  char* const base = memory.data();
+  std::map<size_t, size_t> taken;
+  free.give(base, 64);
+  Random random(7, 0);
+  for (int i = 0; i < 4000; ++i) {
+    const size_t bytes = 1 + random.below(12);
+    if (void* const block = random.chance(0.6) ? free.take(bytes) : nullptr) {
+      const auto at = static_cast<size_t>(static_cast<char*>(block) - base);
+      REQUIRE(at + bytes <= 64);
+      for (size_t b = at; b < at + bytes; ++b) REQUIRE(memory[b]++ == 0);
+      taken[at] = bytes;
+    } else if (!taken.empty()) {
+      const auto chosen = std::next(taken.begin(), static_cast<int64_t>(random.below(taken.size())));
+      for (size_t b = 0; b < chosen->second; ++b) --memory[chosen->first + b];
+      free.give(base + chosen->first, chosen->second);
+      taken.erase(chosen);
+    }
+    // As many free blocks as there are runs of free bytes: all neighbours have joined.
+    size_t runs = 0;
+    for (size_t b = 0; b < 64; ++b) runs += memory[b] == 0 && (b == 0 || memory[b - 1] != 0);
+    REQUIRE(free.count() == runs);
+  }
+  for (const auto& [at, bytes] : taken) free.give(base + at, bytes);
+  CHECK(free.take(65) == nullptr);
+  CHECK(free.take(64) == base);
+  CHECK(free.take(1) == nullptr);
+}
+
+TEST_CASE("large blocks: the smallest that is large enough, cut from its end") {
+  FreeBlocks free;
+  std::vector<char> memory(100);
+  char* const base = memory.data();
+  free.give(base, 30);
+  free.give(base + 50, 20);
+  CHECK(free.take(15) == base + 55);
+  CHECK(free.take(6) == base + 24);
+  CHECK(free.take(5) == base + 50);
+  CHECK(free.count() == 1);
+}
+
+TEST_CASE("two small activations, freed, are one large gradient; without joining they are not") {
+  for (const bool joined : {true, false}) {
+    CountingBackend backend;
+    backend.joined = joined;
+    CachingAllocator allocator(backend);
+    constexpr size_t kSize = 4 * Backend::kJoinStep;
+    void* const a = allocator.allocate(kSize - 100);
+    void* const b = allocator.allocate(kSize);
+    CHECK(allocator.statistics().live_bytes == 2 * kSize);
+    allocator.deallocate(a, kSize - 100);
+    allocator.deallocate(b, kSize);
+    void* const both = allocator.allocate(2 * kSize);
+    CHECK(backend.held == (joined ? 2 : 4) * kSize);
+    CHECK(allocator.statistics().reserved_bytes == static_cast<int64_t>(backend.held));
+    allocator.deallocate(both, 2 * kSize);
+    allocator.trim();
+    CHECK(backend.held == 0);
+  }
+}
+
+TEST_CASE("tensors' large blocks on the CPU lie side by side, are written whole, and go back") {
+  CachingAllocator& allocator = default_device().allocator();
+  if (default_device().backend().joins_from() == SIZE_MAX) return;  // AddressSanitizer watches the heap instead
+  allocator.trim();
+  const int64_t before = allocator.statistics().reserved_bytes;
+  constexpr int64_t kFloats = int64_t{1} << 20;
+  {
+    Tensor a = Tensor::full({kFloats}, 1), b = Tensor::full({kFloats + 1}, 2);
+    a = b = Tensor();
+    const int64_t held = allocator.statistics().reserved_bytes;
+    CHECK(held - before == 2 * 4 * kFloats + static_cast<int64_t>(Backend::kJoinStep));
+    const Tensor both = Tensor::full({2 * kFloats}, 3);
+    CHECK(allocator.statistics().reserved_bytes == held);
+    CHECK(sum(both.to(f64)).item() == 6.0 * kFloats);
+  }
+  allocator.trim();
+  CHECK(allocator.statistics().reserved_bytes == before);
 }
 
 TEST_CASE("when the backend has no more, unused blocks go back first; then it is an Error") {

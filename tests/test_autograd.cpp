@@ -14,6 +14,8 @@ Variable leaf(const std::vector<double>& values) {
 }
 std::vector<double> grad_of(const Variable& v) { return v.grad().to_vector<double>(); }
 using Values = std::vector<double>;
+using Floats = std::vector<float>;
+Floats floats_of(const Variable& v) { return v.grad().to_vector<float>(); }
 
 std::string error_of(const std::function<void()>& f) {
   try {
@@ -281,6 +283,61 @@ TEST_CASE("on_grad fires once a pass, when the gradient is complete") {
   sum(x).backward();
   CHECK(seen == std::vector<Values>{{5, 7}, {6, 8}});
   CHECK(error_of([&] { on_grad(x * 2.0, [](const Tensor&) {}); }).find("not a leaf") != std::string::npos);
+}
+
+TEST_CASE("a convolution makes batch norm's relu again instead of keeping it, to the same gradients") {
+  const Shape shape{2, 64, 64, 8};
+  const Variable x = Variable::leaf(Tensor::normal(shape, 1, 1)), gamma = Variable::leaf(Tensor::uniform({8}, 1, 2));
+  const Variable beta = Variable::leaf(Tensor::uniform({8}, 1, 3)),
+                 w = Variable::leaf(Tensor::normal({8, 3, 3, 8}, 1, 4));
+  const Tensor dy = Tensor::normal(shape, 1, 5);
+  const Conv2dOptions same{.padding = 1};
+  const auto normalised = [&] { return batch_norm_relu(x, gamma, beta, {}, {}, true); };
+
+  // The chain by hand, through a leaf in the middle: its convolution keeps the value.
+  const Variable middle = Variable::leaf(normalised().value());
+  conv2d(middle, w, same).backward(dy);
+  normalised().backward(middle.grad());
+  const std::vector<Floats> want = {floats_of(x), floats_of(gamma), floats_of(beta), floats_of(w)};
+  for (const Variable* v : {&x, &gamma, &beta, &w}) v->zero_grad();
+
+  const int64_t before = live_bytes();
+  const Variable y = conv2d(normalised(), w, same);
+  CHECK(live_bytes() - before < shape.numel() * 4 * 3 / 2);  // y alone
+  y.backward(dy);
+  CHECK(std::vector<Floats>{floats_of(x), floats_of(gamma), floats_of(beta), floats_of(w)} == want);
+
+  // With a residual the result is kept: making it again would need the residual.
+  const Variable residual = Variable::leaf(Tensor::normal(shape, 1, 6));
+  const int64_t start = live_bytes();
+  const Variable added = conv2d(batch_norm_relu(x, gamma, beta, residual, {}, true), w, same);
+  CHECK(live_bytes() - start >= 2 * shape.numel() * 4);
+}
+
+TEST_CASE("element-wise gradients take over the memory of a gradient that nobody else holds") {
+  const Shape shape{1 << 10, 64};
+  const Variable x = Variable::leaf(Tensor::normal(shape, 1, 1)), other = Variable::leaf(Tensor::normal(shape, 1, 2));
+  const Tensor dy = Tensor::normal(shape, 1, 3);
+  const Floats given = dy.to_vector<float>();
+  gelu(x).backward(dy);
+  CHECK(dy.to_vector<float>() == given);  // the caller's own
+  const Floats want = floats_of(x);
+  x.zero_grad();
+
+  // A gradient that two formulas hold, one of them element-wise: the other still reads the whole of it.
+  const Variable sum = gelu(x) + other;
+  sum.backward(dy);
+  CHECK(floats_of(x) == want);
+  CHECK(floats_of(other) == given);
+  x.zero_grad();
+
+  // x -> gelu -> gelu -> gelu: one buffer goes back through all three.
+  const Variable y = gelu(gelu(gelu(x)));
+  CachingAllocator& allocator = default_device().allocator();
+  allocator.reset_peak();
+  const int64_t before = live_bytes();
+  y.backward(dy);
+  CHECK(allocator.statistics().peak_bytes - before <= shape.numel() * 4);
 }
 
 TEST_CASE("activations are freed while backward passes, and gradients when their leaf is") {

@@ -63,7 +63,7 @@ Results<T> run_batch_norm(Backend& backend, const NormCase& c) {
   backend.batch_norm_grad({view(dx, shape), view(dgamma, channels), view(dbeta, channels),
                            c.residual ? view(dresidual, shape) : View(), view(dy, shape), view(x, shape),
                            c.relu ? view(mask, shape) : View(), view(centre, channels), view(rstd, channels),
-                           view(gamma, channels), c.relu, c.training});
+                           view(gamma, channels), view(beta, channels), c.relu, c.training});
   return {{"mean", mean},           {"var", var},       {"y", y},        {"dx", dx},
           {"dresidual", dresidual}, {"dgamma", dgamma}, {"dbeta", dbeta}};
 }
@@ -152,6 +152,32 @@ TEST_CASE_TEMPLATE("batch norm of odd sizes, few and many channels", T, float, d
         check_same(run_batch_norm<T>(backend(), c), run_batch_norm<T>(reference_backend(), c), 64);
       }
     }
+}
+
+TEST_CASE_TEMPLATE("the gradient of batch norm with relu: the same bits without y, and written over dy", T, float,
+                   double) {
+  for (const int64_t channels : {1, 3, 16, 33, 64, 100}) {
+    const int64_t rows = 71, n = rows * channels;
+    const Shape shape{rows, channels}, row{channels};
+    auto x = numbers<T>(n, 1), dy = numbers<T>(n, 2), mean = numbers<T>(channels, 3), rstd = numbers<T>(channels, 4);
+    auto gamma = numbers<T>(channels, 5), beta = numbers<T>(channels, 6);
+    std::vector<T> y(n);
+    backend().batch_norm({view(y, shape), view(x, shape), view(mean, row), view(rstd, row), view(gamma, row),
+                          view(beta, row), View(), true});
+    const auto gradients = [&](bool with_y, bool over_dy) {
+      std::vector<T> dx = dy, dgamma(channels), dbeta(channels), given = dy;
+      backend().batch_norm_grad({view(dx, shape), view(dgamma, row), view(dbeta, row), View(),
+                                 view(over_dy ? dx : given, shape), view(x, shape), with_y ? view(y, shape) : View(),
+                                 view(mean, row), view(rstd, row), view(gamma, row), view(beta, row), true, true});
+      return std::vector{dx, dgamma, dbeta};
+    };
+    const auto want = gradients(true, false);
+    CAPTURE(channels);
+    CHECK(want[0] != dy);
+    CHECK(gradients(false, false) == want);
+    CHECK(gradients(true, true) == want);
+    CHECK(gradients(false, true) == want);
+  }
 }
 
 TEST_CASE("more than one block, and blocks that end inside a folded row") {

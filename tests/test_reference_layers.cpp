@@ -141,6 +141,7 @@ TEST_CASE_FIXTURE(OnReference, "batch norm gradients: training and not, relu's m
                          .mean = one.view(),
                          .rstd = one.view(),
                          .gamma = gamma.view(),
+                         .beta = {},
                          .relu = false,
                          .training = true};
   backend.batch_norm_grad(args);
@@ -159,6 +160,14 @@ TEST_CASE_FIXTURE(OnReference, "batch norm gradients: training and not, relu's m
   check_values(dgamma, {2});
   check_values(dbeta, {4});
   check_values(dx, {3 * (1 - 1 + 0.5), 3 * (0 - 1 + 0.5), 3 * (3 - 1 - 0.5), 3 * (0 - 1 - 0.5)});
+
+  const Tensor beta = tensor_of({0}, {1}, f64);  // no y: relu lets through what has xhat > 0
+  args.y = {}, args.beta = beta.view();
+  backend.batch_norm_grad(args);
+  check_values(dresidual, {0, 0, 3, 4});
+  check_values(dbeta, {7});
+  args.y = y.view();
+  backend.batch_norm_grad(args);
 
   dgamma.view().ptr<double>()[0] = 77;
   args.dx = args.dgamma = args.dresidual = {};

@@ -49,8 +49,11 @@ CpuBackend::CpuBackend() {
   prepare_openblas();
 }
 
-void* CpuBackend::allocate(size_t bytes) { return system_allocate(bytes); }
-void CpuBackend::deallocate(void* data, size_t) noexcept { system_free(data); }
+void* CpuBackend::allocate(size_t bytes) { return bytes >= joins_from() ? map_pages(bytes) : system_allocate(bytes); }
+void CpuBackend::deallocate(void* data, size_t bytes) noexcept {
+  bytes >= joins_from() ? unmap_pages(data, bytes) : system_free(data);
+}
+size_t CpuBackend::joins_from() const { return kPagesFrom; }
 int64_t CpuBackend::workspace_bytes() const { return scratch_bytes(); }
 void CpuBackend::upload(void* dst, const void* host, size_t bytes) {
   if (bytes > 0) std::memcpy(dst, host, bytes);

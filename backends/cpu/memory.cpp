@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <bit>
 #include <cstdlib>
 #include <mutex>
@@ -43,6 +44,26 @@ Pool& pool() {
 }
 
 }  // namespace
+
+void* map_pages(size_t bytes) {
+  // Where the next pages are asked for: at first the start of a gap so wide that nothing else will lie in the way.
+  static std::atomic<char*> next = [] {
+    constexpr size_t kGap = size_t{1} << 40;
+    void* const gap = mmap(nullptr, kGap, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (gap == MAP_FAILED) return static_cast<char*>(nullptr);
+    munmap(gap, kGap);
+    return reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(gap) + kHugePage - 1) / kHugePage * kHugePage);
+  }();
+  void* const pages = bytes >= kAddressSpace
+                          ? MAP_FAILED
+                          : mmap(next.load(), bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  TACIT_CHECK(pages != MAP_FAILED, "[cpu] out of memory: ", bytes, " bytes were asked for; use a smaller batch");
+  next = static_cast<char*>(pages) + bytes;
+  madvise(pages, bytes, MADV_HUGEPAGE);  // best effort
+  return pages;
+}
+
+void unmap_pages(void* pages, size_t bytes) noexcept { munmap(pages, bytes); }
 
 void* system_allocate(size_t bytes) {
   const size_t alignment = bytes >= kHugePage ? kHugePage : 64;

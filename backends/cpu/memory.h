@@ -7,6 +7,17 @@
 
 namespace tacit::cpu {
 
+/// Blocks of at least this are better taken as pages of their own. With AddressSanitizer none is: it watches the heap.
+#ifdef __SANITIZE_ADDRESS__
+inline constexpr size_t kPagesFrom = SIZE_MAX;
+#else
+inline constexpr size_t kPagesFrom = size_t{1} << 20;
+#endif
+/// Whole pages, huge where the system has them, behind those of the last call if the addresses are free. Any multiple of
+/// a page may be given back. Error when there are none.
+void* map_pages(size_t bytes);
+void unmap_pages(void*, size_t bytes) noexcept;
+
 /// At least `bytes` bytes, aligned to 64; from 2 MiB on to 2 MiB, and backed by huge pages where the system has them.
 /// Error when there are none.
 void* system_allocate(size_t bytes);

@@ -151,17 +151,20 @@ void CpuBackend::batch_norm_grad(const BatchNormGradArgs& a) {
     double* const sum_g = sums.as<double>();
     double* const sum_gx = sum_g + parts * C;
     std::fill_n(sum_g, 2 * parts * C, 0.0);
-    const Scratch factors(static_cast<size_t>(4 * wide) * sizeof(T));
+    const Scratch factors(static_cast<size_t>(5 * wide) * sizeof(T));
     T* const mean = factors.as<T>();
     T* const scale = mean + wide;
     T* const c1 = scale + wide;
     T* const c2 = c1 + wide;
+    T* const shift = c2 + wide;
     folded.repeat(mean, a.mean.ptr<T>());
-    const View& mask = a.relu ? a.y : View();
+    for (int64_t i = 0; i < wide; ++i) scale[i] = a.gamma.ptr<T>()[i % C] * a.rstd.ptr<T>()[i % C];  // as in batch_norm
+    if (a.beta.defined()) folded.repeat(shift, a.beta.ptr<T>());
+    const auto mask = [&](int64_t at) { return ReluMask<T>{a.relu, or_null<const T>(a.y, at), scale, shift}; };
     for_blocks(folded.rows, [&](int64_t first, int64_t count, int64_t b) {
       folded.for_wide(first, count, [&](int64_t at, int64_t n, int64_t columns) {
-        norm_table(zero).grad_sums(a.dy.ptr<T>() + at, a.x.ptr<T>() + at, or_null<const T>(mask, at), n, columns, mean,
-                                   sum_g + b * wide, sum_gx + b * wide);
+        norm_table(zero).grad_sums(a.dy.ptr<T>() + at, a.x.ptr<T>() + at, mask(at), n, columns, mean, sum_g + b * wide,
+                                   sum_gx + b * wide);
       });
     });
     add_parts(sum_g, parts, C);
@@ -172,18 +175,16 @@ void CpuBackend::batch_norm_grad(const BatchNormGradArgs& a) {
       const double dgamma = sum_gx[c] * rstd;
       if (a.dbeta.defined()) a.dbeta.ptr<T>()[c] = static_cast<T>(sum_g[c]);
       if (a.dgamma.defined()) a.dgamma.ptr<T>()[c] = static_cast<T>(dgamma);
-      scale[c] = static_cast<T>(static_cast<double>(a.gamma.ptr<T>()[c]) * rstd);
       c1[c] = static_cast<T>(a.training ? sum_g[c] / n : 0);
       c2[c] = static_cast<T>(a.training ? rstd * dgamma / n : 0);
     }
     if (!a.dx.defined() && !a.dresidual.defined()) return;
-    for (T* const factor : {scale, c1, c2})
+    for (T* const factor : {c1, c2})
       for (int64_t i = C; i < wide; ++i) factor[i] = factor[i - C];
     for_blocks(folded.rows, [&](int64_t first, int64_t count, int64_t) {
       folded.for_wide(first, count, [&](int64_t at, int64_t count_wide, int64_t columns) {
         norm_table(zero).grad_apply(or_null<T>(a.dx, at), or_null<T>(a.dresidual, at), a.dy.ptr<T>() + at,
-                                    a.x.ptr<T>() + at, or_null<const T>(mask, at), count_wide, columns, mean, scale, c1,
-                                    c2);
+                                    a.x.ptr<T>() + at, mask(at), count_wide, columns, mean, scale, c1, c2);
       });
     });
   });

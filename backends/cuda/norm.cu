@@ -45,6 +45,12 @@ struct StoreVariance {
 
 // ---- batch norm
 
+/// What relu sees of element i of channel c, without a residual.
+template <class T>
+TACIT_HD T normalised(const T* x, const T* mean, const T* rstd, const T* gamma, const T* beta, int64_t i, int64_t c) {
+  return (x[i] - mean[c]) * rstd[c] * gamma[c] + beta[c];
+}
+
 template <class T>
 struct BatchNorm {
   T* y;
@@ -53,7 +59,7 @@ struct BatchNorm {
   bool relu;
   TACIT_HD void operator()(int64_t i) const {
     const int64_t c = i % columns;
-    T value = (x[i] - mean[c]) * rstd[c] * gamma[c] + beta[c];
+    T value = normalised(x, mean, rstd, gamma, beta, i, c);
     if (residual != nullptr) value += residual[i];
     y[i] = relu && value < T(0) ? T(0) : value;
   }
@@ -62,15 +68,19 @@ struct BatchNorm {
 /// g and g xhat of an element, where g = dy where relu let the value through (y > 0), else 0.
 template <class T>
 struct BatchNormTerms {
-  const T *dy, *x, *y, *mean, *rstd;  // y: null without relu
+  const T *dy, *x, *y, *mean, *rstd, *gamma, *beta;  // y: null where it is made again
   int64_t columns;
-  TACIT_HD double g(int64_t i) const { return y != nullptr && !(y[i] > T(0)) ? 0.0 : static_cast<double>(dy[i]); }
+  bool relu;
+  TACIT_HD double g(int64_t i, int64_t c) const {
+    const bool kept = !relu || (y != nullptr ? y[i] : normalised(x, mean, rstd, gamma, beta, i, c)) > T(0);
+    return kept ? static_cast<double>(dy[i]) : 0.0;
+  }
   TACIT_HD double xhat(int64_t i, int64_t c) const {
     return (static_cast<double>(x[i]) - static_cast<double>(mean[c])) * static_cast<double>(rstd[c]);
   }
   TACIT_HD void operator()(int64_t r, int64_t c, double (&out)[2]) const {
     const int64_t i = r * columns + c;
-    out[0] = g(i);
+    out[0] = g(i, c);
     out[1] = out[0] * xhat(i, c);
   }
 };
@@ -89,17 +99,16 @@ template <class T>
 struct BatchNormDx {
   T *dx, *dresidual;
   BatchNormTerms<T> terms;
-  const T* gamma;
   const double* sums;
   double n;
   bool training;
   TACIT_HD void operator()(int64_t i) const {
     const int64_t c = i % terms.columns;
-    const double g = terms.g(i);
+    const double g = terms.g(i, c);
     if (dresidual != nullptr) dresidual[i] = static_cast<T>(g);
     if (dx == nullptr) return;
     const double centred = training ? g - sums[2 * c] / n - terms.xhat(i, c) * sums[2 * c + 1] / n : g;
-    dx[i] = static_cast<T>(static_cast<double>(gamma[c]) * static_cast<double>(terms.rstd[c]) * centred);
+    dx[i] = static_cast<T>(static_cast<double>(terms.gamma[c]) * static_cast<double>(terms.rstd[c]) * centred);
   }
 };
 
@@ -194,16 +203,17 @@ void CudaBackend::batch_norm_grad(const BatchNormGradArgs& a) {
   const Rows rows(a.x.shape);
   visit_floating("batch_norm_grad", a.x.dtype, [&](auto zero) {
     using T = decltype(zero);
-    const BatchNormTerms<T> terms{a.dy.ptr<T>(),   a.x.ptr<T>(),    a.relu ? a.y.ptr<T>() : nullptr,
-                                  a.mean.ptr<T>(), a.rstd.ptr<T>(), rows.size};
+    const BatchNormTerms<T> terms{a.dy.ptr<T>(),   a.x.ptr<T>(),     pointer_or_null<T>(a.y),    a.mean.ptr<T>(),
+                                  a.rstd.ptr<T>(), a.gamma.ptr<T>(), pointer_or_null<T>(a.beta), rows.size,
+                                  a.relu};
     Scratch scratch(stream());
     double* const sums = scratch.take<double>(2 * rows.size);
     combine_columns<SumOf, 2>(stream(), rows.count, rows.size, terms,
                               StoreAffineGrad<T>{pointer_or_null<T>(a.dbeta), pointer_or_null<T>(a.dgamma), sums});
     if (!a.dx.defined() && !a.dresidual.defined()) return;
     for_each_index(stream(), a.x.numel(),
-                   BatchNormDx<T>{pointer_or_null<T>(a.dx), pointer_or_null<T>(a.dresidual), terms, a.gamma.ptr<T>(),
-                                  sums, static_cast<double>(rows.count), a.training});
+                   BatchNormDx<T>{pointer_or_null<T>(a.dx), pointer_or_null<T>(a.dresidual), terms, sums,
+                                  static_cast<double>(rows.count), a.training});
   });
 }
 
@@ -225,17 +235,17 @@ void CudaBackend::layer_norm_grad(const LayerNormGradArgs& a) {
   const Rows rows(a.x.shape);
   visit_floating("layer_norm_grad", a.x.dtype, [&](auto zero) {
     using T = decltype(zero);
-    if (a.dx.defined())
-      with_row_block(rows.size, [&](auto block) {
-        launch(stream(), layer_norm_dx_kernel<T, decltype(block)::value>, Grid{rows.count},
-               dim3(decltype(block)::value), 0, rows.size, a.dy.ptr<T>(), a.x.ptr<T>(), a.mean.ptr<T>(),
-               a.rstd.ptr<T>(), a.gamma.ptr<T>(), a.dx.ptr<T>());
-      });
     if (a.dgamma.defined() || a.dbeta.defined())
       combine_columns<SumOf, 2>(
           stream(), rows.count, rows.size,
           LayerNormTerms<T>{a.dy.ptr<T>(), a.x.ptr<T>(), a.mean.ptr<T>(), a.rstd.ptr<T>(), rows.size},
           StoreAffineGrad<T>{pointer_or_null<T>(a.dbeta), pointer_or_null<T>(a.dgamma), nullptr});
+    if (a.dx.defined())  // last: dx may be dy
+      with_row_block(rows.size, [&](auto block) {
+        launch(stream(), layer_norm_dx_kernel<T, decltype(block)::value>, Grid{rows.count},
+               dim3(decltype(block)::value), 0, rows.size, a.dy.ptr<T>(), a.x.ptr<T>(), a.mean.ptr<T>(),
+               a.rstd.ptr<T>(), a.gamma.ptr<T>(), a.dx.ptr<T>());
+      });
   });
 }
 

@@ -54,11 +54,13 @@ void ReferenceBackend::batch_norm_grad(const BatchNormGradArgs& a) {
     for (int64_t c = 0; c < rows.size; ++c) {
       const auto mean = static_cast<double>(a.mean.ptr<T>()[c]), rstd = static_cast<double>(a.rstd.ptr<T>()[c]);
       const auto n = static_cast<double>(rows.count);
-      const auto g = [&](int64_t i) {
-        const bool cut = a.relu && !(a.y.ptr<T>()[i] > T(0));
-        return cut ? 0.0 : static_cast<double>(a.dy.ptr<T>()[i]);
-      };
       const auto xhat = [&](int64_t i) { return (static_cast<double>(a.x.ptr<T>()[i]) - mean) * rstd; };
+      const auto y = [&](int64_t i) {
+        if (a.y.defined()) return a.y.ptr<T>()[i];
+        return static_cast<T>(static_cast<double>(a.gamma.ptr<T>()[c]) * xhat(i) +
+                              static_cast<double>(a.beta.ptr<T>()[c]));
+      };
+      const auto g = [&](int64_t i) { return a.relu && !(y(i) > T(0)) ? 0.0 : static_cast<double>(a.dy.ptr<T>()[i]); };
 
       double dbeta = 0, dgamma = 0;
       for (int64_t r = 0; r < rows.count; ++r) {
@@ -73,8 +75,8 @@ void ReferenceBackend::batch_norm_grad(const BatchNormGradArgs& a) {
       for (int64_t r = 0; r < rows.count; ++r) {
         const int64_t i = r * rows.size + c;
         const double centred = a.training ? g(i) - dbeta / n - xhat(i) * dgamma / n : g(i);
-        if (a.dx.defined()) a.dx.ptr<T>()[i] = static_cast<T>(scale * centred);
         if (a.dresidual.defined()) a.dresidual.ptr<T>()[i] = static_cast<T>(g(i));
+        if (a.dx.defined()) a.dx.ptr<T>()[i] = static_cast<T>(scale * centred);
       }
     }
   });

@@ -86,8 +86,8 @@ MemoryLimit main_memory() {
   return {most, "90 % of what is available"};
 }
 
-/// What `work` takes from the system for its tensors. Not their peak: a freed block is kept for the next tensor of its
-/// size, and a step asks for its sizes at different times, so that a quarter more than the peak is held.
+/// What `work` takes from the system for its tensors. Not their peak: free memory is kept, small blocks for tensors of
+/// their size alone, and between large ones there are gaps.
 template <class F>
 int64_t taken_by(const F& work) {
   CachingAllocator& allocator = default_device().allocator();

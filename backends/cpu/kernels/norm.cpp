@@ -1,6 +1,9 @@
 #include "backends/cpu/kernels/norm.h"
 
+#include <type_traits>
+
 #include "backends/cpu/kernels/run_sum.h"
+#include "backends/cpu/kernels/simd.h"
 #include "backends/cpu/kernels/widths.h"
 
 namespace tacit::cpu::TACIT_ISA {
@@ -54,17 +57,36 @@ void apply(T* y, const T* x, const T* residual, int64_t rows, int64_t columns, c
          : apply_rows<false, false>(y, x, residual, rows, columns, mean, scale, shift);
 }
 
-template <int W, bool kRelu, class T>
-void sums(const T* dy, const T* x, const T* y, int64_t rows, int64_t ld, const T* mean, double* sum_g, double* sum_gx) {
+enum class Mask { None, OfY, OfX };
+
+/// Calls f with the kind of mask as a constant.
+template <class T, class F>
+void with_kind(const ReluMask<T>& mask, F&& f) {
+  if (!mask.relu) return f(std::integral_constant<Mask, Mask::None>());
+  if (mask.y) return f(std::integral_constant<Mask, Mask::OfY>());
+  f(std::integral_constant<Mask, Mask::OfX>());
+}
+
+/// dy of an element, or 0; `c` is its column in scale and shift.
+template <Mask M, class T>
+T masked(const ReluMask<T>& mask, T dy, int64_t at, T centred, int64_t c) {
+  if constexpr (M == Mask::OfY) return mask.y[at] > T(0) ? dy : T(0);
+  if constexpr (M == Mask::OfX) return centred * mask.scale[c] + mask.shift[c] > T(0) ? dy : T(0);
+  return dy;
+}
+
+template <int W, Mask M, class T>
+void sums(const T* dy, const T* x, const ReluMask<T>& mask, int64_t rows, int64_t ld, const T* mean, double* sum_g,
+          double* sum_gx) {
   for (int64_t r0 = 0; r0 < rows; r0 += kRun) {
     const int64_t r1 = r0 + kRun < rows ? r0 + kRun : rows;
     T a[W] = {}, b[W] = {};
     for (int64_t r = r0; r < r1; ++r)
       for (int c = 0; c < W; ++c) {
-        T g = dy[r * ld + c];
-        if constexpr (kRelu) g = y[r * ld + c] > T(0) ? g : T(0);
+        const T centred = x[r * ld + c] - mean[c];
+        const T g = masked<M>(mask, dy[r * ld + c], r * ld + c, centred, c);
         a[c] += g;
-        b[c] += g * (x[r * ld + c] - mean[c]);
+        b[c] += g * centred;
       }
     for (int c = 0; c < W; ++c) {
       sum_g[c] += static_cast<double>(a[c]);
@@ -74,50 +96,44 @@ void sums(const T* dy, const T* x, const T* y, int64_t rows, int64_t ld, const T
 }
 
 template <class T>
-void grad_sums(const T* dy, const T* x, const T* y, int64_t rows, int64_t columns, const T* mean, double* sum_g,
-               double* sum_gx) {
-  for_widths<64, 16>(columns, [&](int64_t c, auto width) {
-    constexpr int W = decltype(width)::value;
-    if (y)
-      sums<W, true>(dy + c, x + c, y + c, rows, columns, mean + c, sum_g + c, sum_gx + c);
-    else
-      sums<W, false>(dy + c, x + c, y, rows, columns, mean + c, sum_g + c, sum_gx + c);
+void grad_sums(const T* dy, const T* x, const ReluMask<T>& mask, int64_t rows, int64_t columns, const T* mean,
+               double* sum_g, double* sum_gx) {
+  with_kind(mask, [&](auto kind) {
+    for_widths<64, 16>(columns, [&](int64_t c, auto width) {
+      const ReluMask<T> from{mask.relu, mask.y ? mask.y + c : nullptr, mask.scale + c, mask.shift + c};
+      sums<decltype(width)::value, decltype(kind)::value>(dy + c, x + c, from, rows, columns, mean + c, sum_g + c,
+                                                          sum_gx + c);
+    });
   });
 }
 
-template <bool kRelu, bool kDx, bool kResidual, class T>
-void grad_rows(T* __restrict dx, T* __restrict dresidual, const T* dy, const T* x, const T* y, int64_t rows,
-               int64_t columns, const T* __restrict mean, const T* __restrict scale, const T* __restrict c1,
-               const T* __restrict c2) {
+template <Mask M, bool kDx, bool kResidual, class T>
+void grad_rows(T* dx, T* dresidual, const T* dy, const T* x, const ReluMask<T>& mask, int64_t rows, int64_t columns,
+               const T* __restrict mean, const T* __restrict scale, const T* __restrict c1, const T* __restrict c2) {
   for (int64_t r = 0; r < rows; ++r) {
     const int64_t at = r * columns;
-    for (int64_t c = 0; c < columns; ++c) {
-      T g = dy[at + c];
-      if constexpr (kRelu) g = y[at + c] > T(0) ? g : T(0);
+    TACIT_IVDEP  // dx may be dy
+        for (int64_t c = 0; c < columns; ++c) {
+      const T centred = x[at + c] - mean[c];
+      const T g = masked<M>(mask, dy[at + c], at + c, centred, c);
       if constexpr (kResidual) dresidual[at + c] = g;
-      if constexpr (kDx) dx[at + c] = scale[c] * (g - c1[c] - (x[at + c] - mean[c]) * c2[c]);
+      if constexpr (kDx) dx[at + c] = scale[c] * (g - c1[c] - centred * c2[c]);
     }
   }
 }
 
-template <bool kRelu, class T>
-void grad_wanted(T* dx, T* dresidual, const T* dy, const T* x, const T* y, int64_t rows, int64_t columns, const T* mean,
-                 const T* scale, const T* c1, const T* c2) {
-  if (dx && dresidual)
-    grad_rows<kRelu, true, true>(dx, dresidual, dy, x, y, rows, columns, mean, scale, c1, c2);
-  else if (dx)
-    grad_rows<kRelu, true, false>(dx, dresidual, dy, x, y, rows, columns, mean, scale, c1, c2);
-  else
-    grad_rows<kRelu, false, true>(dx, dresidual, dy, x, y, rows, columns, mean, scale, c1, c2);
-}
-
 template <class T>
-void grad_apply(T* dx, T* dresidual, const T* dy, const T* x, const T* y, int64_t rows, int64_t columns, const T* mean,
-                const T* scale, const T* c1, const T* c2) {
-  if (y)
-    grad_wanted<true>(dx, dresidual, dy, x, y, rows, columns, mean, scale, c1, c2);
-  else
-    grad_wanted<false>(dx, dresidual, dy, x, y, rows, columns, mean, scale, c1, c2);
+void grad_apply(T* dx, T* dresidual, const T* dy, const T* x, const ReluMask<T>& mask, int64_t rows, int64_t columns,
+                const T* mean, const T* scale, const T* c1, const T* c2) {
+  with_kind(mask, [&](auto kind) {
+    constexpr Mask M = decltype(kind)::value;
+    if (dx && dresidual)
+      grad_rows<M, true, true>(dx, dresidual, dy, x, mask, rows, columns, mean, scale, c1, c2);
+    else if (dx)
+      grad_rows<M, true, false>(dx, dresidual, dy, x, mask, rows, columns, mean, scale, c1, c2);
+    else
+      grad_rows<M, false, true>(dx, dresidual, dy, x, mask, rows, columns, mean, scale, c1, c2);
+  });
 }
 
 template <class T>
@@ -140,7 +156,8 @@ void layer_row_grad(T* dx, const T* dy, const T* x, int64_t n, T mean, T rstd, c
   const T a = static_cast<T>(run_sum<T>(n, [&](int64_t i) { return gamma[i] * dy[i]; }) / count);
   const T b =
       static_cast<T>(run_sum<T>(n, [&](int64_t i) { return gamma[i] * dy[i] * ((x[i] - mean) * rstd); }) / count);
-  for (int64_t i = 0; i < n; ++i) dx[i] = rstd * (gamma[i] * dy[i] - a - (x[i] - mean) * rstd * b);
+  TACIT_IVDEP  // dx may be dy
+      for (int64_t i = 0; i < n; ++i) dx[i] = rstd * (gamma[i] * dy[i] - a - (x[i] - mean) * rstd * b);
 }
 
 template <class T>

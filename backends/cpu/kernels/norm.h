@@ -8,6 +8,13 @@
 
 namespace tacit::cpu {
 
+/// Where relu let a value through: where y > 0, or, without y, where (x - mean) * scale + shift > 0.
+template <class T>
+struct ReluMask {
+  bool relu;  ///< else everywhere
+  const T *y, *scale, *shift;
+};
+
 template <class T>
 struct NormTable {
   /// acc[c] += sum over rows of (x[r][c] - centre[c])^2.
@@ -15,12 +22,12 @@ struct NormTable {
   /// y = relu?((x - mean) * scale + shift + residual?), residual may be null.
   void (*apply)(T* y, const T* x, const T* residual, int64_t rows, int64_t columns, const T* mean, const T* scale,
                 const T* shift, bool relu);
-  /// With g = dy where y > 0 (y null: everywhere): sum_g[c] += sum g, sum_gx[c] += sum g (x - mean).
-  void (*grad_sums)(const T* dy, const T* x, const T* y, int64_t rows, int64_t columns, const T* mean, double* sum_g,
-                    double* sum_gx);
+  /// With g = dy where relu let x through, else 0: sum_g[c] += sum g, sum_gx[c] += sum g (x - mean).
+  void (*grad_sums)(const T* dy, const T* x, const ReluMask<T>& mask, int64_t rows, int64_t columns, const T* mean,
+                    double* sum_g, double* sum_gx);
   /// dx = scale (g - c1 - (x - mean) c2), dresidual = g; either may be null.
-  void (*grad_apply)(T* dx, T* dresidual, const T* dy, const T* x, const T* y, int64_t rows, int64_t columns,
-                     const T* mean, const T* scale, const T* c1, const T* c2);
+  void (*grad_apply)(T* dx, T* dresidual, const T* dy, const T* x, const ReluMask<T>& mask, int64_t rows,
+                     int64_t columns, const T* mean, const T* scale, const T* c1, const T* c2);
   /// One row of layer norm.
   void (*layer_row)(T* y, T* mean, T* rstd, const T* x, int64_t n, const T* gamma, const T* beta, double eps);
   void (*layer_row_grad)(T* dx, const T* dy, const T* x, int64_t n, T mean, T rstd, const T* gamma);

@@ -115,6 +115,30 @@ TEST_CASE("matmul over nothing: an empty sum is 0, an empty result is left alone
   backend().matmul(view(z, {0, 3}), view(x, {0, 2}), view(y, {2, 3}));
 }
 
+TEST_CASE("linear: sums start from the bias, in whole vectors and in part of one, in one piece of depth and several") {
+  for (const int64_t columns : {1, 10, 16, 17, 33, 70})
+    for (const int64_t depth : {5, 700})
+      for (const int64_t rows : {1, 13, 90}) {
+        auto x = numbers<float>(rows * depth, 1), w = numbers<float>(columns * depth, 2),
+             b = numbers<float>(columns, 3);
+        std::vector<float> y(rows * columns);
+        backend().linear(view(y, {rows, columns}), view(x, {rows, depth}), view(w, {depth, columns}, {1, depth}),
+                         view(b, {columns}));
+        std::vector<double> want(y.size());
+        for (int64_t i = 0; i < rows; ++i)
+          for (int64_t j = 0; j < columns; ++j) {
+            double sum = static_cast<double>(b[j]);
+            for (int64_t k = 0; k < depth; ++k)
+              sum += static_cast<double>(x[i * depth + k]) * static_cast<double>(w[j * depth + k]);
+            want[i * columns + j] = sum;
+          }
+        CAPTURE(rows);
+        CAPTURE(columns);
+        CAPTURE(depth);
+        CHECK(error(y, want, static_cast<double>(depth)) < kTolerance);
+      }
+}
+
 TEST_CASE("matmul keeps NaN and infinity") {
   std::vector<float> x = numbers<float>(20 * 30, 1), y = numbers<float>(30 * 40, 2), z(20 * 40);
   x[7 * 30 + 3] = std::numeric_limits<float>::quiet_NaN();

@@ -1,12 +1,15 @@
 // Attention in tiles (Dao et al. 2022): a block of queries meets tile after tile of keys, on the product kernels of
-// kernels/gemm.h, so that scores never leave the second-level cache and memory stays linear in the tokens.
+// kernels/gemm.h, so that scores never leave the second-level cache and memory stays linear in the tokens. Scores are
+// made transposed, S' = K Q', a row for each key: kernels/attention.h says why.
 //
-// A task is one head of one sample, or a group of its query blocks where there are few heads. Groups depend on the
-// shapes alone; each sums its own part of dk and dv, and the parts are added in order.
+// A task is one head of one sample, some of its query blocks where there are few heads, or several heads where they are
+// short. This depends on the shapes alone; tasks that share a head sum parts of dk and dv, which are added in order.
 #include "backends/cpu/kernels/attention.h"
 
 #include <array>
+#include <cmath>
 #include <limits>
+#include <optional>
 #include <utility>
 
 #include "backends/cpu/backend.h"
@@ -17,11 +20,11 @@
 namespace tacit::cpu {
 namespace {
 
-/// Queries in a block: a multiple of every tile's rows.
+/// Queries in a block, at most; a multiple of kQueryStep and of every panel's columns.
 constexpr int64_t kQueries = 96;
-/// Keys in a tile are a multiple of every panel's columns.
-constexpr int64_t kKeyStep = 32;
-static_assert(kGemmDepth % kKeyStep == 0 && kQueries <= kGemmDepth);
+/// Rows of scores are padded to a multiple of this, so that every tile of a product is whole.
+constexpr int64_t kKeyStep = 4;
+static_assert(kQueries <= kGemmDepth && kQueries % 32 == 0 && kGemmDepth % kKeyStep == 0);
 
 struct Sizes {
   explicit Sizes(const View& q, const View& v)
@@ -36,10 +39,25 @@ struct Sizes {
     group = ceil_div(blocks, wanted) * kQueries;
     groups = ceil_div(queries, group);
     tile = round_up(ceil_div(keys, tiles), kKeyStep);
+    const int64_t worth = kBlockWork / std::max<int64_t>(1, queries * keys * (size + values));
+    heads_a_task = groups > 1 ? 1 : std::clamp<int64_t>(worth, 1, std::max<int64_t>(1, all_heads / kEnoughBlocks));
   }
+  int64_t tasks() const { return groups > 1 ? all_heads * groups : ceil_div(all_heads, heads_a_task); }
+  /// Calls f(head, first query, end) for the parts of a task.
+  template <class F>
+  void for_parts(int64_t task, F&& f) const {
+    if (groups > 1) {
+      const int64_t begin = task % groups * group;
+      return f(task / groups, begin, std::min(queries, begin + group));
+    }
+    for (int64_t h = task * heads_a_task; h < std::min(all_heads, (task + 1) * heads_a_task); ++h)
+      f(h, int64_t{0}, queries);
+  }
+
   int64_t heads, all_heads, queries, keys, size, values;
   int64_t group, groups;  // queries in a group, how many groups a head has
-  int64_t tile;           // keys in a tile; the last may be shorter
+  int64_t tile;           // keys in a tile; the last may have fewer
+  int64_t heads_a_task;
 };
 
 /// The rows of one head of one sample.
@@ -55,65 +73,18 @@ struct Head {
   int64_t stride;
 };
 
+/// Pointers to rows [first, first + count) of a head, as products take them; the last is repeated up to kKeyStep.
 template <class T>
-using RowPointers = std::array<T*, kQueries>;
-template <class T>
-RowPointers<T> pointers(const Head<T>& head, int64_t first, int64_t count) {
-  RowPointers<T> rows{};
-  for (int64_t i = 0; i < count; ++i) rows[static_cast<size_t>(i)] = head.row(first + i);
-  return rows;
-}
-
-/// Rows [first, first + count) as B of a product: panels of columns, all `count` steps deep; count <= kGemmDepth.
-template <class T, class U>
-void pack_rows(T* to, const Head<U>& head, int64_t first, int64_t count, int64_t columns) {
-  const GemmTable<T>& gemm = gemm_table<T>();
-  const T* rows[kGemmDepth];
-  for (int64_t j = 0; j < columns; j += gemm.nr, to += count * gemm.nr) {
-    const int64_t width = std::min(gemm.nr, columns - j);
-    if (width < gemm.nr) std::fill_n(to, count * gemm.nr, T(0));
-    for (int64_t i = 0; i < count; ++i) rows[i] = head.row(first + i) + j;
-    gemm.pack(to, rows, count, width);
+class RowPointers {
+ public:
+  RowPointers(const Head<T>& head, int64_t first, int64_t count) {
+    for (int64_t i = 0; i < round_up(count, kKeyStep); ++i) rows_[i] = head.row(first + std::min(i, count - 1));
   }
-}
+  T* const* data() const { return rows_; }
 
-/// All rows, transposed, as B: panels of nr rows, each `depth` steps deep.
-template <class T, class U>
-void pack_transposed(T* to, const Head<U>& head, int64_t count, int64_t depth) {
-  const GemmTable<T>& gemm = gemm_table<T>();
-  for (int64_t i = 0; i < count; i += gemm.nr, to += depth * gemm.nr) {
-    const int64_t width = std::min(gemm.nr, count - i);
-    if (width < gemm.nr) std::fill_n(to, depth * gemm.nr, T(0));
-    gemm.pack_transposed(to, head.row(i), head.stride, depth, width);
-  }
-}
-
-/// C (+)= A B with A and C as row pointers, B packed `depth` steps deep.
-template <class T, class U>
-void multiply(T* const* c, U* const* a, int64_t rows, const T* b, int64_t depth, int64_t columns, bool accumulate) {
-  const GemmTable<T>& gemm = gemm_table<T>();
-  GemmRun run{};
-  GemmPiece piece{};
-  const auto panels = make_panels(b, depth * gemm.nr, 0, columns, &run, 1);
-  for (int64_t k = 0; k < depth; k += kGemmDepth) {
-    const int64_t length = std::min(kGemmDepth, depth - k);
-    piece = {k, length};
-    run = {0, k, length};
-    gemm.by_rows({a, rows, length, &piece, 1, c, panels.data(), static_cast<int64_t>(panels.size()),
-                  accumulate || k > 0, nullptr});
-  }
-}
-
-/// C (+)= Aᵀ B for the `depth` rows of A, at most kQueries; C has `rows` rows.
-template <class T>
-void multiply_transposed(T* const* c, T* const* a, int64_t rows, const T* b, int64_t depth, int64_t columns,
-                         bool accumulate, T* scratch) {
-  const GemmTable<T>& gemm = gemm_table<T>();
-  const GemmRun run{0, 0, depth};
-  const auto panels = make_panels(b, depth * gemm.nr, 0, columns, &run, 1);
-  gemm.by_columns(
-      {a, rows, depth, nullptr, 0, c, panels.data(), static_cast<int64_t>(panels.size()), accumulate, scratch});
-}
+ private:
+  T* rows_[kGemmDepth];
+};
 
 /// Scratch memory of a task, cut into parts.
 template <class T>
@@ -127,116 +98,194 @@ class Parts {
   T* next_;
 };
 
+/// The right side of products: rows of a head in panels, in memory that is filled again for the next block or head.
 template <class T>
-int64_t padded(int64_t columns) {
-  return round_up(columns, gemm_table<T>().nr);
-}
+class Packed {
+ public:
+  static int64_t room(int64_t depth, int64_t columns) { return depth * round_up(columns, gemm_table<T>().nr); }
+  Packed(Parts<T>& parts, int64_t depth, int64_t columns)
+      : panel_size_(depth * gemm_table<T>().nr),
+        data_(parts.take(room(depth, columns))),
+        panels_(make_panels<T>(data_, panel_size_, 0, columns, &run_, 1)) {}
+  Packed(const Packed&) = delete;
+  Packed& operator=(const Packed&) = delete;
 
-template <class T>
-void forward(const AttentionArgs& a, const Sizes& z, int64_t task) {
-  const AttentionTable<T>& rows_of = attention_table(T());
-  const int64_t head = task / z.groups, begin = task % z.groups * z.group, end = std::min(z.queries, begin + z.group);
-  const Head<const T> q(a.q, z, head), k(a.k, z, head), v(a.v, z, head);
-  const Head<T> y(a.y, z, head);
-  T* const lse = a.lse.ptr<T>() + head * z.queries;
-  const T scale = static_cast<T>(a.scale);
-
-  const int64_t value_panels = padded<T>(z.values), pitch = z.tile + 16;
-  Parts<T> memory(padded<T>(z.keys) * z.size + z.keys * value_panels + kQueries * pitch);
-  T* const keys = memory.take(padded<T>(z.keys) * z.size);
-  T* const values = memory.take(z.keys * value_panels);
-  const Head<T> scores(memory.take(kQueries * pitch), pitch);
-  pack_transposed(keys, k, z.keys, z.size);
-  for (int64_t j = 0; j < z.keys; j += z.tile)
-    pack_rows(values + j * value_panels, v, j, std::min(z.tile, z.keys - j), z.values);
-
-  const RowPointers<T> s = pointers(scores, 0, kQueries);
-  for (int64_t i = begin; i < end; i += kQueries) {
-    const int64_t rows = std::min(kQueries, end - i);
-    const RowPointers<const T> q_rows = pointers(q, i, rows);
-    const RowPointers<T> y_rows = pointers(y, i, rows);
-    std::array<T, kQueries> largest;
-    std::array<double, kQueries> sum{};
-    largest.fill(-std::numeric_limits<T>::infinity());
-    for (int64_t j = 0; j < z.keys; j += z.tile) {
-      const int64_t count = std::min(z.tile, z.keys - j);
-      multiply(s.data(), q_rows.data(), rows, keys + j * z.size, z.size, count, false);
-      for (size_t r = 0; r < static_cast<size_t>(rows); ++r)
-        rows_of.join_tile(s[r], count, scale, &largest[r], &sum[r], j > 0 ? y_rows[r] : nullptr, z.values);
-      multiply(y_rows.data(), s.data(), rows, values + j * value_panels, count, z.values, j > 0);
+  /// B = rows [first, first + count) of a head; count <= kGemmDepth.
+  void rows(const Head<const T>& head, int64_t first, int64_t count) {
+    const GemmTable<T>& gemm = gemm_table<T>();
+    const T* from[kGemmDepth];
+    depth_ = count;
+    for (const GemmPanel<T>& panel : panels_) {
+      T* const to = data_ + panel.column / gemm.nr * panel_size_;
+      if (panel.columns < gemm.nr) std::fill_n(to, count * gemm.nr, T(0));
+      for (int64_t i = 0; i < count; ++i) from[i] = head.row(first + i) + panel.column;
+      gemm.pack(to, from, count, panel.columns);
     }
-    for (size_t r = 0; r < static_cast<size_t>(rows); ++r)
-      lse[i + static_cast<int64_t>(r)] = rows_of.finish(y_rows[r], z.values, largest[r], sum[r]);
+    used_ = static_cast<int64_t>(panels_.size());
   }
-}
+  /// B = the same rows as columns, each `depth` long, the last again up to a multiple of kQueryStep.
+  void columns(const Head<const T>& head, int64_t first, int64_t count, int64_t depth) {
+    const GemmTable<T>& gemm = gemm_table<T>();
+    depth_ = depth;
+    used_ = ceil_div(count, gemm.nr);
+    for (int64_t j = 0; j < count; j += gemm.nr) {
+      T* const to = data_ + j / gemm.nr * panel_size_;
+      const int64_t width = std::min(gemm.nr, count - j);
+      gemm.pack_transposed(to, head.row(first + j), head.stride, depth, width);
+      panels_[static_cast<size_t>(j / gemm.nr)].columns = std::min(gemm.nr, round_up(width, kQueryStep));
+    }
+  }
 
-/// Where a task adds up dk and dv: row pointers, empty where the gradient is not wanted.
-template <class T>
-struct KeyGradients {
-  std::vector<T*> dk, dv;
+  /// C (+)= A B, where A has `count` rows.
+  void multiply(T* const* c, const T* const* a, int64_t count, bool accumulate) {
+    for (int64_t k = 0; k < depth_; k += kGemmDepth) {
+      const int64_t length = std::min(kGemmDepth, depth_ - k);
+      const GemmPiece piece{k, length};
+      run_ = {0, k, length};
+      gemm_table<T>().by_rows({a, count, length, &piece, 1, c, panels_.data(), used_, accumulate || k > 0, nullptr});
+    }
+  }
+  /// C (+)= A' B, where A has as many rows as B, and C `count`. `scratch` has kGemmScratch elements.
+  void multiply_transposed(T* const* c, const T* const* a, int64_t count, bool accumulate, T* scratch) {
+    run_ = {0, 0, depth_};
+    gemm_table<T>().by_columns({a, count, depth_, nullptr, 0, c, panels_.data(), used_, accumulate, scratch});
+  }
+
+ private:
+  int64_t panel_size_, depth_ = 0, used_ = 0;
+  T* data_;
+  GemmRun run_{};
+  std::vector<GemmPanel<T>> panels_;
 };
 
+constexpr int64_t kPitch = kQueries + 16;  // of scores
+
+/// Attention of the parts of one task.
 template <class T>
-void backward(const AttentionGradArgs& a, const Sizes& z, int64_t task, const KeyGradients<T>& to) {
-  const AttentionTable<T>& rows_of = attention_table(T());
-  const int64_t head = task / z.groups, begin = task % z.groups * z.group, end = std::min(z.queries, begin + z.group);
-  const Head<const T> q(a.q, z, head), k(a.k, z, head), v(a.v, z, head), y(a.y, z, head), dy(a.dy, z, head);
-  const T* const lse = a.lse.ptr<T>() + head * z.queries;
-  const T scale = static_cast<T>(a.scale);
+class Forward {
+ public:
+  Forward(const AttentionArgs& args, const Sizes& sizes)
+      : a(args),
+        z(sizes),
+        parts(Packed<T>::room(z.size, kQueries) + Packed<T>::room(z.tile, z.values) + (z.tile + kKeyStep) * kPitch +
+              kQueries * z.values + kGemmScratch),
+        queries(parts, z.size, kQueries),
+        values(parts, z.tile, z.values),
+        scores(parts.take((z.tile + kKeyStep) * kPitch), kPitch),
+        sums(parts.take(kQueries * z.values), z.values),
+        scratch(parts.take(kGemmScratch)) {}
 
-  const int64_t key_panels = padded<T>(z.keys), size_panels = padded<T>(z.size), value_panels = padded<T>(z.values);
-  const int64_t pitch = z.tile + 16;
-  Parts<T> memory(key_panels * (z.size + z.values) + z.keys * size_panels + kQueries * (size_panels + value_panels) +
-                  2 * kQueries * pitch + kGemmScratch);
-  T* const keys_t = memory.take(key_panels * z.size);
-  T* const values_t = memory.take(key_panels * z.values);
-  T* const keys = memory.take(z.keys * size_panels);
-  T* const packed_q = memory.take(kQueries * size_panels);
-  T* const packed_dy = memory.take(kQueries * value_panels);
-  const Head<T> scores(memory.take(kQueries * pitch), pitch), slopes(memory.take(kQueries * pitch), pitch);
-  T* const scratch = memory.take(kGemmScratch);
-  pack_transposed(keys_t, k, z.keys, z.size);
-  pack_transposed(values_t, v, z.keys, z.values);
-  for (int64_t j = 0; j < z.keys; j += z.tile)
-    pack_rows(keys + j * size_panels, k, j, std::min(z.tile, z.keys - j), z.size);
-
-  const RowPointers<T> s = pointers(scores, 0, kQueries), ds = pointers(slopes, 0, kQueries);
-  for (int64_t i = begin; i < end; i += kQueries) {
-    const int64_t rows = std::min(kQueries, end - i);
-    const RowPointers<const T> q_rows = pointers(q, i, rows), dy_rows = pointers(dy, i, rows);
-    pack_rows(packed_q, q, i, rows, z.size);
-    pack_rows(packed_dy, dy, i, rows, z.values);
-    std::array<T, kQueries> along;
-    for (int64_t r = 0; r < rows; ++r)
-      along[static_cast<size_t>(r)] = rows_of.dot(dy.row(i + r), y.row(i + r), z.values);
-    for (int64_t j = 0; j < z.keys; j += z.tile) {
-      const int64_t count = std::min(z.tile, z.keys - j);
-      multiply(s.data(), q_rows.data(), rows, keys_t + j * z.size, z.size, count, false);
-      multiply(ds.data(), dy_rows.data(), rows, values_t + j * z.values, z.values, count, false);
-      for (size_t r = 0; r < static_cast<size_t>(rows); ++r)
-        rows_of.gradient(s[r], ds[r], count, scale, lse[i + static_cast<int64_t>(r)], along[r]);
-      const bool more = i > begin;
-      if (!to.dv.empty())
-        multiply_transposed(to.dv.data() + j, s.data(), count, packed_dy, rows, z.values, more, scratch);
-      if (!to.dk.empty())
-        multiply_transposed(to.dk.data() + j, ds.data(), count, packed_q, rows, z.size, more, scratch);
-      if (a.dq.defined()) {
-        const RowPointers<T> dq_rows = pointers(Head<T>(a.dq, z, head), i, rows);
-        multiply(dq_rows.data(), ds.data(), rows, keys + j * size_panels, count, z.size, j > 0);
+  void run(int64_t head, int64_t begin, int64_t end) {
+    const AttentionTable<T>& table = attention_table(T());
+    const Head<const T> q(a.q, z, head), k(a.k, z, head), v(a.v, z, head);
+    const Head<T> y(a.y, z, head);
+    const T scale = static_cast<T>(a.scale);
+    for (int64_t i = begin; i < end; i += kQueries) {
+      const int64_t count = std::min(kQueries, end - i), columns = round_up(count, kQueryStep);
+      const RowPointers<T> sum_rows(sums, 0, count);
+      std::array<T, kQueries> largest, shrink;
+      std::array<double, kQueries> sum{};
+      largest.fill(-std::numeric_limits<T>::infinity());
+      queries.columns(q, i, count, z.size);
+      for (int64_t j = 0; j < z.keys; j += z.tile) {
+        const int64_t keys = std::min(z.tile, z.keys - j), padded = round_up(keys, kKeyStep);
+        const RowPointers<T> s(scores, 0, padded);
+        queries.multiply(s.data(), RowPointers<const T>(k, j, keys).data(), padded, false);
+        table.join_tile(scores.data, kPitch, keys, columns, scale, largest.data(), sum.data(), shrink.data());
+        if (j > 0)
+          for (int64_t r = 0; r < count; ++r)
+            table.scale_row(sums.row(r), sums.row(r), z.values, shrink[static_cast<size_t>(r)]);
+        if (i == begin || z.keys > z.tile) values.rows(v, j, keys);
+        values.multiply_transposed(sum_rows.data(), s.data(), count, j > 0, scratch);
+      }
+      for (int64_t r = 0; r < count; ++r) {
+        const double total = sum[static_cast<size_t>(r)];
+        table.scale_row(y.row(i + r), sums.row(r), z.values, static_cast<T>(1 / total));
+        a.lse.ptr<T>()[head * z.queries + i + r] =
+            static_cast<T>(static_cast<double>(largest[static_cast<size_t>(r)]) + std::log(total));
       }
     }
   }
-}
 
-/// The rows of dk or dv that a task sums into: the result's own, or, where several tasks share a head, those of the
-/// task's part.
+ private:
+  const AttentionArgs& a;
+  const Sizes& z;
+  Parts<T> parts;
+  Packed<T> queries, values;
+  Head<T> scores, sums;  // S', and y before it is divided by the sum of its weights
+  T* scratch;
+};
+
+/// Rows that a task sums dk or dv into; null where the gradient is not wanted.
 template <class T>
-std::vector<T*> target_rows(const View& out, const Sizes& z, int64_t task, T* part) {
-  std::vector<T*> rows;
-  if (!out.defined()) return rows;
-  const Head<T> head = z.groups == 1 ? Head<T>(out, z, task) : Head<T>(part, out.shape[3]);
-  for (int64_t j = 0; j < z.keys; ++j) rows.push_back(head.row(j));
-  return rows;
+using Target = std::optional<Head<T>>;
+
+template <class T>
+class Backward {
+ public:
+  Backward(const AttentionGradArgs& args, const Sizes& sizes)
+      : a(args),
+        z(sizes),
+        parts(Packed<T>::room(z.size + z.values, kQueries) + Packed<T>::room(kQueries, z.size) +
+              Packed<T>::room(kQueries, z.values) + Packed<T>::room(z.tile, z.size) +
+              2 * (z.tile + kKeyStep) * kPitch + kGemmScratch),
+        q_columns(parts, z.size, kQueries),
+        dy_columns(parts, z.values, kQueries),
+        q_rows(parts, kQueries, z.size),
+        dy_rows(parts, kQueries, z.values),
+        key_rows(parts, z.tile, z.size),
+        scores(parts.take((z.tile + kKeyStep) * kPitch), kPitch),
+        slopes(parts.take((z.tile + kKeyStep) * kPitch), kPitch),
+        scratch(parts.take(kGemmScratch)) {}
+
+  void run(int64_t head, int64_t begin, int64_t end, const Target<T>& dk, const Target<T>& dv) {
+    const AttentionTable<T>& table = attention_table(T());
+    const Head<const T> q(a.q, z, head), k(a.k, z, head), v(a.v, z, head), y(a.y, z, head), dy(a.dy, z, head);
+    const T* const lse = a.lse.ptr<T>() + head * z.queries;
+    const T scale = static_cast<T>(a.scale);
+    for (int64_t i = begin; i < end; i += kQueries) {
+      const int64_t count = std::min(kQueries, end - i), columns = round_up(count, kQueryStep);
+      q_columns.columns(q, i, count, z.size);
+      dy_columns.columns(dy, i, count, z.values);
+      if (dk) q_rows.rows(q, i, count);
+      if (dv) dy_rows.rows(dy, i, count);
+      std::array<T, kQueries> along{}, row_lse{};
+      for (int64_t r = 0; r < count; ++r) {
+        along[static_cast<size_t>(r)] = table.dot(dy.row(i + r), y.row(i + r), z.values);
+        row_lse[static_cast<size_t>(r)] = lse[i + r];
+      }
+      for (int64_t j = 0; j < z.keys; j += z.tile) {
+        const int64_t keys = std::min(z.tile, z.keys - j), padded = round_up(keys, kKeyStep);
+        const RowPointers<T> p(scores, 0, padded), ds(slopes, 0, padded);
+        q_columns.multiply(p.data(), RowPointers<const T>(k, j, keys).data(), padded, false);
+        dy_columns.multiply(ds.data(), RowPointers<const T>(v, j, keys).data(), padded, false);
+        table.gradient(scores.data, slopes.data, kPitch, keys, columns, scale, row_lse.data(), along.data());
+        const bool more = i > begin;
+        if (dv) dy_rows.multiply(RowPointers<T>(*dv, j, keys).data(), p.data(), keys, more);
+        if (dk) q_rows.multiply(RowPointers<T>(*dk, j, keys).data(), ds.data(), keys, more);
+        if (!a.dq.defined()) continue;
+        if (i == begin || z.keys > z.tile) key_rows.rows(k, j, keys);
+        key_rows.multiply_transposed(RowPointers<T>(Head<T>(a.dq, z, head), i, count).data(), ds.data(), count, j > 0,
+                                     scratch);
+      }
+    }
+  }
+
+ private:
+  const AttentionGradArgs& a;
+  const Sizes& z;
+  Parts<T> parts;
+  Packed<T> q_columns, dy_columns, q_rows, dy_rows, key_rows;
+  Head<T> scores, slopes;  // P' and dS'
+  T* scratch;
+};
+
+/// Where a task sums dk or dv: the result's own rows or, where several tasks share a head, those of the task's part.
+template <class T>
+Target<T> target(const View& out, const Sizes& z, int64_t task, int64_t head, T* parts) {
+  if (!out.defined()) return std::nullopt;
+  if (z.groups == 1) return Head<T>(out, z, head);
+  return Head<T>(parts + task * z.keys * out.shape[3], out.shape[3]);
 }
 
 /// out = the sum of the parts of each head, in the order of the groups.
@@ -261,7 +310,10 @@ void add_groups(const View& out, const Sizes& z, const T* parts) {
 void CpuBackend::attention(const AttentionArgs& a) {
   const Sizes z(a.q, a.v);
   visit_floating("attention", a.y.dtype, [&](auto zero) {
-    parallel_pieces(z.all_heads * z.groups, [&](int64_t task) { forward<decltype(zero)>(a, z, task); });
+    parallel_pieces(z.tasks(), [&](int64_t task) {
+      Forward<decltype(zero)> forward(a, z);
+      z.for_parts(task, [&](int64_t head, int64_t begin, int64_t end) { forward.run(head, begin, end); });
+    });
   });
 }
 
@@ -269,15 +321,16 @@ void CpuBackend::attention_grad(const AttentionGradArgs& a) {
   const Sizes z(a.q, a.v);
   visit_floating("attention_grad", a.dy.dtype, [&](auto zero) {
     using T = decltype(zero);
-    const int64_t tasks = z.all_heads * z.groups, part = z.groups == 1 ? 0 : z.keys * (z.size + z.values);
-    const Scratch parts(static_cast<size_t>(tasks * part) * sizeof(T));
     // All dk, then all dv.
+    const int64_t shared = z.groups == 1 ? 0 : z.tasks() * z.keys;
+    const Scratch parts(static_cast<size_t>(shared * (z.size + z.values)) * sizeof(T));
     T* const dk = parts.as<T>();
-    T* const dv = z.groups == 1 ? nullptr : dk + tasks * z.keys * z.size;
-    parallel_pieces(tasks, [&](int64_t task) {
-      const KeyGradients<T> to{target_rows(a.dk, z, task, z.groups == 1 ? nullptr : dk + task * z.keys * z.size),
-                               target_rows(a.dv, z, task, z.groups == 1 ? nullptr : dv + task * z.keys * z.values)};
-      backward<T>(a, z, task, to);
+    T* const dv = shared == 0 ? nullptr : dk + shared * z.size;
+    parallel_pieces(z.tasks(), [&](int64_t task) {
+      Backward<T> backward(a, z);
+      z.for_parts(task, [&](int64_t head, int64_t begin, int64_t end) {
+        backward.run(head, begin, end, target<T>(a.dk, z, task, head, dk), target<T>(a.dv, z, task, head, dv));
+      });
     });
     if (z.groups == 1) return;
     add_groups<T>(a.dk, z, dk);

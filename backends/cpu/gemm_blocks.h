@@ -53,6 +53,9 @@ inline BlockSize choose_block(int64_t rows, int64_t columns, int64_t depth, int6
     else
       break;
   }
+  // As many blocks, but about equal, so that threads finish together.
+  block.rows = round_up(ceil_div(rows, ceil_div(rows, block.rows)), mr);
+  block.columns = round_up(ceil_div(columns, ceil_div(columns, block.columns)), nr);
   return block;
 }
 

@@ -57,13 +57,13 @@ void pack_panels(float* panels, int64_t panel_size, const Matrix<const float>& b
                  int64_t columns) {
   const GemmTable<float>& gemm = gemm_table<float>();
   const int64_t nr = gemm.nr, whole = columns / nr * nr;
-  if (whole < columns) std::fill_n(panels + whole / nr * panel_size, depth * nr, 0.0f);
   if (b.column_stride != 1) {
     for (int64_t c = 0; c < columns; c += nr)
       gemm.pack_transposed(panels + c / nr * panel_size, b.at(k, j + c), b.column_stride, depth,
                            std::min(nr, columns - c));
     return;
   }
+  if (whole < columns) std::fill_n(panels + whole / nr * panel_size, depth * nr, 0.0f);
   // A few rows of all panels at a time: memory is read in long runs.
   constexpr int64_t kRows = 16;
   for (int64_t first = 0; first < depth; first += kRows) {
@@ -107,9 +107,6 @@ void Product<float>::block(const Matrix<float>& out, const BlockRange& range) co
   if (by_rows)
     for (int64_t i = 0; i < range.rows; ++i) from[i] = a.at(range.i + i, 0);
 
-  const bool biased = bias != nullptr && range.k == 0;
-  if (biased)
-    for (int64_t i = 0; i < range.rows; ++i) std::copy_n(bias + range.j, range.columns, to[i] + range.j);
   const int64_t end = range.k + range.depth, step = depth_step(range.depth);
   for (int64_t k = range.k; k < end; k += step) {
     const int64_t depth = std::min(step, end - k);
@@ -126,8 +123,9 @@ void Product<float>::block(const Matrix<float>& out, const BlockRange& range) co
                                  to,
                                  panels.data(),
                                  static_cast<int64_t>(panels.size()),
-                                 biased || k > range.k,
-                                 gather.as<float>()};
+                                 k > range.k,
+                                 gather.as<float>(),
+                                 k == 0 ? bias : nullptr};
     (by_rows ? gemm.by_rows : gemm.by_columns)(block);
   }
 }

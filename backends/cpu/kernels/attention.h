@@ -1,4 +1,6 @@
-// What attention does to one row of scores, between the products. Serial; T is float or double.
+// What attention does to a block of scores, between the products. Scores lie transposed: a row for each key, a column
+// for each query, so that what a query needs, its maximum and its sums, goes down the columns in vectors. Serial; T is
+// float or double. `queries` is a multiple of kQueryStep everywhere, rows are `pitch` apart.
 #pragma once
 
 #include <cstdint>
@@ -7,16 +9,19 @@
 
 namespace tacit::cpu {
 
+/// Columns of scores are padded to a multiple of this: of every vector's lanes.
+inline constexpr int64_t kQueryStep = 16;
+
 template <class T>
 struct AttentionTable {
-  /// Scores s (n) of one more tile of keys become exp(scale s - m), m the larger of *largest and scale max(s). Their
-  /// sum joins *sum; what was summed under the old maximum, *sum and y (size), first shrinks by exp(*largest - m). y is
-  /// null for the first tile, where *largest is -inf and *sum 0.
-  void (*join_tile)(T* s, int64_t n, T scale, T* largest, double* sum, T* y, int64_t size);
-  /// y /= sum; the result is the log-sum-exp of the row.
-  T (*finish)(T* y, int64_t size, T largest, double sum);
+  /// Scores s of one more tile of keys become exp(scale s - m), m the larger of `largest` and scale max(s), which it
+  /// becomes. Their sums join `sum`. What was summed under the old maximum must shrink by `shrink` = exp(old - m), which
+  /// for `sum` is done here. Before the first tile largest is -inf and sum 0.
+  void (*join_tile)(T* s, int64_t pitch, int64_t keys, int64_t queries, T scale, T* largest, double* sum, T* shrink);
+  /// y = x * factor, of one query.
+  void (*scale_row)(T* y, const T* x, int64_t n, T factor);
   /// s becomes p = exp(scale s - lse), dp becomes ds = scale p (dp - along).
-  void (*gradient)(T* s, T* dp, int64_t n, T scale, T lse, T along);
+  void (*gradient)(T* s, T* dp, int64_t pitch, int64_t keys, int64_t queries, T scale, const T* lse, const T* along);
   /// Sum of a b.
   T (*dot)(const T* a, const T* b, int64_t n);
 };

@@ -1,6 +1,8 @@
 // The register tile: mr rows by two vectors of columns, all sums in registers. See gemm.h.
 #include "backends/cpu/kernels/gemm.h"
 
+#include <utility>
+
 #include "backends/cpu/kernels/simd.h"
 
 namespace tacit::cpu::TACIT_ISA {
@@ -14,23 +16,37 @@ constexpr int step_k = G == Gather::Rows ? 1 : kGemmSweep;
 template <Gather G>
 constexpr int step_i = G == Gather::Rows ? kRowPitch : 1;
 
+template <class T>
+inline void copy(T* to, const T* from, int64_t n) {
+  int64_t j = 0;
+  for (; j + Simd<T>::kLanes <= n; j += Simd<T>::kLanes) store(to + j, load<Vec<T>>(from + j));
+  // The rest without a loop that the compiler would make long: pieces of a few elements are common (image channels).
+  for (; j + 4 <= n; j += 4) __builtin_memcpy(to + j, from + j, 4 * sizeof(T));
+  if (n - j >= 2) __builtin_memcpy(to + j, from + j, 2 * sizeof(T)), j += 2;
+  if (j < n) to[j] = from[j];
+}
+
 template <class T, Gather G, int M, int V>
-void tile(const T* a, const GemmPanel<T>& panel, T* const* c, int64_t rows, bool accumulate) {
+void tile(const T* a, const GemmPanel<T>& panel, T* const* c, int64_t rows, bool accumulate, const T* bias) {
   constexpr int lanes = Simd<T>::kLanes, nr = Simd<T>::kNr;
-  const bool whole = rows == M && panel.columns == V * lanes;
+  // Rows beyond `rows` are computed and dropped; columns that fill no vector go through `edge`.
+  const bool whole = panel.columns == V * lanes;
   alignas(64) T edge[M * V * lanes];
   if (!whole) {
-    for (int i = 0; i < M; ++i)
-      for (int j = 0; j < V * lanes; ++j)
-        edge[i * V * lanes + j] = accumulate && i < rows && j < panel.columns ? c[i][panel.column + j] : T(0);
+    for (T& value : edge) value = T(0);
+    for (int64_t i = 0; accumulate && i < rows; ++i) copy(edge + i * V * lanes, c[i] + panel.column, panel.columns);
   }
 
+  Vec<T> start[V] = {};
+  if (bias != nullptr && !accumulate) {
+    if (!whole) copy(edge, bias + panel.column, panel.columns);
+    TACIT_UNROLL for (int j = 0; j < V; ++j) start[j] = load<Vec<T>>((whole ? bias + panel.column : edge) + j * lanes);
+  }
   Vec<T> sum[M][V];
   TACIT_UNROLL for (int i = 0; i < M; ++i) {
     TACIT_UNROLL for (int j = 0; j < V; ++j) {
-      if (!accumulate)
-        sum[i][j] = Vec<T>{};
-      else
+      sum[i][j] = start[j];
+      if (accumulate && i < rows)
         sum[i][j] = load<Vec<T>>(whole ? c[i] + panel.column + j * lanes : edge + (i * V + j) * lanes);
     }
   }
@@ -48,23 +64,14 @@ void tile(const T* a, const GemmPanel<T>& panel, T* const* c, int64_t rows, bool
     }
   }
   TACIT_UNROLL for (int i = 0; i < M; ++i) {
-    TACIT_UNROLL for (int j = 0; j < V; ++j)
-        store(whole ? c[i] + panel.column + j * lanes : edge + (i * V + j) * lanes, sum[i][j]);
+    if (i < rows) {
+      TACIT_UNROLL for (int j = 0; j < V; ++j)
+          store(whole ? c[i] + panel.column + j * lanes : edge + (i * V + j) * lanes, sum[i][j]);
+    }
   }
   if (!whole) {
-    for (int i = 0; i < rows; ++i)
-      for (int j = 0; j < panel.columns; ++j) c[i][panel.column + j] = edge[i * V * lanes + j];
+    for (int64_t i = 0; i < rows; ++i) copy(c[i] + panel.column, edge + i * V * lanes, panel.columns);
   }
-}
-
-template <class T>
-inline void copy(T* to, const T* from, int64_t n) {
-  int64_t j = 0;
-  for (; j + Simd<T>::kLanes <= n; j += Simd<T>::kLanes) store(to + j, load<Vec<T>>(from + j));
-  // The rest without a loop that the compiler would make long: pieces of a few elements are common (image channels).
-  for (; j + 4 <= n; j += 4) __builtin_memcpy(to + j, from + j, 4 * sizeof(T));
-  if (n - j >= 2) __builtin_memcpy(to + j, from + j, 2 * sizeof(T)), j += 2;
-  if (j < n) to[j] = from[j];
 }
 
 // The gathers repeat the last row up to M rows: sums of repeated rows are dropped, but reading old bits there could
@@ -97,9 +104,9 @@ void row_of_tiles(const T* a, const GemmBlock<T>& block, int64_t first, int64_t 
   for (int64_t p = 0; p < block.panel_count; ++p) {
     const GemmPanel<T>& panel = block.panels[p];
     if (panel.columns > Simd<T>::kLanes)
-      tile<T, G, M, 2>(a, panel, block.c + first, rows, block.accumulate);
+      tile<T, G, M, 2>(a, panel, block.c + first, rows, block.accumulate, block.bias);
     else
-      tile<T, G, M, 1>(a, panel, block.c + first, rows, block.accumulate);
+      tile<T, G, M, 1>(a, panel, block.c + first, rows, block.accumulate, block.bias);
   }
 }
 
@@ -151,31 +158,39 @@ void pack(T* panel, const T* const* rows, int64_t count, int64_t columns) {
   }
 }
 
-// Four rows by four columns at a time, turned in registers.
-inline void turn4(float* to, int64_t to_stride, const float* from, int64_t from_stride) {
-  typedef float V __attribute__((vector_size(16)));
-  const V r0 = load<V>(from), r1 = load<V>(from + from_stride);
-  const V r2 = load<V>(from + 2 * from_stride), r3 = load<V>(from + 3 * from_stride);
-  const V a = __builtin_shufflevector(r0, r1, 0, 4, 1, 5), b = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
-  const V c = __builtin_shufflevector(r0, r1, 2, 6, 3, 7), d = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
-  store(to, __builtin_shufflevector(a, b, 0, 1, 4, 5));
-  store(to + to_stride, __builtin_shufflevector(a, b, 2, 3, 6, 7));
-  store(to + 2 * to_stride, __builtin_shufflevector(c, d, 0, 1, 4, 5));
-  store(to + 3 * to_stride, __builtin_shufflevector(c, d, 2, 3, 6, 7));
+// Turns a square of as many rows as a vector has lanes in registers (Eklundh 1972): for J = half the lanes, a quarter,
+// …, 1, rows J apart exchange the lanes whose numbers differ in the bit J.
+template <int J, class V, int... L>
+inline void exchange(V& a, V& b, std::integer_sequence<int, L...>) {
+  constexpr int lanes = sizeof...(L);
+  const V low = __builtin_shufflevector(a, b, (L & J ? lanes + L - J : L)...);
+  b = __builtin_shufflevector(a, b, (L & J ? lanes + L : L + J)...);
+  a = low;
 }
-inline void turn4(double* to, int64_t to_stride, const double* from, int64_t from_stride) {
-  for (int k = 0; k < 4; ++k)
-    for (int j = 0; j < 4; ++j) to[k * to_stride + j] = from[j * from_stride + k];
+template <int J, int lanes, class V>
+inline void turn(V* rows) {
+  TACIT_UNROLL for (int i = 0; i < lanes; ++i) {
+    if (!(i & J)) exchange<J>(rows[i], rows[i + J], std::make_integer_sequence<int, lanes>());
+  }
+  if constexpr (J > 1) turn<J / 2, lanes>(rows);
 }
 
 template <class T>
 void pack_transposed(T* panel, const T* source, int64_t stride, int64_t count, int64_t columns) {
-  constexpr int nr = Simd<T>::kNr;
-  const int64_t whole_k = count - count % 4, whole_j = columns - columns % 4;
-  for (int64_t k = 0; k < whole_k; k += 4)
-    for (int64_t j = 0; j < whole_j; j += 4) turn4(panel + k * nr + j, nr, source + j * stride + k, stride);
-  for (int64_t k = 0; k < count; ++k)
-    for (int64_t j = k < whole_k ? whole_j : 0; j < columns; ++j) panel[k * nr + j] = source[j * stride + k];
+  constexpr int nr = Simd<T>::kNr, lanes = Simd<T>::kLanes;
+  const int64_t whole = count - count % lanes;
+  for (int64_t j = 0; j < nr; j += lanes) {
+    const T* from[lanes];
+    for (int64_t i = 0; i < lanes; ++i) from[i] = source + least(j + i, columns - 1) * stride;
+    for (int64_t k = 0; k < whole; k += lanes) {
+      Vec<T> rows[lanes];
+      TACIT_UNROLL for (int i = 0; i < lanes; ++i) rows[i] = load<Vec<T>>(from[i] + k);
+      turn<lanes / 2, lanes>(rows);
+      TACIT_UNROLL for (int i = 0; i < lanes; ++i) store(panel + (k + i) * nr + j, rows[i]);
+    }
+    for (int64_t k = whole; k < count; ++k)
+      for (int64_t i = 0; i < lanes; ++i) panel[k * nr + j + i] = from[i][k];
+  }
 }
 
 template <class T>

@@ -48,8 +48,9 @@ struct GemmBlock {
   T* const* c;  ///< row pointers of C
   const GemmPanel<T>* panels;
   int64_t panel_count;
-  bool accumulate;  ///< continue the sums in C, else start from 0
-  T* scratch;       ///< by_columns only: kGemmScratch elements
+  bool accumulate;          ///< continue the sums in C, else start from the bias
+  T* scratch;               ///< by_columns only: kGemmScratch elements
+  const T* bias = nullptr;  ///< of C's columns, from the first; null: 0
 };
 
 template <class T>
@@ -59,7 +60,7 @@ struct GemmTable {
   void (*by_columns)(const GemmBlock<T>&);
   /// panel[k * nr + j] = rows[k][j] for j < columns.
   void (*pack)(T* panel, const T* const* rows, int64_t count, int64_t columns);
-  /// panel[k * nr + j] = source[j * stride + k] for j < columns.
+  /// panel[k * nr + j] = source[j * stride + k] for j < columns; the last column again for the rest of the nr.
   void (*pack_transposed)(T* panel, const T* source, int64_t stride, int64_t count, int64_t columns);
 };
 

@@ -1,0 +1,122 @@
+// Attention of the CPU backend against the reference: one token and many, blocks of queries and tiles of keys that are
+// not whole, heads that share a task, odd sizes of a head, NaN, and the same bits at any number of threads.
+#include <tbb/global_control.h>
+#include <tbb/task_arena.h>
+
+#include <cstring>
+
+#include "backends/reference/backend.h"
+#include "cpu_kernels.h"
+
+using namespace tacit;
+using namespace tacit::testing;
+
+namespace {
+
+struct Case {
+  int64_t samples, heads, queries, keys, size, values;
+};
+
+/// y, lse, dq, dk and dv, one after the other.
+template <class T>
+std::vector<T> run(Backend& backend, const Case& c, double scale = 0.3, bool with_nan = false) {
+  const int64_t n = c.samples * c.heads;
+  auto q = numbers<T>(n * c.queries * c.size, 1), k = numbers<T>(n * c.keys * c.size, 2);
+  auto v = numbers<T>(n * c.keys * c.values, 3), dy = numbers<T>(n * c.queries * c.values, 4);
+  for (T& value : q) value *= T(4);
+  if (with_nan) q[0] = std::numeric_limits<T>::quiet_NaN();
+  // Memory in the order of tokens: (N, T, heads, D).
+  const auto by_tokens = [&](std::vector<T>& data, int64_t tokens, int64_t size) {
+    const Shape shape{c.samples, c.heads, tokens, size};
+    return view(data, shape, {tokens * c.heads * size, size, c.heads * size, 1});
+  };
+  std::vector<T> y(dy.size()), lse(n * c.queries), dq(q.size()), dk(k.size()), dv(v.size());
+  const View lse_view = view(lse, {c.samples, c.heads, c.queries});
+  const View q_view = by_tokens(q, c.queries, c.size), k_view = by_tokens(k, c.keys, c.size);
+  const View v_view = by_tokens(v, c.keys, c.values), y_view = by_tokens(y, c.queries, c.values);
+  backend.attention({y_view, lse_view, q_view, k_view, v_view, scale});
+  backend.attention_grad({by_tokens(dq, c.queries, c.size), by_tokens(dk, c.keys, c.size),
+                          by_tokens(dv, c.keys, c.values), by_tokens(dy, c.queries, c.values), q_view, k_view, v_view,
+                          y_view, lse_view, scale});
+  for (const std::vector<T>* part : {&lse, &dq, &dk, &dv}) y.insert(y.end(), part->begin(), part->end());
+  return y;
+}
+
+reference::ReferenceBackend& reference_backend() {
+  static reference::ReferenceBackend backend;
+  return backend;
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("attention of every kind of size", T, float, double) {
+  for (const Case& c : {Case{1, 1, 1, 1, 1, 1},      // one of everything
+                        Case{2, 3, 5, 7, 8, 24},     // fewer than a vector of queries, more values than keys
+                        Case{3, 2, 17, 17, 64, 64},  // a ViT's few tokens
+                        Case{40, 3, 17, 17, 5, 3},   // many short heads: several a task, the last one fewer
+                        Case{2, 2, 65, 65, 32, 32}, Case{1, 2, 96, 97, 24, 40}, Case{1, 1, 97, 96, 33, 31},
+                        Case{1, 2, 200, 300, 16, 16},  // two tiles of keys, groups of query blocks
+                        Case{1, 1, 7, 700, 12, 20},    // three tiles, one short block
+                        Case{1, 1, 33, 20, 300, 300}}) {
+    CAPTURE(c.queries);
+    CAPTURE(c.keys);
+    CAPTURE(c.size);
+    const std::vector<T> got = run<T>(backend(), c);
+    const std::vector<double> want = run<double>(reference_backend(), c);
+    CHECK(error(got, want, static_cast<double>(std::max({c.queries, c.keys, c.size, c.values}))) < 4 * kTolerance);
+  }
+}
+
+TEST_CASE("attention: gradients that are not wanted are left out, the others are the same") {
+  const Case c{2, 2, 19, 21, 8, 8};
+  const int64_t n = c.samples * c.heads;
+  auto q = numbers<float>(n * c.queries * c.size, 1), k = numbers<float>(n * c.keys * c.size, 2);
+  auto v = numbers<float>(n * c.keys * c.values, 3), dy = numbers<float>(n * c.queries * c.values, 4);
+  const Shape of_queries{2, 2, c.queries, 8}, of_keys{2, 2, c.keys, 8};
+  std::vector<float> y(dy.size()), lse(n * c.queries);
+  backend().attention({view(y, of_queries), view(lse, {2, 2, c.queries}), view(q, of_queries), view(k, of_keys),
+                       view(v, of_keys), 0.5});
+  const auto gradients = [&](bool with_q, bool with_k, bool with_v) {
+    std::vector<float> dq(q.size()), dk(k.size()), dv(v.size());
+    backend().attention_grad({with_q ? view(dq, of_queries) : View(), with_k ? view(dk, of_keys) : View(),
+                              with_v ? view(dv, of_keys) : View(), view(dy, of_queries), view(q, of_queries),
+                              view(k, of_keys), view(v, of_keys), view(y, of_queries), view(lse, {2, 2, c.queries}),
+                              0.5});
+    return std::vector{dq, dk, dv};
+  };
+  const auto all = gradients(true, true, true);
+  const std::vector<float> none(q.size());
+  CHECK(all[0] != none);
+  CHECK(gradients(true, false, false)[0] == all[0]);
+  CHECK(gradients(false, true, false)[1] == all[1]);
+  CHECK(gradients(false, false, true)[2] == all[2]);
+}
+
+TEST_CASE("attention: a NaN reaches its own query's result and no other's") {
+  const Case c{1, 2, 20, 18, 8, 8};
+  const auto got = run<float>(backend(), c, 0.3, true), clean = run<float>(backend(), c);
+  for (int64_t i = 0; i < c.queries * c.heads * c.values; ++i) {
+    CAPTURE(i);
+    if (i < c.values)  // token 0, head 0
+      CHECK(std::isnan(got[i]));
+    else
+      REQUIRE(got[i] == clean[i]);
+  }
+}
+
+TEST_CASE("attention: the same bits with 1, 2 and 4 threads") {
+  for (const Case& c : {Case{40, 3, 17, 17, 16, 16}, Case{1, 2, 400, 300, 16, 16}}) {
+    const auto with = [&](int count) {
+      const tbb::global_control limit(tbb::global_control::max_allowed_parallelism, count);
+      std::vector<float> result;
+      tbb::task_arena(count).execute([&] { result = run<float>(backend(), c); });
+      return result;
+    };
+    const std::vector<float> one = with(1);
+    for (const int count : {2, 4}) {
+      const std::vector<float> other = with(count);
+      REQUIRE(other.size() == one.size());
+      CHECK(std::memcmp(other.data(), one.data(), one.size() * sizeof(float)) == 0);
+    }
+  }
+}

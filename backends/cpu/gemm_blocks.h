@@ -40,23 +40,32 @@ struct BlockSize {
   int64_t rows, columns;
 };
 
-/// For `rows` x `columns` of C and tiles of mr x nr; `wanted` blocks keep the threads busy. Cuts columns first:
-/// narrower blocks gather A again, lower ones read the larger B again.
+/// For `rows` x `columns` of C and tiles of mr x nr; `wanted` blocks keep the threads busy. Of the ways to cut C so, the
+/// one that should take the least time: blocks beside each other gather the same rows of A again, blocks below each
+/// other pack the same columns of B again, and threads wait for the last one.
 inline BlockSize choose_block(int64_t rows, int64_t columns, int64_t depth, int64_t mr, int64_t nr, int64_t wanted) {
-  BlockSize block{std::min(kBlockRows, round_up(rows, mr)), std::min(kBlockColumns, round_up(columns, nr))};
-  wanted = std::min(wanted, rows * columns * depth / kBlockWork);
-  while (ceil_div(rows, block.rows) * ceil_div(columns, block.columns) < wanted) {
-    if (block.columns > 4 * nr)
-      block.columns = round_up(block.columns / 2, nr);
-    else if (block.rows > 4 * mr)
-      block.rows = round_up(block.rows / 2, mr);
-    else
-      break;
+  wanted = std::clamp<int64_t>(rows * columns * depth / kBlockWork, 1, std::max<int64_t>(1, wanted));
+  const int64_t most_across = std::max(ceil_div(columns, kBlockColumns), ceil_div(columns, 4 * nr));
+  const int64_t least_below = ceil_div(rows, kBlockRows), most_below = std::max(least_below, rows / (4 * mr));
+  BlockSize best{};
+  double best_time = 0;
+  for (int64_t across = ceil_div(columns, kBlockColumns); across <= most_across; ++across) {
+    const int64_t enough = std::clamp(ceil_div(wanted, across), least_below, most_below);
+    for (const int64_t below : {enough, round_up(enough, threads())}) {
+      const int64_t count = across * below, rounds = ceil_div(count, threads());
+      // In steps of a tile: two vectors of columns a cycle, a gathered or packed element in a quarter of one.
+      const double products = static_cast<double>(rows * columns) / static_cast<double>(nr);
+      const double waiting = static_cast<double>(rounds * threads()) / static_cast<double>(count);
+      const double copies = 0.25 * static_cast<double>(across * rows + below * columns);
+      // Too few blocks are as slow as one thread for all of them.
+      const double missing = static_cast<double>(wanted) / static_cast<double>(std::min(wanted, count));
+      const double time = (products * waiting + copies) * missing;
+      if (best.rows != 0 && time >= best_time) continue;
+      best_time = time;
+      best = {round_up(ceil_div(rows, below), mr), round_up(ceil_div(columns, across), nr)};
+    }
   }
-  // As many blocks, but about equal, so that threads finish together.
-  block.rows = round_up(ceil_div(rows, ceil_div(rows, block.rows)), mr);
-  block.columns = round_up(ceil_div(columns, ceil_div(columns, block.columns)), nr);
-  return block;
+  return best;
 }
 
 /// The length of the pieces that `depth` summed steps are cut into: at most kGemmDepth, about equal.

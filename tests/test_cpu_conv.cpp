@@ -48,6 +48,13 @@ std::vector<Conv> conv_cases() {
       {3, 9, 9, 5, 10, 3, 3, 1, 1, 1, 1, 1, 1, 5},    // depthwise with two filters a channel
       {40, 14, 14, 2, 3, 3, 3, 2, 2, 1, 1},           // enough pixels for several pieces of dw
   };
+  // Few channels and whole vectors of filters, whatever a vector has: rows of several tiles, bands that end in one.
+  for (const int64_t channels : {1, 2, 3, 4})
+    for (const int64_t stride : {1, 2, 3, 5}) cases.push_back({3, 19, 31, channels, 48, 3, 3, stride, stride, 1, 1});
+  cases.push_back({2, 23, 30, 3, 64, 7, 7, 2, 2, 3, 3});   // ImageNet's stem
+  cases.push_back({2, 9, 17, 3, 16, 2, 5, 1, 2, 0, 4});    // even kernel, much padding
+  cases.push_back({1, 40, 300, 1, 32, 3, 3, 1, 1, 1, 1});  // one image: bands are the tasks
+  cases.push_back({2, 6, 5, 3, 320, 3, 3, 1, 1, 2, 2});    // more filters than one step of depth
   for (const int64_t channels : {1, 3})
     for (const int64_t stride : {1, 2, 3})
       for (const int64_t padding : {0, 1, 2})

@@ -227,8 +227,8 @@ class Backward {
       : a(args),
         z(sizes),
         parts(Packed<T>::room(z.size + z.values, kQueries) + Packed<T>::room(kQueries, z.size) +
-              Packed<T>::room(kQueries, z.values) + Packed<T>::room(z.tile, z.size) +
-              2 * (z.tile + kKeyStep) * kPitch + kGemmScratch),
+              Packed<T>::room(kQueries, z.values) + Packed<T>::room(z.tile, z.size) + 2 * (z.tile + kKeyStep) * kPitch +
+              kGemmScratch),
         q_columns(parts, z.size, kQueries),
         dy_columns(parts, z.values, kQueries),
         q_rows(parts, kQueries, z.size),

@@ -5,14 +5,15 @@
 // that see the same taps, so taps that fall into the padding (or, for dx with a stride, between the pixels of y) are
 // never multiplied.
 #include <numeric>
+#include <utility>
 
 #include "backends/cpu/backend.h"
 #include "backends/cpu/conv_geometry.h"
 #include "backends/cpu/depthwise.h"
+#include "backends/cpu/few_channels.h"
 #include "backends/cpu/gemm_blocks.h"
 #include "backends/cpu/memory.h"
 #include "backends/cpu/parallel.h"
-#include "backends/cpu/pointwise.h"
 #include "backends/cpu/winograd.h"
 
 namespace tacit::cpu {
@@ -264,6 +265,23 @@ void backward(const ConvGeometry& g, T* dx, const T* dy, const T* w) {
   });
 }
 
+/// A dense matrix, for 1x1 convolutions: of pixels (rows) and channels (columns).
+template <class T>
+View matrix(T* data, int64_t rows, int64_t columns, DType dtype) {
+  View view;
+  view.data = const_cast<std::remove_const_t<T>*>(data);
+  view.dtype = dtype;
+  view.shape = Shape{rows, columns};
+  view.strides = Strides{columns, 1};
+  return view;
+}
+
+View transposed(View matrix) {
+  std::swap(matrix.shape[0], matrix.shape[1]);
+  std::swap(matrix.strides[0], matrix.strides[1]);
+  return matrix;
+}
+
 }  // namespace
 
 void CpuBackend::conv2d(const View& y, const View& x, const View& w, const Window& window) {
@@ -273,12 +291,14 @@ void CpuBackend::conv2d(const View& y, const View& x, const View& w, const Windo
     using T = decltype(zero);
     if (is_depthwise(g)) return depthwise(g, y.ptr<T>(), x.ptr<T>(), w.ptr<T>());
     if (g.pointwise()) {
-      const SeenPixels<T> pixels(g, x);
-      return matmul(matrix(y.ptr<T>(), pixels.view().shape[0], g.filters, y.dtype), pixels.view(),
+      const int64_t pixels = g.images * g.height * g.width;
+      return matmul(matrix(y.ptr<T>(), pixels, g.filters, y.dtype), matrix(x.ptr<T>(), pixels, g.channels, x.dtype),
                     transposed(matrix(w.ptr<T>(), g.filters, g.channels, w.dtype)));
     }
     if constexpr (std::is_same_v<T, float>) {
       const ConvAlgorithm algorithm = choose_algorithm(g);
+      if (algorithm == ConvAlgorithm::Direct && is_few_channels(g))
+        return few_channels(g, y.ptr<T>(), x.ptr<T>(), w.ptr<T>());
       if (algorithm != ConvAlgorithm::Direct) return winograd(algorithm, g, y.ptr<T>(), x.ptr<T>(), w.ptr<T>());
     }
     forward(g, y.ptr<T>(), x.ptr<T>(), w.ptr<T>());
@@ -291,13 +311,15 @@ void CpuBackend::conv2d_dx(const View& dx, const View& dy, const View& w, const 
   visit_floating("conv2d_dx", dx.dtype, [&](auto zero) {
     using T = decltype(zero);
     if (is_depthwise(g)) return depthwise_dx(g, dx.ptr<T>(), dy.ptr<T>(), w.ptr<T>());
-    if (g.pointwise() && g.window.stride_h == 1 && g.window.stride_w == 1) {
+    if (g.pointwise()) {
       const int64_t pixels = g.images * g.height * g.width;
       return matmul(matrix(dx.ptr<T>(), pixels, g.channels, dx.dtype), matrix(dy.ptr<T>(), pixels, g.filters, dy.dtype),
                     matrix(w.ptr<T>(), g.filters, g.channels, w.dtype));
     }
     if constexpr (std::is_same_v<T, float>) {
       const ConvAlgorithm algorithm = choose_algorithm(g);
+      if (algorithm == ConvAlgorithm::Direct && is_few_channels(g))
+        return few_channels_dx(g, dx.ptr<T>(), dy.ptr<T>(), w.ptr<T>());
       if (algorithm != ConvAlgorithm::Direct) return winograd_dx(algorithm, g, dx.ptr<T>(), dy.ptr<T>(), w.ptr<T>());
     }
     backward(g, dx.ptr<T>(), dy.ptr<T>(), w.ptr<T>());

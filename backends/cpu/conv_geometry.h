@@ -12,8 +12,11 @@ struct ConvGeometry {
   Window window;
 
   int64_t taps() const { return window.kernel_h * window.kernel_w; }
-  /// Every output pixel sees one input pixel: the convolution is a matrix product of pixels.
-  bool pointwise() const { return taps() == 1 && window.padding_h == 0 && window.padding_w == 0 && groups == 1; }
+  /// Every output pixel sees the input pixel in its place: the convolution is a matrix product of pixels.
+  bool pointwise() const {
+    return taps() == 1 && groups == 1 && window.padding_h == 0 && window.padding_w == 0 && window.stride_h == 1 &&
+           window.stride_w == 1;
+  }
   /// Elements of one filter of w.
   int64_t filter_size() const { return taps() * group_channels; }
 };

@@ -9,10 +9,10 @@
 #include "backends/cpu/backend.h"
 #include "backends/cpu/conv_geometry.h"
 #include "backends/cpu/depthwise.h"
+#include "backends/cpu/few_channels.h"
 #include "backends/cpu/gemm_blocks.h"
 #include "backends/cpu/memory.h"
 #include "backends/cpu/parallel.h"
-#include "backends/cpu/pointwise.h"
 #include "backends/cpu/winograd.h"
 
 namespace tacit::cpu {
@@ -250,13 +250,10 @@ void CpuBackend::conv2d_dw(const View& dw, const View& x, const View& dy, const 
       return;
     }
     if (is_depthwise(g)) return depthwise_dw(g, dw.ptr<T>(), x.ptr<T>(), dy.ptr<T>());
-    if (g.pointwise()) {
-      const SeenPixels<T> pixels(g, x);
-      return matmul(matrix(dw.ptr<T>(), g.filters, g.channels, dw.dtype),
-                    transposed(matrix(dy.ptr<T>(), pixels.view().shape[0], g.filters, dy.dtype)), pixels.view());
-    }
     if constexpr (std::is_same_v<T, float>) {
       const ConvAlgorithm algorithm = choose_algorithm(g);
+      if (algorithm == ConvAlgorithm::Direct && is_few_channels(g))
+        return few_channels_dw(g, dw.ptr<T>(), x.ptr<T>(), dy.ptr<T>());
       if (algorithm != ConvAlgorithm::Direct) return winograd_dw(algorithm, g, dw.ptr<T>(), x.ptr<T>(), dy.ptr<T>());
     }
     weight_gradient(g, dw.ptr<T>(), x.ptr<T>(), dy.ptr<T>());

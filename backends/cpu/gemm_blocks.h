@@ -40,8 +40,8 @@ struct BlockSize {
   int64_t rows, columns;
 };
 
-/// For `rows` x `columns` of C and tiles of mr x nr; `wanted` blocks keep the threads busy. Of the ways to cut C so, the
-/// one that should take the least time: blocks beside each other gather the same rows of A again, blocks below each
+/// For `rows` x `columns` of C and tiles of mr x nr; `wanted` blocks keep the threads busy. Of the ways to cut C so,
+/// the one that should take the least time: blocks beside each other gather the same rows of A again, blocks below each
 /// other pack the same columns of B again, and threads wait for the last one.
 inline BlockSize choose_block(int64_t rows, int64_t columns, int64_t depth, int64_t mr, int64_t nr, int64_t wanted) {
   wanted = std::clamp<int64_t>(rows * columns * depth / kBlockWork, 1, std::max<int64_t>(1, wanted));

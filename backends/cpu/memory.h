@@ -13,8 +13,8 @@ inline constexpr size_t kPagesFrom = SIZE_MAX;
 #else
 inline constexpr size_t kPagesFrom = size_t{1} << 20;
 #endif
-/// Whole pages, huge where the system has them, behind those of the last call if the addresses are free. Any multiple of
-/// a page may be given back. Error when there are none.
+/// Whole pages, huge where the system has them, behind those of the last call if the addresses are free. Any multiple
+/// of a page may be given back. Error when there are none.
 void* map_pages(size_t bytes);
 void unmap_pages(void*, size_t bytes) noexcept;
 

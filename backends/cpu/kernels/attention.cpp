@@ -13,8 +13,7 @@ void largest_of_columns(T* most, const T* s, int64_t pitch, int64_t keys) {
   constexpr int lanes = Simd<T>::kLanes, V = W / lanes;
   Vec<T> m[V];
   TACIT_UNROLL for (int v = 0; v < V; ++v) m[v] = load<Vec<T>>(s + v * lanes);
-  for (int64_t k = 1; k < keys; ++k)
-    TACIT_UNROLL for (int v = 0; v < V; ++v) {
+  for (int64_t k = 1; k < keys; ++k) TACIT_UNROLL for (int v = 0; v < V; ++v) {
       const Vec<T> x = load<Vec<T>>(s + k * pitch + v * lanes);
       m[v] = x > m[v] ? x : m[v];
     }

@@ -15,8 +15,8 @@ inline constexpr int64_t kQueryStep = 16;
 template <class T>
 struct AttentionTable {
   /// Scores s of one more tile of keys become exp(scale s - m), m the larger of `largest` and scale max(s), which it
-  /// becomes. Their sums join `sum`. What was summed under the old maximum must shrink by `shrink` = exp(old - m), which
-  /// for `sum` is done here. Before the first tile largest is -inf and sum 0.
+  /// becomes. Their sums join `sum`. What was summed under the old maximum must shrink by `shrink` = exp(old - m),
+  /// which for `sum` is done here. Before the first tile largest is -inf and sum 0.
   void (*join_tile)(T* s, int64_t pitch, int64_t keys, int64_t queries, T scale, T* largest, double* sum, T* shrink);
   /// y = x * factor, of one query.
   void (*scale_row)(T* y, const T* x, int64_t n, T factor);

@@ -5,8 +5,9 @@
 
 namespace tacit {
 
-/// dy itself where this formula is the last to hold it, else new memory like it: what was just read is written again
-/// while it is in the cache, and a backward pass needs one buffer less. For formulas that read dy once.
+/// dy itself where nobody else holds it, which the engine does while other formulas must read it, else new memory like
+/// it: what was just read is written again while it is in the cache, and a backward pass needs one buffer less. For
+/// formulas that read dy once.
 inline Tensor over(const Tensor& dy) {
   return dy.unshared() && dy.contiguous() ? dy : Tensor::empty(dy.shape(), dy.dtype(), dy.device());
 }

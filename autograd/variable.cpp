@@ -203,6 +203,8 @@ class BackwardPass {
       TACIT_CHECK(gradients.size() == needed.size(), "[", node.op, "] the formula gave ", gradients.size(),
                   " gradients for ", needed.size(), " inputs");
     }
+    // Several formulas read dy one after the other: none may take its memory (autograd/over.h).
+    const Tensor held = edges.size() > 1 && !joint ? dy : Tensor();
     for (const Node::Edge& edge : edges) {
       const Tensor dx = joint ? gradients[static_cast<size_t>(edge.position)] : edge.vjp(dy);
       TACIT_CHECK(dx.defined() && dx.dtype() == edge.input->dtype, "[", node.op, "] the formula of input ",

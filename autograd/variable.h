@@ -76,7 +76,8 @@ Variable record_joint(const char* op, Tensor y, const std::vector<Variable>& inp
 
 /// Makes a value, for a formula that reads it in the backward pass.
 using Remake = std::function<Tensor()>;
-/// Tells how the value of y is made again, to the same bits and cheaply, from what its own formula keeps anyhow.
+/// Tells how the value of y is made again, to the same bits and cheaply, from what its own formula keeps anyhow. As for
+/// every captured Tensor: nobody may write to the parameters between the passes.
 void can_remake(const Variable& y, Remake);
 /// How a formula keeps the value of an input: as it is or, where can_remake() told how, without its memory.
 Remake keep(const Variable& input);

@@ -31,6 +31,7 @@ class TimedBackend final : public Backend {
   void* allocate(size_t bytes) override { return inner_->allocate(bytes); }
   void deallocate(void* p, size_t bytes) noexcept override { inner_->deallocate(p, bytes); }
   size_t joins_from() const override { return inner_->joins_from(); }
+  void deallocate_joined(void* p, size_t bytes) noexcept override { inner_->deallocate_joined(p, bytes); }
   void upload(void* dst, const void* host, size_t bytes) override { inner_->upload(dst, host, bytes); }
   void download(void* host, const void* src, size_t bytes) override { inner_->download(host, src, bytes); }
   int64_t workspace_bytes() const override { return inner_->workspace_bytes(); }

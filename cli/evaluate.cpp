@@ -64,10 +64,10 @@ class Evaluate final : public RunCommand {
       throw UsageError("--labels-per-class names a number twice");
   }
   int run_on(ssl::Pretrained& run) override {
-    ssl::check_finetune_recipe(recipe_, run.info.config.encoder);
     const std::string feature = feature_.chosen(run)[0];
     if (feature != "encoder") options_.stage = feature;
     const bool finetuned = with_finetuning_.value_or(ssl::method_entry(run.info.config.method).judged_by_finetuning);
+    if (supervised_ || finetuned) ssl::check_finetune_recipe(recipe_, run.info.config.encoder);
     // The run may be somebody else's: what is left beside it is a convenience, the table on stdout and --json is not.
     const bool beside = warn_if_failing([&] {
       for (const char* file : {"label_draws.json", "evaluation.json"}) AtomicFile probe(beside_run(file));

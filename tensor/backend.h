@@ -130,9 +130,11 @@ class Backend {
 
   // ---- optional
   virtual void synchronize() {}
-  /// Blocks of at least so many bytes may be joined where they lie side by side, cut, and given back in other pieces
-  /// than they were taken in (multiples of kJoinStep); allocate() then goes on where its last block ended, if it can.
+  /// Blocks of at least so many bytes may be joined where they lie side by side, and cut: deallocate_joined() gives
+  /// them back in other pieces than they were taken in, down to one kJoinStep. allocate() goes on where its last block
+  /// ended, if it can. Requests and pieces are multiples of kJoinStep.
   virtual size_t joins_from() const { return SIZE_MAX; }
+  virtual void deallocate_joined(void*, size_t /*bytes*/) noexcept {}
   static constexpr size_t kJoinStep = size_t{64} << 10;
   /// Bytes that allocate() can still give out in the device's own memory; 0 when tensors lie in main memory.
   virtual int64_t available_memory() const { return 0; }

@@ -99,7 +99,7 @@ void CachingAllocator::deallocate(void* pointer, size_t bytes) noexcept {
     else
       free_[size].push_back(pointer);
   } catch (...) {  // no memory for the list's own node: give the block back instead
-    backend_.deallocate(pointer, size);
+    joins(size) ? backend_.deallocate_joined(pointer, size) : backend_.deallocate(pointer, size);
     count(-static_cast<int64_t>(size));
   }
 }
@@ -131,7 +131,7 @@ void CachingAllocator::free_all_unused() {
     blocks.clear();
   }
   large_.empty([this](void* block, size_t size) {
-    backend_.deallocate(block, size);
+    backend_.deallocate_joined(block, size);
     count(-static_cast<int64_t>(size));
   });
 }

@@ -44,7 +44,7 @@ class CachingAllocator {
   MemoryStatistics statistics() const;
   void reset_peak();
 
-  /// The size that a request is rounded up to: a multiple of 64 bytes, eight classes per power of two.
+  /// What a request below joins_from() is rounded up to: a multiple of 64 bytes, eight classes per power of two.
   static size_t size_class(size_t bytes);
 
  private:

@@ -307,6 +307,24 @@ TEST_CASE("a convolution makes batch norm's relu again instead of keeping it, to
   y.backward(dy);
   CHECK(std::vector<Floats>{floats_of(x), floats_of(gamma), floats_of(beta), floats_of(w)} == want);
 
+  // In groups of strided samples, and in evaluation, where the statistics may move on before the backward pass.
+  for (const bool training : {true, false}) {
+    CAPTURE(training);
+    const BatchSplit split{.groups = training ? 2 : 1, .strided = training};
+    const auto gradients = [&](bool kept) {
+      for (const Variable* v : {&x, &gamma, &beta, &w}) v->zero_grad();
+      const Tensor mean = Tensor::full({8}, 0.1), var = Tensor::full({8}, 2);
+      const Variable hidden = batch_norm_relu(x, gamma, beta, {}, {mean, var, 0.1}, training, 1e-5, split);
+      const Variable leaf = Variable::leaf(hidden.value().clone());
+      const Variable result = conv2d(kept ? leaf : hidden, w, same);
+      Tensor(mean).fill_(5);
+      result.backward(dy);
+      if (kept) hidden.backward(leaf.grad());
+      return std::vector<Floats>{floats_of(x), floats_of(gamma), floats_of(beta), floats_of(w)};
+    };
+    CHECK(gradients(false) == gradients(true));
+  }
+
   // With a residual the result is kept: making it again would need the residual.
   const Variable residual = Variable::leaf(Tensor::normal(shape, 1, 6));
   const int64_t start = live_bytes();

@@ -4,6 +4,7 @@
 #include <tbb/task_arena.h>
 
 #include <cstring>
+#include <string>
 
 #include "backends/reference/backend.h"
 #include "cpu_kernels.h"
@@ -19,12 +20,15 @@ struct Case {
 
 /// y, lse, dq, dk and dv, one after the other.
 template <class T>
-std::vector<T> run(Backend& backend, const Case& c, double scale = 0.3, bool with_nan = false) {
+std::vector<T> run(Backend& backend, const Case& c, const char* nan_in = "") {
+  constexpr double scale = 0.3;
   const int64_t n = c.samples * c.heads;
   auto q = numbers<T>(n * c.queries * c.size, 1), k = numbers<T>(n * c.keys * c.size, 2);
   auto v = numbers<T>(n * c.keys * c.values, 3), dy = numbers<T>(n * c.queries * c.values, 4);
   for (T& value : q) value *= T(4);
-  if (with_nan) q[0] = std::numeric_limits<T>::quiet_NaN();
+  const std::string where = nan_in;
+  if (where == "first query") q[0] = std::numeric_limits<T>::quiet_NaN();
+  if (where == "third key") k[2 * c.heads * c.size] = std::numeric_limits<T>::quiet_NaN();
   // Memory in the order of tokens: (N, T, heads, D).
   const auto by_tokens = [&](std::vector<T>& data, int64_t tokens, int64_t size) {
     const Shape shape{c.samples, c.heads, tokens, size};
@@ -53,7 +57,7 @@ TEST_CASE_TEMPLATE("attention of every kind of size", T, float, double) {
   for (const Case& c : {Case{1, 1, 1, 1, 1, 1},      // one of everything
                         Case{2, 3, 5, 7, 8, 24},     // fewer than a vector of queries, more values than keys
                         Case{3, 2, 17, 17, 64, 64},  // a ViT's few tokens
-                        Case{40, 3, 17, 17, 5, 3},   // many short heads: several a task, the last one fewer
+                        Case{50, 2, 17, 17, 5, 3},   // many short heads: several a task, the last one fewer
                         Case{2, 2, 65, 65, 32, 32}, Case{1, 2, 96, 97, 24, 40}, Case{1, 1, 97, 96, 33, 31},
                         Case{1, 2, 200, 300, 16, 16},  // two tiles of keys, groups of query blocks
                         Case{1, 1, 7, 700, 12, 20},    // three tiles, one short block
@@ -92,15 +96,21 @@ TEST_CASE("attention: gradients that are not wanted are left out, the others are
   CHECK(gradients(false, false, true)[2] == all[2]);
 }
 
-TEST_CASE("attention: a NaN reaches its own query's result and no other's") {
+TEST_CASE("attention: a NaN reaches the results that depend on it and no other") {
   const Case c{1, 2, 20, 18, 8, 8};
-  const auto got = run<float>(backend(), c, 0.3, true), clean = run<float>(backend(), c);
+  const auto clean = run<float>(backend(), c), of_query = run<float>(backend(), c, "first query");
+  const auto of_key = run<float>(backend(), c, "third key");
   for (int64_t i = 0; i < c.queries * c.heads * c.values; ++i) {
     CAPTURE(i);
-    if (i < c.values)  // token 0, head 0
-      CHECK(std::isnan(got[i]));
+    const int64_t token = i / (c.heads * c.values), head = i / c.values % c.heads;
+    if (token == 0 && head == 0)
+      CHECK(std::isnan(of_query[i]));
     else
-      REQUIRE(got[i] == clean[i]);
+      REQUIRE(of_query[i] == clean[i]);
+    if (head == 0)  // every query meets the key
+      CHECK(std::isnan(of_key[i]));
+    else
+      REQUIRE(of_key[i] == clean[i]);
   }
 }
 

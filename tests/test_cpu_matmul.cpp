@@ -117,7 +117,7 @@ TEST_CASE("matmul over nothing: an empty sum is 0, an empty result is left alone
 
 TEST_CASE("linear: sums start from the bias, in whole vectors and in part of one, in one piece of depth and several") {
   for (const int64_t columns : {1, 10, 16, 17, 33, 70})
-    for (const int64_t depth : {5, 700})
+    for (const int64_t depth : {5, 700, 4096})  // the last is cut into pieces that are added up
       for (const int64_t rows : {1, 13, 90}) {
         auto x = numbers<float>(rows * depth, 1), w = numbers<float>(columns * depth, 2),
              b = numbers<float>(columns, 3);

@@ -180,6 +180,32 @@ TEST_CASE_TEMPLATE("the gradient of batch norm with relu: the same bits without 
   }
 }
 
+TEST_CASE("gradients of norms written over dy, with a residual's beside them") {
+  for (const int64_t channels : {1, 17, 64, 100}) {
+    const int64_t rows = 71, n = rows * channels;
+    const Shape shape{rows, channels}, row{channels}, column{rows};
+    auto x = numbers<float>(n, 1), dy = numbers<float>(n, 2), y = numbers<float>(n, 3),
+         mean = numbers<float>(channels, 4);
+    auto rstd = numbers<float>(channels, 5), gamma = numbers<float>(channels, 6);
+    auto row_mean = numbers<float>(rows, 7), row_rstd = numbers<float>(rows, 8);
+    const auto gradients = [&](bool over_dy) {
+      std::vector<float> dx = dy, dx2 = dy, given = dy, dresidual(n), dgamma(channels), dbeta(channels);
+      std::vector<float> layer_dgamma(channels), layer_dbeta(channels);
+      backend().batch_norm_grad({view(dx, shape), view(dgamma, row), view(dbeta, row), view(dresidual, shape),
+                                 view(over_dy ? dx : given, shape), view(x, shape), view(y, shape), view(mean, row),
+                                 view(rstd, row), view(gamma, row), View(), true, true});
+      backend().layer_norm_grad({view(dx2, shape), view(layer_dgamma, row), view(layer_dbeta, row),
+                                 view(over_dy ? dx2 : given, shape), view(x, shape), view(row_mean, column),
+                                 view(row_rstd, column), view(gamma, row)});
+      return std::vector{dx, dresidual, dgamma, dbeta, dx2, layer_dgamma, layer_dbeta};
+    };
+    CAPTURE(channels);
+    const auto want = gradients(false);
+    CHECK(want[0] != dy);
+    CHECK(gradients(true) == want);
+  }
+}
+
 TEST_CASE("more than one block, and blocks that end inside a folded row") {
   for (const int64_t channels : {1, 3, 31, 32, 100, 5000}) {
     const int64_t rows = 3 * 32768 / channels + 13;

@@ -127,12 +127,12 @@ class Packed {
   void columns(const Head<const T>& head, int64_t first, int64_t count, int64_t depth) {
     const GemmTable<T>& gemm = gemm_table<T>();
     depth_ = depth;
-    used_ = ceil_div(count, gemm.nr);
-    for (int64_t j = 0; j < count; j += gemm.nr) {
-      T* const to = data_ + j / gemm.nr * panel_size_;
-      const int64_t width = std::min(gemm.nr, count - j);
-      gemm.pack_transposed(to, head.row(first + j), head.stride, depth, width);
-      panels_[static_cast<size_t>(j / gemm.nr)].columns = std::min(gemm.nr, round_up(width, kQueryStep));
+    const int64_t padded = round_up(count, kQueryStep);
+    used_ = ceil_div(padded, gemm.nr);
+    for (int64_t j = 0; j < padded; j += gemm.nr) {
+      const int64_t column = std::min(j, count - 1), width = std::min(gemm.nr, count - column);
+      gemm.pack_transposed(data_ + j / gemm.nr * panel_size_, head.row(first + column), head.stride, depth, width);
+      panels_[static_cast<size_t>(j / gemm.nr)].columns = std::min(gemm.nr, padded - j);
     }
   }
 
@@ -165,55 +165,55 @@ template <class T>
 class Forward {
  public:
   Forward(const AttentionArgs& args, const Sizes& sizes)
-      : a(args),
-        z(sizes),
-        parts(Packed<T>::room(z.size, kQueries) + Packed<T>::room(z.tile, z.values) + (z.tile + kKeyStep) * kPitch +
-              kQueries * z.values + kGemmScratch),
-        queries(parts, z.size, kQueries),
-        values(parts, z.tile, z.values),
-        scores(parts.take((z.tile + kKeyStep) * kPitch), kPitch),
-        sums(parts.take(kQueries * z.values), z.values),
-        scratch(parts.take(kGemmScratch)) {}
+      : a_(args),
+        z_(sizes),
+        parts_(Packed<T>::room(z_.size, kQueries) + Packed<T>::room(z_.tile, z_.values) +
+               (z_.tile + kKeyStep) * kPitch + kQueries * z_.values + kGemmScratch),
+        queries_(parts_, z_.size, kQueries),
+        values_(parts_, z_.tile, z_.values),
+        scores_(parts_.take((z_.tile + kKeyStep) * kPitch), kPitch),
+        sums_(parts_.take(kQueries * z_.values), z_.values),
+        scratch_(parts_.take(kGemmScratch)) {}
 
   void run(int64_t head, int64_t begin, int64_t end) {
     const AttentionTable<T>& table = attention_table(T());
-    const Head<const T> q(a.q, z, head), k(a.k, z, head), v(a.v, z, head);
-    const Head<T> y(a.y, z, head);
-    const T scale = static_cast<T>(a.scale);
+    const Head<const T> q(a_.q, z_, head), k(a_.k, z_, head), v(a_.v, z_, head);
+    const Head<T> y(a_.y, z_, head);
+    const T scale = static_cast<T>(a_.scale);
     for (int64_t i = begin; i < end; i += kQueries) {
       const int64_t count = std::min(kQueries, end - i), columns = round_up(count, kQueryStep);
-      const RowPointers<T> sum_rows(sums, 0, count);
+      const RowPointers<T> sum_rows(sums_, 0, count);
       std::array<T, kQueries> largest, shrink;
       std::array<double, kQueries> sum{};
       largest.fill(-std::numeric_limits<T>::infinity());
-      queries.columns(q, i, count, z.size);
-      for (int64_t j = 0; j < z.keys; j += z.tile) {
-        const int64_t keys = std::min(z.tile, z.keys - j), padded = round_up(keys, kKeyStep);
-        const RowPointers<T> s(scores, 0, padded);
-        queries.multiply(s.data(), RowPointers<const T>(k, j, keys).data(), padded, false);
-        table.join_tile(scores.data, kPitch, keys, columns, scale, largest.data(), sum.data(), shrink.data());
+      queries_.columns(q, i, count, z_.size);
+      for (int64_t j = 0; j < z_.keys; j += z_.tile) {
+        const int64_t keys = std::min(z_.tile, z_.keys - j), padded = round_up(keys, kKeyStep);
+        const RowPointers<T> s(scores_, 0, padded);
+        queries_.multiply(s.data(), RowPointers<const T>(k, j, keys).data(), padded, false);
+        table.join_tile(scores_.data, kPitch, keys, columns, scale, largest.data(), sum.data(), shrink.data());
         if (j > 0)
           for (int64_t r = 0; r < count; ++r)
-            table.scale_row(sums.row(r), sums.row(r), z.values, shrink[static_cast<size_t>(r)]);
-        if (i == begin || z.keys > z.tile) values.rows(v, j, keys);
-        values.multiply_transposed(sum_rows.data(), s.data(), count, j > 0, scratch);
+            table.scale_row(sums_.row(r), sums_.row(r), z_.values, shrink[static_cast<size_t>(r)]);
+        if (i == begin || z_.keys > z_.tile) values_.rows(v, j, keys);
+        values_.multiply_transposed(sum_rows.data(), s.data(), count, j > 0, scratch_);
       }
       for (int64_t r = 0; r < count; ++r) {
         const double total = sum[static_cast<size_t>(r)];
-        table.scale_row(y.row(i + r), sums.row(r), z.values, static_cast<T>(1 / total));
-        a.lse.ptr<T>()[head * z.queries + i + r] =
+        table.scale_row(y.row(i + r), sums_.row(r), z_.values, static_cast<T>(1 / total));
+        a_.lse.ptr<T>()[head * z_.queries + i + r] =
             static_cast<T>(static_cast<double>(largest[static_cast<size_t>(r)]) + std::log(total));
       }
     }
   }
 
  private:
-  const AttentionArgs& a;
-  const Sizes& z;
-  Parts<T> parts;
-  Packed<T> queries, values;
-  Head<T> scores, sums;  // S', and y before it is divided by the sum of its weights
-  T* scratch;
+  const AttentionArgs& a_;
+  const Sizes& z_;
+  Parts<T> parts_;
+  Packed<T> queries_, values_;
+  Head<T> scores_, sums_;  // S', and y before it is divided by the sum of its weights
+  T* scratch_;
 };
 
 /// Rows that a task sums dk or dv into; null where the gradient is not wanted.
@@ -224,60 +224,60 @@ template <class T>
 class Backward {
  public:
   Backward(const AttentionGradArgs& args, const Sizes& sizes)
-      : a(args),
-        z(sizes),
-        parts(Packed<T>::room(z.size + z.values, kQueries) + Packed<T>::room(kQueries, z.size) +
-              Packed<T>::room(kQueries, z.values) + Packed<T>::room(z.tile, z.size) + 2 * (z.tile + kKeyStep) * kPitch +
-              kGemmScratch),
-        q_columns(parts, z.size, kQueries),
-        dy_columns(parts, z.values, kQueries),
-        q_rows(parts, kQueries, z.size),
-        dy_rows(parts, kQueries, z.values),
-        key_rows(parts, z.tile, z.size),
-        scores(parts.take((z.tile + kKeyStep) * kPitch), kPitch),
-        slopes(parts.take((z.tile + kKeyStep) * kPitch), kPitch),
-        scratch(parts.take(kGemmScratch)) {}
+      : a_(args),
+        z_(sizes),
+        parts_(Packed<T>::room(z_.size + z_.values, kQueries) + Packed<T>::room(kQueries, z_.size) +
+               Packed<T>::room(kQueries, z_.values) + Packed<T>::room(z_.tile, z_.size) +
+               2 * (z_.tile + kKeyStep) * kPitch + kGemmScratch),
+        q_columns_(parts_, z_.size, kQueries),
+        dy_columns_(parts_, z_.values, kQueries),
+        q_rows_(parts_, kQueries, z_.size),
+        dy_rows_(parts_, kQueries, z_.values),
+        key_rows_(parts_, z_.tile, z_.size),
+        scores_(parts_.take((z_.tile + kKeyStep) * kPitch), kPitch),
+        slopes_(parts_.take((z_.tile + kKeyStep) * kPitch), kPitch),
+        scratch_(parts_.take(kGemmScratch)) {}
 
   void run(int64_t head, int64_t begin, int64_t end, const Target<T>& dk, const Target<T>& dv) {
     const AttentionTable<T>& table = attention_table(T());
-    const Head<const T> q(a.q, z, head), k(a.k, z, head), v(a.v, z, head), y(a.y, z, head), dy(a.dy, z, head);
-    const T* const lse = a.lse.ptr<T>() + head * z.queries;
-    const T scale = static_cast<T>(a.scale);
+    const Head<const T> q(a_.q, z_, head), k(a_.k, z_, head), v(a_.v, z_, head), y(a_.y, z_, head), dy(a_.dy, z_, head);
+    const T* const lse = a_.lse.ptr<T>() + head * z_.queries;
+    const T scale = static_cast<T>(a_.scale);
     for (int64_t i = begin; i < end; i += kQueries) {
       const int64_t count = std::min(kQueries, end - i), columns = round_up(count, kQueryStep);
-      q_columns.columns(q, i, count, z.size);
-      dy_columns.columns(dy, i, count, z.values);
-      if (dk) q_rows.rows(q, i, count);
-      if (dv) dy_rows.rows(dy, i, count);
+      q_columns_.columns(q, i, count, z_.size);
+      dy_columns_.columns(dy, i, count, z_.values);
+      if (dk) q_rows_.rows(q, i, count);
+      if (dv) dy_rows_.rows(dy, i, count);
       std::array<T, kQueries> along{}, row_lse{};
       for (int64_t r = 0; r < count; ++r) {
-        along[static_cast<size_t>(r)] = table.dot(dy.row(i + r), y.row(i + r), z.values);
+        along[static_cast<size_t>(r)] = table.dot(dy.row(i + r), y.row(i + r), z_.values);
         row_lse[static_cast<size_t>(r)] = lse[i + r];
       }
-      for (int64_t j = 0; j < z.keys; j += z.tile) {
-        const int64_t keys = std::min(z.tile, z.keys - j), padded = round_up(keys, kKeyStep);
-        const RowPointers<T> p(scores, 0, padded), ds(slopes, 0, padded);
-        q_columns.multiply(p.data(), RowPointers<const T>(k, j, keys).data(), padded, false);
-        dy_columns.multiply(ds.data(), RowPointers<const T>(v, j, keys).data(), padded, false);
-        table.gradient(scores.data, slopes.data, kPitch, keys, columns, scale, row_lse.data(), along.data());
+      for (int64_t j = 0; j < z_.keys; j += z_.tile) {
+        const int64_t keys = std::min(z_.tile, z_.keys - j), padded = round_up(keys, kKeyStep);
+        const RowPointers<T> p(scores_, 0, padded), ds(slopes_, 0, padded);
+        q_columns_.multiply(p.data(), RowPointers<const T>(k, j, keys).data(), padded, false);
+        dy_columns_.multiply(ds.data(), RowPointers<const T>(v, j, keys).data(), padded, false);
+        table.gradient(scores_.data, slopes_.data, kPitch, keys, columns, scale, row_lse.data(), along.data());
         const bool more = i > begin;
-        if (dv) dy_rows.multiply(RowPointers<T>(*dv, j, keys).data(), p.data(), keys, more);
-        if (dk) q_rows.multiply(RowPointers<T>(*dk, j, keys).data(), ds.data(), keys, more);
-        if (!a.dq.defined()) continue;
-        if (i == begin || z.keys > z.tile) key_rows.rows(k, j, keys);
-        key_rows.multiply_transposed(RowPointers<T>(Head<T>(a.dq, z, head), i, count).data(), ds.data(), count, j > 0,
-                                     scratch);
+        if (dv) dy_rows_.multiply(RowPointers<T>(*dv, j, keys).data(), p.data(), keys, more);
+        if (dk) q_rows_.multiply(RowPointers<T>(*dk, j, keys).data(), ds.data(), keys, more);
+        if (!a_.dq.defined()) continue;
+        if (i == begin || z_.keys > z_.tile) key_rows_.rows(k, j, keys);
+        key_rows_.multiply_transposed(RowPointers<T>(Head<T>(a_.dq, z_, head), i, count).data(), ds.data(), count,
+                                      j > 0, scratch_);
       }
     }
   }
 
  private:
-  const AttentionGradArgs& a;
-  const Sizes& z;
-  Parts<T> parts;
-  Packed<T> q_columns, dy_columns, q_rows, dy_rows, key_rows;
-  Head<T> scores, slopes;  // P' and dS'
-  T* scratch;
+  const AttentionGradArgs& a_;
+  const Sizes& z_;
+  Parts<T> parts_;
+  Packed<T> q_columns_, dy_columns_, q_rows_, dy_rows_, key_rows_;
+  Head<T> scores_, slopes_;  // P' and dS'
+  T* scratch_;
 };
 
 /// Where a task sums dk or dv: the result's own rows or, where several tasks share a head, those of the task's part.

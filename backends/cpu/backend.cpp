@@ -53,6 +53,7 @@ void* CpuBackend::allocate(size_t bytes) { return bytes >= joins_from() ? map_pa
 void CpuBackend::deallocate(void* data, size_t bytes) noexcept {
   bytes >= joins_from() ? unmap_pages(data, bytes) : system_free(data);
 }
+void CpuBackend::deallocate_joined(void* data, size_t bytes) noexcept { unmap_pages(data, bytes); }
 size_t CpuBackend::joins_from() const { return kPagesFrom; }
 int64_t CpuBackend::workspace_bytes() const { return scratch_bytes(); }
 void CpuBackend::upload(void* dst, const void* host, size_t bytes) {

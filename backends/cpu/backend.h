@@ -14,6 +14,7 @@ class CpuBackend final : public Backend {
   void* allocate(size_t bytes) override;
   void deallocate(void*, size_t bytes) noexcept override;
   size_t joins_from() const override;
+  void deallocate_joined(void*, size_t bytes) noexcept override;
   void upload(void* dst, const void* host, size_t bytes) override;
   void download(void* host, const void* src, size_t bytes) override;
   bool host_accessible() const override { return true; }

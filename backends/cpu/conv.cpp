@@ -190,7 +190,7 @@ void gather_product(const Gather<T>& g, Pack&& pack) {
     for (const AxisClass& w : g.columns) classes.push_back({h, w, g.depth_steps(h, w), g.images * h.count * w.count});
 
   const BlockSize size = choose_block(g.images * g.out_height * g.out_width, g.group_out, depth, gemm.mr, gemm.nr,
-                                      ceil_div(enough_blocks(), g.groups));
+                                      ceil_div(enough_blocks(), g.groups), threads());
   std::vector<Task> tasks;
   for (const PixelClass& c : classes) {
     // About equal parts, so that no tile is left almost empty.

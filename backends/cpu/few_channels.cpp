@@ -22,53 +22,70 @@ int64_t padded_line(const ConvGeometry& g) {
   return std::max(g.width + w.padding_w, (g.out_width - 1) * w.stride_w + w.kernel_w) * g.channels;
 }
 
+/// Output rows in a band.
+int64_t band_rows(const ConvGeometry& g) {
+  return std::clamp<int64_t>(kBandElements / (g.out_width * g.filters), 1, g.out_height);
+}
+
 /// The padded rows that a band of one image sees, in memory that the next band fills again.
 class PaddedRows {
  public:
-  PaddedRows(const ConvGeometry& geometry, const float* images)
-      : g(geometry),
-        w(geometry.window),
-        x(images),
-        rows_a_band(std::clamp<int64_t>(kBandElements / (g.out_width * g.filters), 1, g.out_height)),
-        line(padded_line(g)),
-        memory(static_cast<size_t>(lines(rows_a_band) * line + kFewChannelsSlack) * sizeof(float)) {
+  PaddedRows(const ConvGeometry& g, const float* images)
+      : g_(g),
+        images_(images),
+        line_(padded_line(g)),
+        memory_(static_cast<size_t>(lines(band_rows(g)) * line_ + kFewChannelsSlack) * sizeof(float)) {
     // Columns that no band writes stay as they are now.
-    std::fill_n(memory.as<float>(), lines(rows_a_band) * line + kFewChannelsSlack, 0.0f);
+    std::fill_n(memory_.as<float>(), lines(band_rows(g)) * line_ + kFewChannelsSlack, 0.0f);
   }
 
-  int64_t bands() const { return ceil_div(g.out_height, rows_a_band); }
-  int64_t first_row(int64_t band) const { return band * rows_a_band; }
-
-  FewChannelsBand fill(int64_t image, int64_t band) {
-    const int64_t first = first_row(band), rows = std::min(rows_a_band, g.out_height - first);
-    const int64_t top = first * w.stride_h - w.padding_h;
+  /// `rows` output rows of an image from `first` on.
+  FewChannelsBand fill(int64_t image, int64_t first, int64_t rows) {
+    const Window& w = g_.window;
+    const int64_t before = w.padding_w * g_.channels, count = g_.width * g_.channels;
     for (int64_t i = 0; i < lines(rows); ++i) {
-      float* const to = memory.as<float>() + i * line + w.padding_w * g.channels;
-      const int64_t h = top + i, count = std::min(g.width * g.channels, line - w.padding_w * g.channels);
-      if (h < 0 || h >= g.height)
+      float* const to = memory_.as<float>() + i * line_ + before;
+      const int64_t h = first * w.stride_h - w.padding_h + i;
+      if (h < 0 || h >= g_.height)
         std::fill_n(to, count, 0.0f);
       else
-        std::copy_n(x + (image * g.height + h) * g.width * g.channels, count, to);
+        std::copy_n(images_ + (image * g_.height + h) * g_.width * g_.channels, count, to);
     }
-    return {rows,
-            g.out_width,
-            w.kernel_h,
-            w.kernel_w * g.channels,
-            memory.as<float>(),
-            line,
-            w.stride_h * line,
-            w.stride_w * g.channels};
+    return {.rows = rows,
+            .pixels = g_.out_width,
+            .kernel_rows = w.kernel_h,
+            .taps = w.kernel_w * g_.channels,
+            .x = memory_.as<float>(),
+            .line = line_,
+            .row_step = w.stride_h * line_,
+            .step = w.stride_w * g_.channels};
   }
 
  private:
-  int64_t lines(int64_t rows) const { return (rows - 1) * w.stride_h + w.kernel_h; }
+  int64_t lines(int64_t rows) const { return (rows - 1) * g_.window.stride_h + g_.window.kernel_h; }
 
-  const ConvGeometry& g;
-  const Window& w;
-  const float* x;
-  int64_t rows_a_band, line;
-  Scratch memory;
+  const ConvGeometry& g_;
+  const float* images_;
+  int64_t line_;
+  Scratch memory_;
 };
+
+/// Bands of all images in so many tasks, whatever the threads. Calls f(task, band, offset of the band's first output),
+/// a task's bands in order.
+template <class F>
+int64_t for_bands(const ConvGeometry& g, const float* x, F&& f) {
+  const int64_t rows = band_rows(g), of_image = ceil_div(g.out_height, rows), all = g.images * of_image;
+  const int64_t tasks = std::min(kEnoughBlocks, all);
+  parallel_pieces(tasks, [&](int64_t task) {
+    PaddedRows padded(g, x);
+    for (int64_t b = all * task / tasks; b < all * (task + 1) / tasks; ++b) {
+      const int64_t image = b / of_image, first = b % of_image * rows;
+      f(task, padded.fill(image, first, std::min(rows, g.out_height - first)),
+        (image * g.out_height + first) * g.out_width * g.filters);
+    }
+  });
+  return tasks;
+}
 
 }  // namespace
 
@@ -84,36 +101,23 @@ void few_channels(const ConvGeometry& g, float* y, const float* x, const float* 
   const Scratch turned(static_cast<size_t>(size * g.filters) * sizeof(float));  // (taps * channels, filters)
   for (int64_t f = 0; f < g.filters; ++f)
     for (int64_t k = 0; k < size; ++k) turned.as<float>()[k * g.filters + f] = w[f * size + k];
-  const int64_t bands = PaddedRows(g, x).bands(), tasks = std::min(kEnoughBlocks, g.images * bands);
-  parallel_pieces(tasks, [&](int64_t task) {
-    PaddedRows padded(g, x);
-    for (int64_t b = g.images * bands * task / tasks; b < g.images * bands * (task + 1) / tasks; ++b) {
-      const int64_t image = b / bands, row = image * g.out_height + padded.first_row(b % bands);
-      few_channels_table().forward(padded.fill(image, b % bands), y + row * g.out_width * g.filters, turned.as<float>(),
-                                   g.filters);
-    }
+  for_bands(g, x, [&](int64_t, const FewChannelsBand& band, int64_t at) {
+    few_channels_table().forward(band, y + at, turned.as<float>(), g.filters);
   });
 }
 
 void few_channels_dw(const ConvGeometry& g, float* dw, const float* x, const float* dy) {
   const int64_t size = g.filter_size(), all = size * g.filters;
-  const int64_t bands = PaddedRows(g, x).bands(), tasks = std::min(kEnoughBlocks, g.images * bands);
-  const Scratch sums(static_cast<size_t>(tasks * all) * sizeof(float));
-  parallel_pieces(tasks, [&](int64_t task) {
-    PaddedRows padded(g, x);
-    float* const sum = sums.as<float>() + task * all;
-    std::fill_n(sum, all, 0.0f);
-    for (int64_t b = g.images * bands * task / tasks; b < g.images * bands * (task + 1) / tasks; ++b) {
-      const int64_t image = b / bands, row = image * g.out_height + padded.first_row(b % bands);
-      few_channels_table().weights(padded.fill(image, b % bands), dy + row * g.out_width * g.filters, sum, g.filters);
-    }
+  const Scratch memory(static_cast<size_t>(kEnoughBlocks * all) * sizeof(float));  // (tasks, taps * channels, filters)
+  float* const sums = memory.as<float>();
+  std::fill_n(sums, kEnoughBlocks * all, 0.0f);
+  const int64_t tasks = for_bands(g, x, [&](int64_t task, const FewChannelsBand& band, int64_t at) {
+    few_channels_table().weights(band, dy + at, sums + task * all, g.filters);
   });
+  for (int64_t task = 1; task < tasks; ++task)
+    for (int64_t i = 0; i < all; ++i) sums[i] += sums[task * all + i];
   for (int64_t f = 0; f < g.filters; ++f)
-    for (int64_t k = 0; k < size; ++k) {
-      float total = 0;
-      for (int64_t task = 0; task < tasks; ++task) total += sums.as<float>()[task * all + k * g.filters + f];
-      dw[f * size + k] = total;
-    }
+    for (int64_t k = 0; k < size; ++k) dw[f * size + k] = sums[k * g.filters + f];
 }
 
 // dx: what every output pixel sends to its taps is a product, dy w; the shares are added where the taps look.

@@ -40,29 +40,34 @@ struct BlockSize {
   int64_t rows, columns;
 };
 
-/// For `rows` x `columns` of C and tiles of mr x nr; `wanted` blocks keep the threads busy. Of the ways to cut C so,
+/// For `rows` x `columns` of C and tiles of mr x nr; `wanted` blocks keep the workers busy. Of the ways to cut C so,
 /// the one that should take the least time: blocks beside each other gather the same rows of A again, blocks below each
-/// other pack the same columns of B again, and threads wait for the last one.
-inline BlockSize choose_block(int64_t rows, int64_t columns, int64_t depth, int64_t mr, int64_t nr, int64_t wanted) {
-  wanted = std::clamp<int64_t>(rows * columns * depth / kBlockWork, 1, std::max<int64_t>(1, wanted));
+/// other pack the same columns of B again, and workers wait for the last one.
+inline BlockSize choose_block(int64_t rows, int64_t columns, int64_t depth, int64_t mr, int64_t nr, int64_t wanted,
+                              int64_t workers) {
+  const int64_t worth = std::max<int64_t>(1, rows * columns * depth / kBlockWork);
+  wanted = std::clamp<int64_t>(wanted, 1, worth);
   const int64_t most_across = std::max(ceil_div(columns, kBlockColumns), ceil_div(columns, 4 * nr));
   const int64_t least_below = ceil_div(rows, kBlockRows), most_below = std::max(least_below, rows / (4 * mr));
   BlockSize best{};
   double best_time = 0;
   for (int64_t across = ceil_div(columns, kBlockColumns); across <= most_across; ++across) {
     const int64_t enough = std::clamp(ceil_div(wanted, across), least_below, most_below);
-    for (const int64_t below : {enough, round_up(enough, threads())}) {
-      const int64_t count = across * below, rounds = ceil_div(count, threads());
+    for (const int64_t below : {enough, round_up(enough, workers)}) {
+      if (below > enough && (below > most_below || across * below > worth)) continue;
+      const BlockSize size{round_up(ceil_div(rows, below), mr), round_up(ceil_div(columns, across), nr)};
+      const int64_t count = ceil_div(rows, size.rows) * ceil_div(columns, size.columns);
+      const int64_t rounds = ceil_div(count, workers);
       // In steps of a tile: two vectors of columns a cycle, a gathered or packed element in a quarter of one.
       const double products = static_cast<double>(rows * columns) / static_cast<double>(nr);
-      const double waiting = static_cast<double>(rounds * threads()) / static_cast<double>(count);
+      const double waiting = static_cast<double>(rounds * workers) / static_cast<double>(count);
       const double copies = 0.25 * static_cast<double>(across * rows + below * columns);
       // Too few blocks are as slow as one thread for all of them.
       const double missing = static_cast<double>(wanted) / static_cast<double>(std::min(wanted, count));
       const double time = (products * waiting + copies) * missing;
       if (best.rows != 0 && time >= best_time) continue;
       best_time = time;
-      best = {round_up(ceil_div(rows, below), mr), round_up(ceil_div(columns, across), nr)};
+      best = size;
     }
   }
   return best;

@@ -160,8 +160,11 @@ void run_product(Product<T> p, int64_t wanted) {
   // Long sums are cut before the blocks get small: small blocks read A and B more often.
   const int64_t coarse = ceil_div(rows, kBlockRows) * ceil_div(columns, kBlockColumns);
   const int64_t pieces = std::clamp<int64_t>(std::min(depth / 1024, wanted / coarse), 1, 16);
+  // BLAS may sum a small block in another order than a large one: its blocks follow the shape alone.
+  constexpr bool own = std::is_same_v<T, float>;
   const BlockSize size =
-      choose_block(rows, columns, depth, mr, nr, ceil_div(std::min(wanted, enough_blocks()), pieces));
+      choose_block(rows, columns, depth, mr, nr, ceil_div(own ? std::min(wanted, enough_blocks()) : wanted, pieces),
+                   own ? threads() : 1);
   // Blocks below each other read the same columns of B. To pack them once for all takes another round of tasks, which
   // pays off only when there is much to pack.
   const int64_t repeated = ceil_div(rows, size.rows) * depth * columns;

@@ -73,7 +73,7 @@ void* system_allocate(size_t bytes) {
   TACIT_CHECK(posix_memalign(&data, alignment, rounded) == 0, "[cpu] out of memory: ", bytes,
               " bytes were asked for; use a smaller batch");
   // Best effort: without huge pages the memory is slower to touch the first time, but the same. Whole pages only: the
-  // rest of the last one would be taken from the system too, for each of hundreds of tensors.
+  // rest of the last one would be taken from the system too.
   if (alignment == kHugePage) madvise(data, rounded / kHugePage * kHugePage, MADV_HUGEPAGE);
   return data;
 }

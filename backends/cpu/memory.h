@@ -8,8 +8,10 @@
 namespace tacit::cpu {
 
 /// Blocks of at least this are better taken as pages of their own. With AddressSanitizer none is: it watches the heap.
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__)
 inline constexpr size_t kPagesFrom = SIZE_MAX;
+#elif defined(__has_feature)
+inline constexpr size_t kPagesFrom = __has_feature(address_sanitizer) ? SIZE_MAX : size_t{1} << 20;
 #else
 inline constexpr size_t kPagesFrom = size_t{1} << 20;
 #endif

@@ -1,6 +1,7 @@
 #include "backends/cpu/kernels/few_channels.h"
 
 #include "backends/cpu/kernels/simd.h"
+#include "backends/cpu/kernels/widths.h"
 
 namespace tacit::cpu::TACIT_ISA {
 namespace {
@@ -8,25 +9,20 @@ namespace {
 using V = Vec<float>;
 constexpr int kLanes = Simd<float>::kLanes;
 
-template <int N>
-struct Constant {
-  static constexpr int value = N;
-};
-
 /// Calls f with the step as a constant: with it, the addresses of a tile's pixels need no registers of their own.
 template <class F>
 bool with_step(int64_t step, F&& f) {
   switch (step) {
     case 1:
-      return f(Constant<1>()), true;
+      return f(Width<1>()), true;
     case 2:
-      return f(Constant<2>()), true;
+      return f(Width<2>()), true;
     case 3:
-      return f(Constant<3>()), true;
+      return f(Width<3>()), true;
     case 4:
-      return f(Constant<4>()), true;
+      return f(Width<4>()), true;
     case 6:
-      return f(Constant<6>()), true;
+      return f(Width<6>()), true;
     default:
       return false;
   }
@@ -114,7 +110,7 @@ void kernel_sums(const FewChannelsBand& b, const float* dy, float* dw, int64_t f
       constexpr int G = decltype(size)::value;
       for (; t + G <= b.taps; t += G, dw += G * filters) tap_sums<Step, G, W>(b, x + t, dy, dw, filters);
     };
-    groups(Constant<9>()), groups(Constant<6>()), groups(Constant<3>()), groups(Constant<1>());
+    groups(Width<9>()), groups(Width<6>()), groups(Width<3>()), groups(Width<1>());
   }
 }
 

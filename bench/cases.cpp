@@ -1,8 +1,13 @@
 #include "bench/cases.h"
 
+#define STB_IMAGE_WRITE_IMPLEMENTATION
+#define STB_IMAGE_WRITE_STATIC
+#include <stb/stb_image_write.h>
+
 #include <chrono>
 #include <sstream>
 
+#include "ssl/data/decode.h"
 #include "tacit.h"
 
 namespace tacit::bench {
@@ -74,6 +79,53 @@ Case augment_step(int64_t size) {
           }};
 }
 
+/// A picture of 500 x 375 pixels with the large shapes and the grain of a photograph.
+ssl::Image made_up_photograph(uint64_t stream) {
+  constexpr int64_t kHeight = 375, kWidth = 500, kCell = 25;
+  Random random(0, random_stream("photograph", stream));
+  std::vector<double> shades((kHeight / kCell + 2) * (kWidth / kCell + 2) * 3);
+  for (double& shade : shades) shade = random.uniform(20, 235);
+  ssl::Image image{kHeight, kWidth, 3, std::vector<uint8_t>(kHeight * kWidth * 3)};
+  for (int64_t i = 0; i < kHeight * kWidth * 3; ++i) {
+    const int64_t c = i % 3, x = i / 3 % kWidth, y = i / 3 / kWidth;
+    const auto shade = [&](int64_t dy, int64_t dx) {
+      return shades[static_cast<size_t>(((y / kCell + dy) * (kWidth / kCell + 2) + x / kCell + dx) * 3 + c)];
+    };
+    const double u = static_cast<double>(x % kCell) / kCell, v = static_cast<double>(y % kCell) / kCell;
+    const double smooth =
+        (shade(0, 0) * (1 - u) + shade(0, 1) * u) * (1 - v) + (shade(1, 0) * (1 - u) + shade(1, 1) * u) * v;
+    image.pixels[static_cast<size_t>(i)] = static_cast<uint8_t>(smooth + random.uniform(-10, 10));
+  }
+  return image;
+}
+
+/// 16 JPEGs of 500 x 375 pixels: decoding alone, or, decoded before, resizing to the plain view of 224 pixels; one
+/// thread.
+Case jpeg_step(bool decode) {
+  constexpr int64_t kFiles = 16;
+  auto files = std::make_shared<std::vector<std::string>>(kFiles);
+  auto images = std::make_shared<std::vector<ssl::Image>>();
+  for (int64_t i = 0; i < kFiles; ++i) {
+    const ssl::Image image = made_up_photograph(static_cast<uint64_t>(i));
+    const auto append = [](void* to, void* data, int size) {
+      static_cast<std::string*>(to)->append(static_cast<const char*>(data), static_cast<size_t>(size));
+    };
+    std::string& file = (*files)[static_cast<size_t>(i)];
+    stbi_write_jpg_to_func(append, &file, static_cast<int>(image.width), static_cast<int>(image.height), 3,
+                           image.pixels.data(), 90);
+    images->push_back(ssl::decode_image(file, "a made-up photograph", 1 << 20));
+  }
+  if (decode)
+    return {kFiles, [=] {
+              for (const std::string& file : *files) ssl::decode_image(file, "", 1 << 20);
+            }};
+  const ssl::ViewPolicy policy = ssl::augmentation("simclr", 224, 3)[0];
+  auto out = std::make_shared<std::vector<float>>(224 * 224 * 3);
+  return {kFiles, [=] {
+            for (const ssl::Image& image : *images) ssl::plain_view(image, policy, 224, 3, out->data());
+          }};
+}
+
 /// One pass of one convolution of 64 images.
 Case conv_step(const std::string& name) {
   std::istringstream text(name);
@@ -111,10 +163,11 @@ Case make_case(const std::string& name) {
   if (name.rfind("mae-", 0) == 0)
     return mae_step(64, std::stod(name.substr(4)) / 100, {.dim = 64, .depth = 1, .heads = 4});
   if (name.rfind("augment-", 0) == 0) return augment_step(std::stoll(name.substr(8)));
+  if (name == "jpeg-decode" || name == "jpeg-resize") return jpeg_step(name == "jpeg-decode");
   if (name.rfind("conv-", 0) == 0) return conv_step(name);
   throw Error("[bench] unknown case '" + name +
               "'; known: resnet18, resnet18-256, vit-micro, vit-tiny, vit-tiny-17, vit-tiny-224, simclr-resnet18, "
-              "simclr-small-cnn, mae, mae-75, augment-32, augment-224, conv-64-64-32-3-1-y");
+              "simclr-small-cnn, mae, mae-75, augment-32, augment-224, jpeg-decode, jpeg-resize, conv-64-64-32-3-1-y");
 }
 
 double seconds_of(const std::function<void()>& f) {

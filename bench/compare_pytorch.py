@@ -3,8 +3,8 @@
 
     python bench/compare_pytorch.py [--build build] [--rounds 3] [--threads 2] [--device cpu] [GROUP or CASE...]
 
-Groups: steps (whole training steps), convs (single passes of convolutions), augment (views, one thread), start (process
-start to the first finished step, beside `import torch`). Needs torch, torchvision, timm and lightly (on a GPU: not the
+Groups: steps (whole training steps), convs (single passes of convolutions), augment (views, JPEGs; one thread), start
+(process start to the first finished step, beside `import torch`). Needs torch, torchvision, timm and lightly (on a GPU: not the
 last) in this interpreter. PyTorch runs eager with channels_last, its fastest setting for convolutions on few cores, the
 ViTs as timm has them. The second ratio is of the processors' time, summed over threads: with one thread it is worth
 more on a machine that others use. On a GPU both compute in plain f32, without tf32. A ratio below 1 means that tacit is
@@ -26,7 +26,7 @@ GROUPS = {
     "convs": [f"conv-{shape}-{what}" for shape in (
         "64-64-32-3-1", "128-128-16-3-1", "256-256-8-3-1", "512-512-4-3-1", "64-128-32-3-2", "128-256-16-3-2",
         "256-512-8-3-2", "64-128-32-1-2", "256-512-8-1-2", "64-256-16-1-1", "3-64-32-3-1") for what in ("y", "dx", "dw")],
-    "augment": ["augment-32", "augment-224"],
+    "augment": ["augment-32", "augment-224", "jpeg-decode", "jpeg-resize"],
     "start": ["start"],
 }
 
@@ -84,6 +84,8 @@ def torch_step(case, device):
         return conv_step(case)
     if case.startswith("augment"):
         return augment_step(int(case[8:]))
+    if case.startswith("jpeg"):
+        return jpeg_step(case == "jpeg-decode")
     if case == "mae":
         return mae_step()
     if case.startswith(("resnet18", "vit")):
@@ -160,6 +162,36 @@ def augment_step(size):
             view(image)
 
     return 64, step
+
+
+def jpeg_step(decode):
+    """16 JPEGs of 500 x 375 pixels with PIL: decoding, or torchvision's resizing to 224 pixels."""
+    import io
+    import numpy
+    from PIL import Image
+    from torchvision import transforms as T
+
+    files = []
+    for i in range(16):
+        random = numpy.random.default_rng(i)
+        shades = Image.fromarray(random.integers(20, 236, (16, 21, 3), numpy.uint8)).resize((500, 375), Image.BILINEAR)
+        pixels = numpy.asarray(shades, numpy.int16) + random.integers(-10, 11, (375, 500, 3))
+        file = io.BytesIO()
+        Image.fromarray(pixels.clip(0, 255).astype(numpy.uint8)).save(file, "jpeg", quality=90)
+        files.append(file.getvalue())
+    images = [Image.open(io.BytesIO(file)).convert("RGB") for file in files]
+    plain = T.Compose([T.Resize(224), T.CenterCrop(224), T.ToTensor(),
+                       T.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))])
+
+    def step():
+        if decode:
+            for file in files:
+                Image.open(io.BytesIO(file)).convert("RGB")
+        else:
+            for image in images:
+                plain(image)
+
+    return 16, step
 
 
 def mae_step():
@@ -265,7 +297,7 @@ def main():
             compare_start(args.build, args.rounds)
             continue
         ours, theirs = [], []
-        args.threads = 1 if case.startswith("augment") else args.threads
+        args.threads = 1 if case.startswith(("augment", "jpeg")) else args.threads
         for _ in range(args.rounds):
             out = subprocess.run([f"{args.build}/bin/bench_train", case, str(args.steps), str(args.threads), args.device],
                                  check=True, capture_output=True, text=True).stdout

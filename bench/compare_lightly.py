@@ -11,11 +11,11 @@ this interpreter.
 import argparse
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+
+from compare_pytorch import cifar_resnet18, seconds_of_program
 
 BATCH = 256
 
@@ -23,7 +23,6 @@ BATCH = 256
 def run_lightly(data, steps, threads):
     import numpy
     import torch
-    import torchvision
     from lightly.loss import NTXentLoss
     from lightly.models.modules import SimCLRProjectionHead
     from lightly.transforms import SimCLRTransform
@@ -44,10 +43,7 @@ def run_lightly(data, steps, threads):
         def __getitem__(self, i):
             return self.view(Image.fromarray(self.images[i]))
 
-    net = torchvision.models.resnet18()
-    net.conv1 = torch.nn.Conv2d(3, 64, 3, 1, 1, bias=False)
-    net.maxpool, net.fc = torch.nn.Identity(), torch.nn.Identity()
-    net = net.to(memory_format=torch.channels_last)
+    net = cifar_resnet18("cpu")
     head = SimCLRProjectionHead(512, 1024, 128)
     criterion = NTXentLoss(temperature=0.5)
     optimizer = torch.optim.SGD([*net.parameters(), *head.parameters()], 0.06, momentum=0.9, weight_decay=5e-4)
@@ -61,12 +57,6 @@ def run_lightly(data, steps, threads):
         loss.backward()
         optimizer.step()
     torch.save({"net": net.state_dict(), "head": head.state_dict(), "optimizer": optimizer.state_dict()}, os.devnull)
-
-
-def seconds(command):
-    start = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return time.perf_counter() - start
 
 
 def main():
@@ -85,13 +75,13 @@ def main():
         runs = iter(range(1000))
 
         def ours(steps):
-            return seconds([f"{args.build}/bin/tacit", "pretrain", "simclr", "--data", f"cifar10:{args.data}", "--recipe",
+            return seconds_of_program([f"{args.build}/bin/tacit", "pretrain", "simclr", "--data", f"cifar10:{args.data}", "--recipe",
                             "cifar10", "--augmentation", "simclr", "--encoder", "resnet18", "--batch-size", str(BATCH),
                             "--steps", str(steps), "--threads", str(args.threads), "--quiet", "--out",
                             f"{directory}/{next(runs)}"])
 
         def theirs(steps):
-            return seconds([sys.executable, __file__, "--data", args.data, "--threads", str(args.threads),
+            return seconds_of_program([sys.executable, __file__, "--data", args.data, "--threads", str(args.threads),
                             "--lightly-only", str(steps)])
 
         times = [[program(steps) for program in (ours, theirs) for steps in (2, 2 + args.steps)]

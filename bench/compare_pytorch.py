@@ -4,8 +4,8 @@
     python bench/compare_pytorch.py [--build build] [--rounds 3] [--threads 2] [--device cpu] [GROUP or CASE...]
 
 Groups: steps (whole training steps), convs (single passes of convolutions), augment (views, JPEGs; one thread), start
-(process start to the first finished step, beside `import torch`). Needs torch, torchvision, timm and lightly (on a GPU: not the
-last) in this interpreter. PyTorch runs eager with channels_last, its fastest setting for convolutions on few cores, the
+(process start to the first finished step, beside `import torch`). Needs torch, torchvision, timm and lightly (on a GPU:
+not the last) in this interpreter. PyTorch runs eager with channels_last, its fastest setting for convolutions on few cores, the
 ViTs as timm has them. The second ratio is of the processors' time, summed over threads: with one thread it is worth
 more on a machine that others use. On a GPU both compute in plain f32, without tf32. A ratio below 1 means that tacit is
 faster. Where PyTorch's memory allocator is to be tuned, set
@@ -49,17 +49,21 @@ def nt_xent(temperature, device):
     return loss
 
 
-def torch_step(case, device):
+def cifar_resnet18(device):
+    """Without a classifier."""
     import torch
     import torchvision
     from torch import nn
 
-    def resnet18():
-        net = torchvision.models.resnet18()
-        net.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
-        net.maxpool = nn.Identity()
-        net.fc = nn.Identity()
-        return net.to(device, memory_format=torch.channels_last)
+    net = torchvision.models.resnet18()
+    net.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
+    net.maxpool, net.fc = nn.Identity(), nn.Identity()
+    return net.to(device, memory_format=torch.channels_last)
+
+
+def torch_step(case, device):
+    import torch
+    from torch import nn
 
     def small_cnn():
         layers, c = [], 1
@@ -89,7 +93,7 @@ def torch_step(case, device):
     if case == "mae":
         return mae_step()
     if case.startswith(("resnet18", "vit")):
-        net, x = vit() if case.startswith("vit") else (resnet18(), images(256 if case.endswith("256") else 64, 32, 3))
+        net, x = vit() if case.startswith("vit") else (cifar_resnet18(device), images(256 if case.endswith("256") else 64, 32, 3))
         batch = x.shape[0]
 
         def step():
@@ -99,7 +103,7 @@ def torch_step(case, device):
         return batch, step
 
     wide = case == "simclr-resnet18"
-    net, d, size, channels = (resnet18(), 512, 32, 3) if wide else (small_cnn(), 256, 28, 1)
+    net, d, size, channels = (cifar_resnet18(device), 512, 32, 3) if wide else (small_cnn(), 256, 28, 1)
     head = nn.Sequential(nn.Linear(d, d, bias=False), nn.BatchNorm1d(d), nn.ReLU(inplace=True),
                          nn.Linear(d, 128)).to(device)
     params = list(net.parameters()) + list(head.parameters())
@@ -225,20 +229,21 @@ def mae_step():
     return 256, step
 
 
+def seconds_of_program(command):
+    start = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
+
 def compare_start(build, rounds):
     """`tacit pretrain` from process start to the end of a run of one step, and `import torch`."""
     import tempfile
 
-    def seconds(command):
-        start = time.perf_counter()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        return time.perf_counter() - start
-
     with tempfile.TemporaryDirectory() as directory:
         def ours(i):
-            return seconds([f"{build}/bin/tacit", "pretrain", "simclr", "--data", "synthetic:64", "--encoder", "small_cnn",
+            return seconds_of_program([f"{build}/bin/tacit", "pretrain", "simclr", "--data", "synthetic:64", "--encoder", "small_cnn",
                             "--batch-size", "32", "--steps", "1", "--quiet", "--out", f"{directory}/{i}"])
-        pairs = [(ours(i), seconds([sys.executable, "-c", "import torch"])) for i in range(max(7, rounds))]
+        pairs = [(ours(i), seconds_of_program([sys.executable, "-c", "import torch"])) for i in range(max(7, rounds))]
     a, b = (statistics.median(times) for times in zip(*pairs))
     print(f"{'start':20} {a:9.4f} {b:9.4f} {a / b:6.2f}   (a whole run of one step; import torch)", flush=True)
 
@@ -297,13 +302,13 @@ def main():
             compare_start(args.build, args.rounds)
             continue
         ours, theirs = [], []
-        args.threads = 1 if case.startswith(("augment", "jpeg")) else args.threads
+        threads = 1 if case.startswith(("augment", "jpeg")) else args.threads
         for _ in range(args.rounds):
-            out = subprocess.run([f"{args.build}/bin/bench_train", case, str(args.steps), str(args.threads), args.device],
+            out = subprocess.run([f"{args.build}/bin/bench_train", case, str(args.steps), str(threads), args.device],
                                  check=True, capture_output=True, text=True).stdout
             ours.append(json.loads(out))
             out = subprocess.run([sys.executable, __file__, "--torch-only", case, "--steps", str(args.steps),
-                                  "--threads", str(args.threads), "--device", args.device],
+                                  "--threads", str(threads), "--device", args.device],
                                  check=True, capture_output=True, text=True, env=env).stdout
             theirs.append(json.loads(out.splitlines()[-1]))
         a = statistics.median(r["seconds_median"] for r in ours)

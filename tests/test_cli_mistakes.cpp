@@ -138,23 +138,6 @@ TEST_CASE("what the run and the flags decide is a usage error, before the data i
   check_error(run_tacit({"pretrain", "simclr", "--data", "synthetic", "--lr", "-1", "--out", "x"}), 2, "got -1");
 }
 
-TEST_CASE("config files: beyond ASCII in strings and comments only") {
-  const TemporaryDirectory dir;
-  const auto config = [&](const std::string& text) {
-    write_file(dir / "c.toml", text);
-    return run_tacit({"knn", "run", "--config", dir / "c.toml", "--print-config"});
-  };
-  const std::string data = "data = ['~/Bücher', '~41', \"ü \\\" ~7E ö \\u00e4\"]";
-  const Outcome good = config("# Größe\n" + data + " # µ\n");
-  check_ok(good);
-  for (const char* part : {"'~/Bücher'", "'~41'", "~7E ö ä"}) CHECK(contains(good.out, part));
-  const Outcome again = config(good.out);
-  CHECK(again.out == good.out);
-  check_error(config("k = 5\n\u00a4\n"), 2, "line 2");
-  check_error(config("data = 'x' \u00a4\n"), 2, "line 1");
-  check_error(config("7=7\"=0x\u045f\n"), 2, "c.toml, line 1");
-}
-
 TEST_CASE("files that a flag names are told with the flag") {
   const TemporaryDirectory dir;
   write_file(dir / "text", "this is no safetensors file");

@@ -167,12 +167,14 @@ class Forward {
   Forward(const AttentionArgs& args, const Sizes& sizes)
       : a_(args),
         z_(sizes),
-        parts_(Packed<T>::room(z_.size, kQueries) + Packed<T>::room(z_.tile, z_.values) +
-               (z_.tile + kKeyStep) * kPitch + kQueries * z_.values + kGemmScratch),
+        parts_(Packed<T>::room(z_.size, kQueries) + Packed<T>::room(z_.tile, z_.values) + z_.tile * kPitch +
+               kQueries * z_.values + kGemmScratch),
         queries_(parts_, z_.size, kQueries),
         values_(parts_, z_.tile, z_.values),
-        scores_(parts_.take((z_.tile + kKeyStep) * kPitch), kPitch),
+        scores_(parts_.take(z_.tile * kPitch), kPitch),
         sums_(parts_.take(kQueries * z_.values), z_.values),
+        score_rows_(scores_, 0, z_.tile),
+        sum_rows_(sums_, 0, kQueries),
         scratch_(parts_.take(kGemmScratch)) {}
 
   void run(int64_t head, int64_t begin, int64_t end) {
@@ -182,21 +184,19 @@ class Forward {
     const T scale = static_cast<T>(a_.scale);
     for (int64_t i = begin; i < end; i += kQueries) {
       const int64_t count = std::min(kQueries, end - i), columns = round_up(count, kQueryStep);
-      const RowPointers<T> sum_rows(sums_, 0, count);
       std::array<T, kQueries> largest, shrink;
       std::array<double, kQueries> sum{};
       largest.fill(-std::numeric_limits<T>::infinity());
       queries_.columns(q, i, count, z_.size);
       for (int64_t j = 0; j < z_.keys; j += z_.tile) {
         const int64_t keys = std::min(z_.tile, z_.keys - j), padded = round_up(keys, kKeyStep);
-        const RowPointers<T> s(scores_, 0, padded);
-        queries_.multiply(s.data(), RowPointers<const T>(k, j, keys).data(), padded, false);
+        queries_.multiply(score_rows_.data(), RowPointers<const T>(k, j, keys).data(), padded, false);
         table.join_tile(scores_.data, kPitch, keys, columns, scale, largest.data(), sum.data(), shrink.data());
         if (j > 0)
           for (int64_t r = 0; r < count; ++r)
             table.scale_row(sums_.row(r), sums_.row(r), z_.values, shrink[static_cast<size_t>(r)]);
         if (i == begin || z_.keys > z_.tile) values_.rows(v, j, keys);
-        values_.multiply_transposed(sum_rows.data(), s.data(), count, j > 0, scratch_);
+        values_.multiply_transposed(sum_rows_.data(), score_rows_.data(), count, j > 0, scratch_);
       }
       for (int64_t r = 0; r < count; ++r) {
         const double total = sum[static_cast<size_t>(r)];
@@ -213,6 +213,7 @@ class Forward {
   Parts<T> parts_;
   Packed<T> queries_, values_;
   Head<T> scores_, sums_;  // S', and y before it is divided by the sum of its weights
+  RowPointers<T> score_rows_, sum_rows_;
   T* scratch_;
 };
 
@@ -227,15 +228,17 @@ class Backward {
       : a_(args),
         z_(sizes),
         parts_(Packed<T>::room(z_.size + z_.values, kQueries) + Packed<T>::room(kQueries, z_.size) +
-               Packed<T>::room(kQueries, z_.values) + Packed<T>::room(z_.tile, z_.size) +
-               2 * (z_.tile + kKeyStep) * kPitch + kGemmScratch),
+               Packed<T>::room(kQueries, z_.values) + Packed<T>::room(z_.tile, z_.size) + 2 * z_.tile * kPitch +
+               kGemmScratch),
         q_columns_(parts_, z_.size, kQueries),
         dy_columns_(parts_, z_.values, kQueries),
         q_rows_(parts_, kQueries, z_.size),
         dy_rows_(parts_, kQueries, z_.values),
         key_rows_(parts_, z_.tile, z_.size),
-        scores_(parts_.take((z_.tile + kKeyStep) * kPitch), kPitch),
-        slopes_(parts_.take((z_.tile + kKeyStep) * kPitch), kPitch),
+        scores_(parts_.take(z_.tile * kPitch), kPitch),
+        slopes_(parts_.take(z_.tile * kPitch), kPitch),
+        score_rows_(scores_, 0, z_.tile),
+        slope_rows_(slopes_, 0, z_.tile),
         scratch_(parts_.take(kGemmScratch)) {}
 
   void run(int64_t head, int64_t begin, int64_t end, const Target<T>& dk, const Target<T>& dv) {
@@ -256,17 +259,16 @@ class Backward {
       }
       for (int64_t j = 0; j < z_.keys; j += z_.tile) {
         const int64_t keys = std::min(z_.tile, z_.keys - j), padded = round_up(keys, kKeyStep);
-        const RowPointers<T> p(scores_, 0, padded), ds(slopes_, 0, padded);
-        q_columns_.multiply(p.data(), RowPointers<const T>(k, j, keys).data(), padded, false);
-        dy_columns_.multiply(ds.data(), RowPointers<const T>(v, j, keys).data(), padded, false);
+        q_columns_.multiply(score_rows_.data(), RowPointers<const T>(k, j, keys).data(), padded, false);
+        dy_columns_.multiply(slope_rows_.data(), RowPointers<const T>(v, j, keys).data(), padded, false);
         table.gradient(scores_.data, slopes_.data, kPitch, keys, columns, scale, row_lse.data(), along.data());
         const bool more = i > begin;
-        if (dv) dy_rows_.multiply(RowPointers<T>(*dv, j, keys).data(), p.data(), keys, more);
-        if (dk) q_rows_.multiply(RowPointers<T>(*dk, j, keys).data(), ds.data(), keys, more);
+        if (dv) dy_rows_.multiply(RowPointers<T>(*dv, j, keys).data(), score_rows_.data(), keys, more);
+        if (dk) q_rows_.multiply(RowPointers<T>(*dk, j, keys).data(), slope_rows_.data(), keys, more);
         if (!a_.dq.defined()) continue;
         if (i == begin || z_.keys > z_.tile) key_rows_.rows(k, j, keys);
-        key_rows_.multiply_transposed(RowPointers<T>(Head<T>(a_.dq, z_, head), i, count).data(), ds.data(), count,
-                                      j > 0, scratch_);
+        key_rows_.multiply_transposed(RowPointers<T>(Head<T>(a_.dq, z_, head), i, count).data(), slope_rows_.data(),
+                                      count, j > 0, scratch_);
       }
     }
   }
@@ -277,6 +279,7 @@ class Backward {
   Parts<T> parts_;
   Packed<T> q_columns_, dy_columns_, q_rows_, dy_rows_, key_rows_;
   Head<T> scores_, slopes_;  // P' and dS'
+  RowPointers<T> score_rows_, slope_rows_;
   T* scratch_;
 };
 

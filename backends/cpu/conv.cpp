@@ -265,15 +265,10 @@ void backward(const ConvGeometry& g, T* dx, const T* dy, const T* w) {
   });
 }
 
-/// A dense matrix, for 1x1 convolutions: of pixels (rows) and channels (columns).
-template <class T>
-View matrix(T* data, int64_t rows, int64_t columns, DType dtype) {
-  View view;
-  view.data = const_cast<std::remove_const_t<T>*>(data);
-  view.dtype = dtype;
-  view.shape = Shape{rows, columns};
-  view.strides = Strides{columns, 1};
-  return view;
+/// A dense view of pixels and channels, or w of a 1x1 convolution, as a matrix.
+View matrix(const View& v, int64_t rows) {
+  const int64_t columns = v.numel() / rows;
+  return {v.data, v.dtype, {rows, columns}, {columns, 1}};
 }
 
 View transposed(View matrix) {
@@ -292,14 +287,12 @@ void CpuBackend::conv2d(const View& y, const View& x, const View& w, const Windo
     if (is_depthwise(g)) return depthwise(g, y.ptr<T>(), x.ptr<T>(), w.ptr<T>());
     if (g.pointwise()) {
       const int64_t pixels = g.images * g.height * g.width;
-      return matmul(matrix(y.ptr<T>(), pixels, g.filters, y.dtype), matrix(x.ptr<T>(), pixels, g.channels, x.dtype),
-                    transposed(matrix(w.ptr<T>(), g.filters, g.channels, w.dtype)));
+      return matmul(matrix(y, pixels), matrix(x, pixels), transposed(matrix(w, g.filters)));
     }
     if constexpr (std::is_same_v<T, float>) {
       const ConvAlgorithm algorithm = choose_algorithm(g);
-      if (algorithm == ConvAlgorithm::Direct && is_few_channels(g))
-        return few_channels(g, y.ptr<T>(), x.ptr<T>(), w.ptr<T>());
       if (algorithm != ConvAlgorithm::Direct) return winograd(algorithm, g, y.ptr<T>(), x.ptr<T>(), w.ptr<T>());
+      if (is_few_channels(g)) return few_channels(g, y.ptr<T>(), x.ptr<T>(), w.ptr<T>());
     }
     forward(g, y.ptr<T>(), x.ptr<T>(), w.ptr<T>());
   });
@@ -313,14 +306,12 @@ void CpuBackend::conv2d_dx(const View& dx, const View& dy, const View& w, const 
     if (is_depthwise(g)) return depthwise_dx(g, dx.ptr<T>(), dy.ptr<T>(), w.ptr<T>());
     if (g.pointwise()) {
       const int64_t pixels = g.images * g.height * g.width;
-      return matmul(matrix(dx.ptr<T>(), pixels, g.channels, dx.dtype), matrix(dy.ptr<T>(), pixels, g.filters, dy.dtype),
-                    matrix(w.ptr<T>(), g.filters, g.channels, w.dtype));
+      return matmul(matrix(dx, pixels), matrix(dy, pixels), matrix(w, g.filters));
     }
     if constexpr (std::is_same_v<T, float>) {
       const ConvAlgorithm algorithm = choose_algorithm(g);
-      if (algorithm == ConvAlgorithm::Direct && is_few_channels(g))
-        return few_channels_dx(g, dx.ptr<T>(), dy.ptr<T>(), w.ptr<T>());
       if (algorithm != ConvAlgorithm::Direct) return winograd_dx(algorithm, g, dx.ptr<T>(), dy.ptr<T>(), w.ptr<T>());
+      if (is_few_channels(g)) return few_channels_dx(g, dx.ptr<T>(), dy.ptr<T>(), w.ptr<T>());
     }
     backward(g, dx.ptr<T>(), dy.ptr<T>(), w.ptr<T>());
   });

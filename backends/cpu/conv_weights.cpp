@@ -252,9 +252,8 @@ void CpuBackend::conv2d_dw(const View& dw, const View& x, const View& dy, const 
     if (is_depthwise(g)) return depthwise_dw(g, dw.ptr<T>(), x.ptr<T>(), dy.ptr<T>());
     if constexpr (std::is_same_v<T, float>) {
       const ConvAlgorithm algorithm = choose_algorithm(g);
-      if (algorithm == ConvAlgorithm::Direct && is_few_channels(g))
-        return few_channels_dw(g, dw.ptr<T>(), x.ptr<T>(), dy.ptr<T>());
       if (algorithm != ConvAlgorithm::Direct) return winograd_dw(algorithm, g, dw.ptr<T>(), x.ptr<T>(), dy.ptr<T>());
+      if (is_few_channels(g)) return few_channels_dw(g, dw.ptr<T>(), x.ptr<T>(), dy.ptr<T>());
     }
     weight_gradient(g, dw.ptr<T>(), x.ptr<T>(), dy.ptr<T>());
   });

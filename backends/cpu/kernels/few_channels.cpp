@@ -1,7 +1,6 @@
 #include "backends/cpu/kernels/few_channels.h"
 
 #include "backends/cpu/kernels/simd.h"
-#include "backends/cpu/kernels/widths.h"
 
 namespace tacit::cpu::TACIT_ISA {
 namespace {
@@ -52,19 +51,6 @@ void tile(const FewChannelsBand& b, const float* x, const float* w, float* y, in
   }
 }
 
-template <int Step, int W>
-void tile_of(int rows, const FewChannelsBand& b, const float* x, const float* w, float* y, int64_t filters,
-             int64_t pixels) {
-  switch (rows) {
-    case kMr:
-      return tile<Step, kMr, W>(b, x, w, y, filters, pixels);
-    case kMr * 2 / 3:
-      return tile<Step, kMr * 2 / 3, W>(b, x, w, y, filters, pixels);
-    default:
-      return tile<Step, kMr / 3, W>(b, x, w, y, filters, pixels);
-  }
-}
-
 void forward(const FewChannelsBand& b, float* y, const float* w, int64_t filters) {
   with_step(b.step, [&](auto step) {
     constexpr int S = decltype(step)::value;
@@ -73,10 +59,12 @@ void forward(const FewChannelsBand& b, float* y, const float* w, int64_t filters
         const float* const x = b.x + h * b.row_step + p * S;
         float* const to = y + (h * b.pixels + p) * filters;
         const int64_t left = b.pixels - p;
-        int64_t f = 0;
-        for (; f + 2 * kLanes <= filters; f += 2 * kLanes)
-          tile_of<S, 2>(tile_rows(left), b, x, w + f, to + f, filters, left);
-        if (f < filters) tile_of<S, 1>(tile_rows(left), b, x, w + f, to + f, filters, left);
+        with_tile_rows(left, [&](auto m) {
+          constexpr int M = decltype(m)::value;
+          int64_t f = 0;
+          for (; f + 2 * kLanes <= filters; f += 2 * kLanes) tile<S, M, 2>(b, x, w + f, to + f, filters, left);
+          if (f < filters) tile<S, M, 1>(b, x, w + f, to + f, filters, left);
+        });
       }
   });
 }

@@ -112,14 +112,7 @@ void row_of_tiles(const T* a, const GemmBlock<T>& block, int64_t first, int64_t 
 
 template <class T, Gather G>
 void row_of_tiles(const T* a, const GemmBlock<T>& block, int64_t first, int64_t rows) {
-  switch (tile_rows(rows)) {
-    case kMr:
-      return row_of_tiles<T, G, kMr>(a, block, first, rows);
-    case kMr * 2 / 3:
-      return row_of_tiles<T, G, kMr * 2 / 3>(a, block, first, rows);
-    default:
-      return row_of_tiles<T, G, kMr / 3>(a, block, first, rows);
-  }
+  with_tile_rows(rows, [&](auto m) { row_of_tiles<T, G, decltype(m)::value>(a, block, first, rows); });
 }
 
 constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }

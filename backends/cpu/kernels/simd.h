@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "backends/cpu/kernels/widths.h"
+
 // TACIT_IVDEP: no turn of the loop reads what another writes, whatever the pointers look like.
 #if defined(__clang__)
 #define TACIT_UNROLL _Pragma("clang loop unroll(full)")
@@ -52,5 +54,18 @@ inline constexpr int kMr = 6;  // of 16
 
 /// The lowest tile (all, two thirds or one third of kMr) that holds the rows.
 constexpr int tile_rows(int64_t rows) { return rows > kMr * 2 / 3 ? kMr : rows > kMr / 3 ? kMr * 2 / 3 : kMr / 3; }
+
+/// Calls f with that height as a constant.
+template <class F>
+void with_tile_rows(int64_t rows, F&& f) {
+  switch (tile_rows(rows)) {
+    case kMr:
+      return f(Width<kMr>());
+    case kMr * 2 / 3:
+      return f(Width<kMr * 2 / 3>());
+    default:
+      return f(Width<kMr / 3>());
+  }
+}
 
 }  // namespace tacit::cpu::TACIT_ISA

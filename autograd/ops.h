@@ -1,7 +1,7 @@
 // Every differentiable op. On constants, or inside NoGrad, they only compute.
-// Each op's gradient stands beside its value in ops_math.cpp, ops_shape.cpp, ops_conv.cpp, ops_norm.cpp,
-// ops_attention.cpp or ops_loss.cpp. tests/op_table has a row for each name declared here; a test compares the two
-// lists.
+// Each op's gradient stands beside its value in ops_math.cpp, ops_linear.cpp, ops_shape.cpp, ops_conv.cpp,
+// ops_norm.cpp, ops_attention.cpp or ops_loss.cpp. tests/op_table has a row for each name declared here; a test
+// compares the two lists.
 #pragma once
 
 #include <vector>
@@ -55,6 +55,9 @@ Variable var(const Variable& x, std::initializer_list<int> dims = {}, bool keepd
 Variable matmul(const Variable& a, const Variable& b);
 /// x wᵀ + b; x (…, D_in), w (D_out, D_in), b (D_out) or undefined.
 Variable linear(const Variable& x, const Variable& w, const Variable& b = {});
+/// gelu(x w1ᵀ + b1) w2ᵀ + b2, the exact GELU: a transformer's MLP (Vaswani et al. 2017, section 3.3). All five defined.
+Variable feed_forward(const Variable& x, const Variable& w1, const Variable& b1, const Variable& w2,
+                      const Variable& b2);
 
 // ---- shapes
 Variable reshape(const Variable& x, const Shape& shape);

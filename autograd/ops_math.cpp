@@ -1,4 +1,4 @@
-// Element-wise ops, reductions and products: each value with its gradient formulas.
+// Element-wise ops, reductions and matrix products: each value with its gradient formulas.
 #include "autograd/ops.h"
 #include "autograd/over.h"
 
@@ -163,23 +163,6 @@ Variable matmul(const Variable& a, const Variable& b) {
   return record("matmul", matmul(a.value(), b.value()),
                 {{a, [b = b.value()](const Tensor& dy) { return matmul(dy, b.t()); }},
                  {b, [a = a.value()](const Tensor& dy) { return matmul(a.t(), dy); }}});
-}
-
-Variable linear(const Variable& x, const Variable& w, const Variable& b) {
-  TACIT_CHECK(w.rank() == 2 && x.rank() >= 1 && x.size(-1) == w.size(1), "[linear] x ", x.shape(),
-              " does not fit the weight ", w.shape(), ", which is (D_out, D_in)");
-  TACIT_CHECK(!b.defined() || (b.rank() == 1 && b.size(0) == w.size(0)), "[linear] bias ", b.shape(),
-              " does not fit the weight ", w.shape());
-  // One tall matrix: the weight's gradient is then a single product instead of one per leading index.
-  const Shape rows_in{without_dim(x.shape(), -1).numel(), w.size(1)}, rows_out{rows_in[0], w.size(0)};
-  Shape shape = x.shape();
-  shape[-1] = w.size(0);
-  const Tensor rows = x.value().reshape(rows_in), vw = w.value();
-  return record(
-      "linear", linear_rows(rows, vw, b.value()).reshape(shape),
-      {{x, [=, from = x.shape()](const Tensor& dy) { return matmul(dy.reshape(rows_out), vw).reshape(from); }},
-       {w, [=](const Tensor& dy) { return matmul(dy.reshape(rows_out).t(), rows); }},
-       {b, pass}});
 }
 
 }  // namespace tacit

@@ -67,11 +67,18 @@ class TimedBackend final : public Backend {
   }
   void matmul(const View& out, const View& a, const View& b) override {
     time(
-        product("matmul", out, a), {out, a, b}, [&] { inner_->matmul(out, a, b); }, product_operations(out, a));
+        product("matmul", out, a.shape[-1]), {out, a, b}, [&] { inner_->matmul(out, a, b); },
+        product_operations(out, a));
   }
-  void linear(const View& y, const View& x, const View& w, const View& bias) override {
+  void linear(const LinearArgs& a) override {
     time(
-        product("linear", y, x), {y, x, w}, [&] { inner_->linear(y, x, w, bias); }, product_operations(y, x));
+        product("linear", a.y, a.x.shape[1]), {a.y, a.x, a.w, a.derivative, a.factor}, [&] { inner_->linear(a); },
+        product_operations(a.y, a.x));
+  }
+  void linear_dw(const View& dw, const View& db, const View& dy, const View& x) override {
+    time(
+        product("linear_dw", dw, x.shape[0]), {dw, dy, x}, [&] { inner_->linear_dw(dw, db, dy, x); },
+        2.0 * static_cast<double>(dw.numel() * x.shape[0]));
   }
   void gather(const View& out, const View& in, const View& index, int dim) override {
     time("gather", {out, out, index}, [&] { inner_->gather(out, in, index, dim); });
@@ -193,9 +200,9 @@ class TimedBackend final : public Backend {
   static double product_operations(const View& out, const View& a) {
     return 2.0 * static_cast<double>(out.numel()) * static_cast<double>(a.shape[-1]);
   }
-  static std::string product(const char* name, const View& out, const View& a) {
+  static std::string product(const char* name, const View& out, int64_t summed) {
     std::ostringstream text;
-    text << name << " " << out.numel() / out.shape[-1] << " x " << a.shape[-1] << " x " << out.shape[-1];
+    text << name << " " << out.numel() / out.shape[-1] << " x " << summed << " x " << out.shape[-1];
     return text.str();
   }
   static double operations(const View& y, const View& w) {

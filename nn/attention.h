@@ -10,13 +10,13 @@ namespace tacit::nn {
 /// matrix) with bias 0.
 LinearOptions transformer_linear();
 
-/// Vaswani et al. 2017, without masks: x (N, T, dim) -> (N, T, dim). Members `qkv` and `proj`: timm's names, shapes and
-/// order.
+/// Vaswani et al. 2017, without masks: x (N, T, dim) -> (N, T - first, dim), what the tokens from `first` on read of
+/// all tokens. Members `qkv` and `proj`: timm's names, shapes and order.
 class MultiheadAttention : public Module {
  public:
   /// dim must be a multiple of heads.
   MultiheadAttention(int64_t dim, int64_t heads);
-  Variable operator()(const Variable& x) const;
+  Variable operator()(const Variable& x, int64_t first = 0) const;
   void visit(Visitor& v) override;
 
  private:

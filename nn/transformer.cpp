@@ -7,7 +7,9 @@ namespace tacit::nn {
 FeedForward::FeedForward(int64_t dim, int64_t hidden)
     : fc1_(dim, hidden, transformer_linear()), fc2_(hidden, dim, transformer_linear()) {}
 
-Variable FeedForward::operator()(const Variable& x) const { return fc2_(gelu(fc1_(x))); }
+Variable FeedForward::operator()(const Variable& x) const {
+  return feed_forward(x, fc1_.weight, fc1_.bias, fc2_.weight, fc2_.bias);
+}
 
 void FeedForward::visit(Visitor& v) {
   v("fc1", fc1_);
@@ -22,8 +24,9 @@ Block::Block(BlockOptions o)
       drop_path1_(o.drop_path),
       drop_path2_(o.drop_path) {}
 
-Variable Block::operator()(const Variable& x) const {
-  const Variable attended = x + drop_path1_(attn_(norm1_(x)));
+Variable Block::operator()(const Variable& x, int64_t first) const {
+  const Variable own = first == 0 ? x : slice(x, 1, first, x.size(1));
+  const Variable attended = own + drop_path1_(attn_(norm1_(x), first));
   return attended + drop_path2_(mlp_(norm2_(attended)));
 }
 

@@ -28,12 +28,13 @@ struct BlockOptions {
   double drop_path = 0;  ///< probability that a sample skips a branch; see nn/dropout.h
 };
 
-/// x + drop_path(attn(norm1(x))), then the same with mlp and norm2: (N, T, dim) -> (N, T, dim). Members norm1, attn,
-/// norm2, mlp.
+/// x + drop_path(attn(norm1(x))), then the same with mlp and norm2: (N, T, dim) -> (N, T - first, dim). From the token
+/// `first` on: where a later layer reads only those, the others cost no more than their keys and values. Members norm1,
+/// attn, norm2, mlp.
 class Block : public Module {
  public:
   explicit Block(BlockOptions);
-  Variable operator()(const Variable& x) const;
+  Variable operator()(const Variable& x, int64_t first = 0) const;
   void visit(Visitor& v) override;
 
  private:

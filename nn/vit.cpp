@@ -35,6 +35,10 @@ PatchEmbed::PatchEmbed(int64_t channels, int64_t dim, int64_t patch)
 
 Variable PatchEmbed::operator()(const Variable& images) const { return flatten(proj_(images), 1, 2); }
 
+Variable PatchEmbed::of_patches(const Variable& pixels) const {
+  return linear(pixels, flatten(proj_.weight, 1), proj_.bias);
+}
+
 ViT::ViT(ViTOptions o) : options_(checked(o)), patch_embed_(o.channels, o.dim, o.patch), norm_(o.dim, kViTNormEps) {
   const DeferInit defer;
   cls_token_ = Parameter(Tensor::zeros({1, 1, o.dim}));
@@ -56,12 +60,23 @@ Variable ViT::operator()(const Variable& images) {
   return pools_before_norm() ? norm_(mean_of_patches(x)) : mean_of_patches(x);
 }
 
-Variable ViT::patches(const Variable& images) const {
-  TACIT_CHECK(images.rank() == 4 && images.size(1) == options_.image_h && images.size(2) == options_.image_w &&
-                  images.size(3) == options_.channels,
+void ViT::check_images(const Shape& shape) const {
+  TACIT_CHECK(shape.rank() == 4 && shape[1] == options_.image_h && shape[2] == options_.image_w &&
+                  shape[3] == options_.channels,
               "[ViT] the network is made for images (N, ", options_.image_h, ", ", options_.image_w, ", ",
-              options_.channels, "), got ", images.shape());
+              options_.channels, "), got ", shape);
+}
+
+Variable ViT::patches(const Variable& images) const {
+  check_images(images.shape());
   return patch_embed_(images) + positions(1, 1 + tokens());
+}
+
+Variable ViT::patches(const Variable& pixels, const Tensor& index) const {
+  TACIT_CHECK(pixels.rank() == 3 && index.shape() == Shape({pixels.size(0), pixels.size(1)}), "[ViT] pixels ",
+              pixels.shape(), " must be (N, V, values) for an index (N, V), got ", index.shape());
+  const Variable grid = broadcast_to(positions(1, 1 + tokens()), {index.size(0), tokens(), options_.dim});
+  return patch_embed_.of_patches(pixels) + gather(grid, 1, index.unsqueeze(2));
 }
 
 Variable ViT::encode_tokens(const Variable& tokens) const {

@@ -22,6 +22,8 @@ class PatchEmbed : public Module {
  public:
   PatchEmbed(int64_t channels, int64_t dim, int64_t patch);
   Variable operator()(const Variable& images) const;
+  /// The same from pixels of patches (N, L, p² C), in row-major order, channels last: that convolution is this product.
+  Variable of_patches(const Variable& pixels) const;
   void visit(Visitor& v) override { v("proj", proj_); }
 
  private:
@@ -57,6 +59,9 @@ class ViT : public Module, public Staged {
   Variable operator()(const Variable& images);
   /// (N, H, W, C) -> (N, tokens(), dim): patch and position embeddings, without the class token.
   Variable patches(const Variable& images) const;
+  /// Some of them: pixels (N, V, p² C) of the patches index (N, V) i64 of each image -> (N, V, dim). No work is done
+  /// for the others.
+  Variable patches(const Variable& pixels, const Tensor& index) const;
   /// Any T' of those tokens (N, T', dim) -> (N, 1 + T', dim): the class token with its position before them, through
   /// all blocks and `norm` (with Pool::Mean and fc_norm there is none: the blocks' output).
   Variable encode_tokens(const Variable& tokens) const;
@@ -64,6 +69,9 @@ class ViT : public Module, public Staged {
   /// block1 …: after each block, the mean over the patch tokens; the last is operator() itself.
   std::pair<std::string, int> stages() const override { return {"block", static_cast<int>(blocks_.size())}; }
   Variable after_stages(const Variable& images, int count) override;
+
+  /// Throws Error unless (N, H, W, C) are images of the size that the network is made for.
+  void check_images(const Shape&) const;
 
   const ViTOptions& options() const { return options_; }
   int64_t features() const { return options_.dim; }

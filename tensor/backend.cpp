@@ -127,12 +127,30 @@ void Backend::top_k(const View& values, const View& index, const View& in) {
   reference().top_k(s.out(values), s.out(index), s.in(in));
   s.finish();
 }
-void Backend::linear(const View& y, const View& x, const View& w, const View& bias) {
-  View rows = bias;
-  rows.shape = y.shape;
-  rows.strides = Strides{0, bias.strides[0]};
-  matmul(y, x, w);
-  binary(BinaryOp::Add, y, y, rows);
+void Backend::linear(const LinearArgs& a) {
+  matmul(a.y, a.x, a.w);
+  if (a.bias.defined()) {
+    View rows = a.bias;
+    rows.shape = a.y.shape;
+    rows.strides = Strides{0, a.bias.strides[0]};
+    binary(BinaryOp::Add, a.y, a.y, rows);
+  }
+  if (a.derivative.defined()) {
+    fill(a.derivative, 1);
+    unary_grad(UnaryOp::Gelu, a.derivative, a.derivative, a.y, {});
+  }
+  if (a.gelu) unary(UnaryOp::Gelu, a.y, a.y);
+  if (a.factor.defined()) binary(BinaryOp::Mul, a.y, a.y, a.factor);
+}
+
+void Backend::linear_dw(const View& dw, const View& db, const View& dy, const View& x) {
+  View transposed = dy, row = db;
+  transposed.shape = {dy.shape[1], dy.shape[0]};
+  transposed.strides = {dy.strides[1], dy.strides[0]};
+  row.shape = {1, db.shape[0]};
+  row.strides = {0, db.strides[0]};
+  matmul(dw, transposed, x);
+  reduce(ReduceOp::Sum, row, dy);
 }
 
 void Backend::matmul(const View& out, const View& a, const View& b) {

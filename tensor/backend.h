@@ -71,6 +71,14 @@ struct LayerNormGradArgs {
   View dx, dgamma, dbeta;  // undefined: not wanted
   View dy, x, mean, rstd, gamma;
 };
+/// y = x w + bias: dense y (N, D_out), x (N, D_in), w (D_in, D_out) of any strides, bias (D_out) or undefined. gelu: y
+/// is gelu of that, and `derivative`, an output like y, receives gelu's derivative unless it is undefined. `factor`,
+/// like y: y is multiplied by it, element by element, unless it is undefined.
+struct LinearArgs {
+  View y, x, w, bias;
+  bool gelu = false;
+  View derivative, factor;
+};
 /// y = softmax(scale q kᵀ) v for each sample and head (Vaswani et al. 2017, eq. 1): q (N, heads, T, D), k (N, heads, S,
 /// D), v (N, heads, S, E), y (N, heads, T, E); lse (N, heads, T), dense, is an output too: the log-sum-exp of each row
 /// of scale q kᵀ. Nothing of size T x S is kept (Dao et al. 2022). The last dimension of q, k, v, y has stride 1; the
@@ -166,9 +174,10 @@ class Backend {
   // ---- products
   /// out (…, M, N) = a (…, M, K) b (…, K, N), same leading dimensions; transposes and broadcasts arrive as strides.
   virtual void matmul(const View& out, const View& a, const View& b);
-  /// y = x w + bias: dense y (N, D_out), x (N, D_in), w (D_in, D_out) of any strides, bias (D_out). Made of matmul and
-  /// binary where a backend has nothing better.
-  virtual void linear(const View& y, const View& x, const View& w, const View& bias);
+  /// Made of matmul and element-wise kernels where a backend has nothing better.
+  virtual void linear(const LinearArgs&);
+  /// dw (D_out, D_in) = dyᵀ x and db (D_out) = the sum of dy's rows; dense dy (N, D_out), x (N, D_in). Likewise.
+  virtual void linear_dw(const View& dw, const View& db, const View& dy, const View& x);
 
   // ---- indexing; index (i64) was checked against the bounds
   /// out[…, i, …] = in[…, index[…, i, …], …] along dim; out and index have one shape.

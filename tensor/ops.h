@@ -64,6 +64,16 @@ std::pair<Tensor, Tensor> top_k(const Tensor& x, int64_t k);
 Tensor matmul(const Tensor& a, const Tensor& b);
 /// x w^T + b of rows: x (N, D_in), w (D_out, D_in), b (D_out) or undefined.
 Tensor linear_rows(const Tensor& x, const Tensor& w, const Tensor& b);
+/// gelu(x w^T + b) and, with_derivative, gelu's derivative there.
+struct LinearGelu {
+  Tensor y, derivative;
+};
+LinearGelu linear_gelu_rows(const Tensor& x, const Tensor& w, const Tensor& b, bool with_derivative);
+/// (dy w) derivative, element by element: from the gradient of what follows a gelu to that of its input; dy (N, D_out),
+/// w (D_out, D_in), derivative (N, D_in).
+Tensor linear_gelu_dx_rows(const Tensor& dy, const Tensor& w, const Tensor& derivative);
+/// The gradients {dy^T x, sum of dy's rows} of a weight and a bias; dy (N, D_out), x (N, D_in).
+std::pair<Tensor, Tensor> linear_dw_rows(const Tensor& dy, const Tensor& x);
 
 // ---- indexing
 /// torch.gather: index (i64) has x's rank; its size along other dimensions must equal x's (or 1, broadcast).

@@ -64,6 +64,17 @@ inline namespace TACIT_ISA {
 
 // ---- elementary functions to float accuracy, free of branches and calls; double goes to libm
 
+/// exp(r) for |r| <= ln2/2: the minimax coefficients of Cephes' expf (S. Moshier).
+TACIT_HD inline float exp_near_zero(float r) {
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  return (p * r) * r + r + 1.0f;
+}
+
 /// exp: 2^n * p(r), |r| <= ln2/2. Within 1.5 ulp; underflows to 0 below -87.3, overflows to inf above 88.72; NaN stays.
 TACIT_HD inline float fast_exp(float x) {
   constexpr float kLog2e = 1.44269504088896341f, kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;
@@ -71,13 +82,7 @@ TACIT_HD inline float fast_exp(float x) {
   // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer in two additions.
   const float n = (c * kLog2e + 12582912.0f) - 12582912.0f;
   const float r = (c - n * kLn2High) - n * kLn2Low;
-  float p = 1.9875691500e-4f;  // minimax coefficients of Cephes' expf (S. Moshier)
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = (p * r) * r + r + 1.0f;
+  const float p = exp_near_zero(r);
   // n can be 128, one more than a float's exponent holds: two factors of half the power each.
   const int32_t i = static_cast<int32_t>(n), half = i >> 1;
   const float s1 = __builtin_bit_cast(float, (half + 127) << 23),
@@ -132,6 +137,19 @@ TACIT_HD inline float fast_erf(float x) {
 }
 TACIT_HD inline double fast_erf(double x) { return ::erf(x); }
 
+/// fast_exp for x <= 0: with nothing above to guard against, one power of two goes straight into the exponent. 0 below
+/// -86.9; NaN becomes 0.
+TACIT_HD inline float exp_of_negative(float x) {
+  constexpr float kLog2e = 1.44269504088896341f, kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;
+  const float c = x > -86.9f ? x : -86.9f;
+  const float shifted = c * kLog2e + 12582912.0f, n = shifted - 12582912.0f;  // the integer lies in shifted's low bits
+  const float r = (c - n * kLn2High) - n * kLn2Low;
+  const float p = exp_near_zero(r);
+  const float y =
+      __builtin_bit_cast(float, __builtin_bit_cast(uint32_t, p) + (__builtin_bit_cast(uint32_t, shifted) << 23));
+  return x > -86.9f ? y : 0.0f;
+}
+
 /// The standard normal distribution at x: its density, and the part below x.
 template <class T>
 struct NormalDistribution {
@@ -140,7 +158,7 @@ struct NormalDistribution {
 /// One exponential for both: the tail is exp(-x^2 / 2) t P(t) with t = 1 / (1 + |x| / sqrt(8)), P an own least-squares
 /// fit of erfc(z) exp(z^2) / t (relative error 4e-8, 3e-7 in float arithmetic), so that small tails keep their digits.
 TACIT_HD inline NormalDistribution<float> normal_distribution(float x) {
-  const float a = x < 0 ? -x : x, e = fast_exp(-0.5f * x * x), t = 1.0f / (1.0f + 0.35355339f * a);
+  const float a = x < 0 ? -x : x, e = exp_of_negative(-0.5f * x * x), t = 1.0f / (1.0f + 0.35355339f * a);
   float p = -0.05889183655381203f;
   p = p * t + 0.28370699286460876f;
   p = p * t - 0.485393762588501f;

@@ -131,6 +131,12 @@ void products(Rows& row) {
       .variant("no bias")
       .large({{65, 67}, {35, 67}})
       .summed(linear_terms);
+  row("feed_forward", {{{2, 3, 5}}, {{6, 5}}, {{6}}, {{4, 6}}, {{4}}},
+      [](const V& v) { return feed_forward(v[0], v[1], v[2], v[3], v[4]); })
+      .large({{3, 21, 67}, {90, 67}, {90}, {35, 90}, {35}})
+      .bench({{16, 65, 192}, {768, 192}, {768}, {192, 768}, {192}})
+      .flops([](const std::vector<Shape>& s) { return 4.0 * static_cast<double>(s[0].numel() * s[1][0]); })
+      .summed([](const std::vector<Shape>& s) { return s[1].numel(); });
 }
 
 void shapes(Rows& row) {

@@ -122,8 +122,10 @@ TEST_CASE("linear: sums start from the bias, in whole vectors and in part of one
         auto x = numbers<float>(rows * depth, 1), w = numbers<float>(columns * depth, 2),
              b = numbers<float>(columns, 3);
         std::vector<float> y(rows * columns);
-        backend().linear(view(y, {rows, columns}), view(x, {rows, depth}), view(w, {depth, columns}, {1, depth}),
-                         view(b, {columns}));
+        LinearArgs args;
+        args.y = view(y, {rows, columns}), args.x = view(x, {rows, depth});
+        args.w = view(w, {depth, columns}, {1, depth}), args.bias = view(b, {columns});
+        backend().linear(args);
         std::vector<double> want(y.size());
         for (int64_t i = 0; i < rows; ++i)
           for (int64_t j = 0; j < columns; ++j) {
@@ -136,6 +138,54 @@ TEST_CASE("linear: sums start from the bias, in whole vectors and in part of one
         CAPTURE(columns);
         CAPTURE(depth);
         CHECK(error(y, want, static_cast<double>(depth)) < kTolerance);
+      }
+}
+
+TEST_CASE("linear with what follows: gelu and its derivative beside the product, and both gradients in one pass") {
+  for (const int64_t columns : {1, 17, 70, 600})
+    for (const int64_t depth : {5, 90, 4096})
+      for (const int64_t rows : {1, 2, 13, 300, 5000}) {  // the last is summed over in pieces by linear_dw
+        if (rows * columns * depth > 500'000'000) continue;
+        CAPTURE(rows);
+        CAPTURE(columns);
+        CAPTURE(depth);
+        auto x = numbers<float>(rows * depth, 1), w = numbers<float>(columns * depth, 2),
+             b = numbers<float>(columns, 3), input = numbers<float>(rows * columns, 4);
+        // composed: as a backend without kernels of its own for linear maps does it.
+        const auto run = [&](bool composed) {
+          std::vector<float> y(rows * columns), with(y), derivative(y), scaled(y);
+          const Shape shape{rows, columns};
+          const View vx = view(x, {rows, depth});
+          const auto linear = [&](std::vector<float>& to, bool gelu, const View& made, const View& factor) {
+            LinearArgs a;
+            a.y = view(to, shape), a.x = vx, a.w = view(w, {depth, columns}, {1, depth}), a.gelu = gelu;
+            if (gelu) a.bias = view(b, {columns});
+            a.derivative = made, a.factor = factor;
+            composed ? backend().Backend::linear(a) : backend().linear(a);
+          };
+          linear(y, true, {}, {});
+          linear(with, true, view(derivative, shape), {});
+          linear(scaled, false, {}, view(input, shape));
+          CHECK(y == with);
+          std::vector<float> dw(columns * depth), db(columns);
+          const View vw_grad = view(dw, {columns, depth}), vb_grad = view(db, {columns});
+          const View vdy = view(input, {rows, columns});
+          composed ? backend().Backend::linear_dw(vw_grad, vb_grad, vdy, vx)
+                   : backend().linear_dw(vw_grad, vb_grad, vdy, vx);
+          return std::vector<std::vector<float>>{y, derivative, scaled, dw, db};
+        };
+        const auto got = run(false), want = run(true);
+        for (size_t i = 0; i < got.size(); ++i) {
+          CAPTURE(i);
+          const auto summed = static_cast<double>(i < 3 ? depth : rows);
+          CHECK(error(got[i], std::vector<double>(want[i].begin(), want[i].end()), summed) < kTolerance);
+        }
+        for (const int threads : {1, 4}) {
+          const int before = cpu::threads();
+          cpu::set_threads(threads);
+          CHECK(run(false) == got);
+          cpu::set_threads(before);
+        }
       }
 }
 

@@ -8,6 +8,7 @@
 
 #include "autograd/ops.h"
 #include "nn/encoder.h"
+#include "nn/eval_mode.h"
 #include "optim/adamw.h"
 #include "ssl/methods/mae.h"
 #include "tensor/random.h"
@@ -81,6 +82,8 @@ TEST_CASE("masks: counts, a permutation for each image, 1 = hidden, restore undo
     const std::vector<int64_t> keep = m.keep.to_vector<int64_t>(), restore = m.restore.to_vector<int64_t>();
     const std::vector<float> mask = m.mask.to_vector<float>();
     std::set<std::vector<int64_t>> orders;
+    const std::vector<int64_t> hidden = m.hidden.to_vector<int64_t>();
+    REQUIRE(m.hidden.shape() == Shape{n, length - visible});
     for (int64_t i = 0; i < n; ++i) {
       const auto row = restore.begin() + i * length;
       std::vector<int64_t> sorted(row, row + length);
@@ -91,6 +94,8 @@ TEST_CASE("masks: counts, a permutation for each image, 1 = hidden, restore undo
         CHECK(mask[static_cast<size_t>(i * length + l)] == (row[l] < visible ? 0 : 1));
       }
       for (int64_t v = 0; v < visible; ++v) CHECK(row[keep[static_cast<size_t>(i * visible + v)]] == v);
+      for (int64_t h = visible; h < length; ++h)
+        CHECK(row[hidden[static_cast<size_t>(i * (length - visible) + h - visible)]] == h);
     }
     CHECK(orders.size() == 20);
   }
@@ -174,6 +179,29 @@ TEST_CASE("reconstruct: visible patches as they are, hidden ones at 0 or as pred
     CHECK(max_abs_difference(model.reconstruct(x, 9)[2].images, columns[2].images) == 0);
     CHECK(max_abs_difference(model.reconstruct(x, 10)[1].images, columns[1].images) > 0);
   }
+}
+
+TEST_CASE("reconstruct: each hidden place shows what the decoder predicts there") {
+  MAE model = small_mae(small_vit(16, 16, 1), 0.75, false);
+  const Tensor x = Tensor::normal({3, 16, 16, 1}, 3, 4);
+  const Tensor made = patchify(model.reconstruct(x, 9)[2].images, 4);
+  // By the parts: the same masks, and each prediction put back one patch at a time.
+  const Masking masking = random_masking(3, 16, 0.75, 9, random_stream("MAE reconstruction"), default_device());
+  nn::ViT& vit = *model.encoder().as<nn::ViT>();
+  MAEDecoder decoder(16, 4, 4, 16, {.dim = 16, .depth = 1, .heads = 2}, 0);
+  nn::StateDict own;
+  for (const auto& [name, value] : nn::state_dict(model))
+    if (name.rfind("encoder.", 0) != 0) own[name] = value;
+  nn::load_state(decoder, own);
+  const nn::EvalMode mode(model);
+  const Variable visible = gather(vit.patches(x), 1, masking.keep.unsqueeze(2));
+  const Tensor predicted = decoder(vit.encode_tokens(visible), masking).value();
+  const std::vector<int64_t> hidden = masking.hidden.to_vector<int64_t>();
+  for (int64_t n = 0; n < 3; ++n)
+    for (int64_t h = 0; h < 12; ++h)
+      CHECK(max_abs_difference(made.select(0, n).select(0, hidden[static_cast<size_t>(n * 12 + h)]),
+                               predicted.select(0, n).select(0, h)) < 1e-5);
+  CHECK(max_abs_difference(predicted.slice(1, 0, 1), predicted.slice(1, 1, 2)) > 1e-3);
 }
 
 TEST_CASE("what MAE cannot be made of is named") {

@@ -105,6 +105,49 @@ TEST_CASE("a subset of tokens is encoded as if the others did not exist") {
   }
 }
 
+TEST_CASE("patches of chosen pixels are those of the whole image, with the same gradients") {
+  for (const Position position : {Position::Learned, Position::SinCos}) {
+    ViTOptions o = small();
+    o.position = position;
+    ViT vit(o);
+    const Tensor images = images_for(o, 3);
+    const Tensor index = Tensor::from(std::vector<int64_t>{5, 0, 2, 2, 4, 1}, {3, 2}), column = index.unsqueeze(2);
+    // (N, 3, 4, 2, 4, 1) -> the six patches of 16 pixels
+    const Tensor pixels = images.reshape({3, 3, 4, 2, 4, 1}).permute({0, 1, 3, 2, 4, 5}).reshape({3, 6, 16});
+    const auto run = [&](bool whole) {
+      vit.zero_grad();
+      const Variable y = whole ? gather(vit.patches(images), 1, column) : vit.patches(gather(pixels, 1, column), index);
+      y.backward(Tensor::normal(y.shape(), 7, 8));
+      std::vector<Tensor> all{y.value()};
+      for (const auto& [name, p] : vit.named_parameters())
+        if (p->variable().grad().defined()) all.push_back(p->variable().grad());
+      return all;
+    };
+    const auto some = run(false), whole = run(true);
+    REQUIRE(some.size() == (position == Position::Learned ? 4 : 3));
+    REQUIRE(whole.size() == some.size());
+    for (size_t i = 0; i < some.size(); ++i) CHECK(max_abs_difference(some[i], whole[i]) < 1e-5);
+  }
+}
+
+TEST_CASE("a block's last tokens alone are those of all, with the same gradients") {
+  const auto run = [](bool cut) {
+    Block block({.dim = 8, .heads = 2});
+    initialize(block, 3);
+    const Variable x = Variable::leaf(Tensor::normal({3, 5, 8}, 1, 2));
+    const Variable y = cut ? block(x, 2) : slice(block(x), 1, 2, 5);
+    y.backward(Tensor::normal({3, 3, 8}, 3, 4));
+    std::vector<Tensor> all{y.value(), x.grad()};
+    for (const auto& [name, p] : block.named_parameters()) all.push_back(p->variable().grad());
+    return all;
+  };
+  const auto cut = run(true), whole = run(false);
+  REQUIRE(cut.size() == 14);
+  for (size_t i = 0; i < cut.size(); ++i) CHECK(max_abs_difference(cut[i], whole[i]) < 1e-5);
+  MultiheadAttention attention(8, 2);
+  CHECK_THROWS_WITH_AS(attention(Tensor::zeros({1, 5, 8}), 5), doctest::Contains("no token 5 of 5"), Error);
+}
+
 TEST_CASE("stages: the mean of the patch tokens after each block, the network's own features after the last") {
   Encoder encoder(ViT(small(Pool::Mean)));
   CHECK(encoder.stages() == std::vector<std::string>{"block1", "block2"});

@@ -31,7 +31,8 @@ class CpuBackend final : public Backend {
   void arg_reduce(ReduceOp, const View& index, const View& in) override;
   void top_k(const View& values, const View& index, const View& in) override;
   void matmul(const View& out, const View& a, const View& b) override;
-  void linear(const View& y, const View& x, const View& w, const View& bias) override;
+  void linear(const LinearArgs&) override;
+  void linear_dw(const View& dw, const View& db, const View& dy, const View& x) override;
   void gather(const View& out, const View& in, const View& index, int dim) override;
   void scatter_add(const View& out, const View& index, const View& src, int dim) override;
   void random(Distribution, const View& out, uint64_t seed, uint64_t stream, const View& step) override;

@@ -10,6 +10,7 @@
 
 #include "backends/cpu/backend.h"
 #include "backends/cpu/gemm_blocks.h"
+#include "backends/cpu/kernels/elementwise.h"
 #include "backends/cpu/memory.h"
 #include "backends/cpu/parallel.h"
 
@@ -82,14 +83,35 @@ template <class T>
 struct Product {
   Matrix<T> c;
   Matrix<const T> a, b;
-  const T* bias = nullptr;    // of C's columns, where its sums begin; null: at 0. float only
   const T* packed = nullptr;  // all of B in panels of b.rows steps, or null: every task packs what it needs
+  // float only:
+  const T* bias = nullptr;    // of C's columns, where its sums begin; null: at 0
+  T* row_sums = nullptr;      // of A, which is then contiguous in columns; null: not wanted
+  bool gelu = false;          // C is gelu of the product, and
+  T* derivative = nullptr;    // receives gelu's derivative, or null
+  const T* factor = nullptr;  // C is multiplied by this, element by element; null: it is not
 
-  void block(const Matrix<T>& out, const BlockRange& range) const;
+  /// One block of C, or of the partial product `out`; sums of A's rows to `sums` unless that is null.
+  void block(const Matrix<T>& out, const BlockRange& range, double* sums) const;
+  /// What follows when a block is done, while it is in the cache. derivative and factor lie as C does.
+  void finish(const BlockRange& range) const;
 };
 
+template <class T>
+void Product<T>::finish(const BlockRange& range) const {
+  if (!gelu && factor == nullptr) return;
+  const ElementwiseTable<T>& table = elementwise_table(T());
+  for (int64_t i = range.i; i < range.i + range.rows; ++i) {
+    T* const to = c.at(i, range.j);
+    const int64_t at = to - c.data, n = range.columns;
+    if (gelu && derivative != nullptr) table.unary_both(UnaryOp::Gelu, n, to, derivative + at, to);
+    if (gelu && derivative == nullptr) table.unary(UnaryOp::Gelu, n, to, 1, to, 1);
+    if (factor != nullptr) table.binary(BinaryOp::Mul, n, to, 1, to, 1, factor + at, 1);
+  }
+}
+
 template <>
-void Product<float>::block(const Matrix<float>& out, const BlockRange& range) const {
+void Product<float>::block(const Matrix<float>& out, const BlockRange& range, double* sums) const {
   const GemmTable<float>& gemm = gemm_table<float>();
   const int64_t panel_size = (packed ? b.rows : kGemmDepth) * gemm.nr;
   const Scratch local(packed ? 0 : ceil_div(range.columns, gemm.nr) * panel_size * sizeof(float));
@@ -103,6 +125,7 @@ void Product<float>::block(const Matrix<float>& out, const BlockRange& range) co
   const float* from[kGemmDepth];  // by rows at most kBlockRows, by columns at most kGemmDepth
   static_assert(kBlockRows <= kGemmDepth);
   float* to[kBlockRows];
+  float step_sums[kBlockRows];
   for (int64_t i = 0; i < range.rows; ++i) to[i] = out.at(range.i + i, 0);
   if (by_rows)
     for (int64_t i = 0; i < range.rows; ++i) from[i] = a.at(range.i + i, 0);
@@ -125,13 +148,16 @@ void Product<float>::block(const Matrix<float>& out, const BlockRange& range) co
                                  static_cast<int64_t>(panels.size()),
                                  k > range.k,
                                  gather.as<float>(),
-                                 k == 0 ? bias : nullptr};
+                                 k == 0 ? bias : nullptr,
+                                 sums != nullptr ? step_sums : nullptr};
     (by_rows ? gemm.by_rows : gemm.by_columns)(block);
+    for (int64_t i = 0; sums != nullptr && i < range.rows; ++i)
+      sums[range.i + i] = static_cast<double>(step_sums[i]) + (k > range.k ? sums[range.i + i] : 0.0);
   }
 }
 
 template <>
-void Product<double>::block(const Matrix<double>& out, const BlockRange& range) const {
+void Product<double>::block(const Matrix<double>& out, const BlockRange& range, double*) const {
   const bool a_rows = a.column_stride == 1, b_rows = b.column_stride == 1;
   cblas_dgemm(CblasRowMajor, a_rows ? CblasNoTrans : CblasTrans, b_rows ? CblasNoTrans : CblasTrans,
               static_cast<int>(range.rows), static_cast<int>(range.columns), static_cast<int>(range.depth), 1.0,
@@ -184,6 +210,16 @@ void run_product(Product<T> p, int64_t wanted) {
     }
   }
 
+  // A long sum of one number after the other: in f64, from one step of the depth to the next.
+  const Scratch row_sums(p.row_sums ? pieces * rows * sizeof(double) : 0);
+  const auto add_row_sums = [&] {
+    for (int64_t i = 0; p.row_sums && i < rows; ++i) {
+      double sum = row_sums.as<double>()[i];
+      for (int64_t s = 1; s < pieces; ++s) sum += row_sums.as<double>()[s * rows + i];
+      p.row_sums[i] = static_cast<T>(sum);
+    }
+  };
+
   if (pieces > 1) {
     const int64_t step = ceil_div(depth, pieces);
     const Scratch partial(pieces * rows * columns * sizeof(T));
@@ -191,7 +227,7 @@ void run_product(Product<T> p, int64_t wanted) {
       const Matrix<T> sum = dense(partial.as<T>() + s * rows * columns, rows, columns);
       for_each_block(size, rows, columns, [&](BlockRange r) {
         r.k = s * step, r.depth = std::min(step, depth - r.k);
-        p.block(sum, r);
+        p.block(sum, r, p.row_sums && r.j == 0 ? row_sums.as<double>() + s * rows : nullptr);
       });
     });
     parallel_ranges(rows, std::max<int64_t>(1, 4096 / columns), [&](int64_t i0, int64_t i1) {
@@ -203,14 +239,18 @@ void run_product(Product<T> p, int64_t wanted) {
           for (int64_t j = 0; j < columns; ++j) to[j] += from[j];
         }
       }
+      p.finish({i0, i1 - i0, 0, columns, 0, depth});
     });
+    add_row_sums();
     return;
   }
 
   for_each_block(size, rows, columns, [&](BlockRange r) {
     r.depth = depth;
-    p.block(p.c, r);
+    p.block(p.c, r, p.row_sums && r.j == 0 ? row_sums.as<double>() : nullptr);
+    p.finish(r);
   });
+  add_row_sums();
 }
 
 /// Whether the block kernels can read the matrix where it lies.
@@ -222,12 +262,14 @@ bool readable(const Matrix<T>& m) {
   return pitch >= (m.column_stride == 1 ? m.columns : m.rows) && pitch <= INT_MAX;  // what BLAS demands
 }
 
-/// C = A B (+ bias, for dense C) for any strides, in about `wanted` tasks or more if it is large.
+/// C = A B for any strides, in about `wanted` tasks or more if it is large. What else `p` asks for needs a dense C.
 template <class T>
-void product(Matrix<T> c, Matrix<const T> a, Matrix<const T> b, int64_t wanted, const T* bias = nullptr) {
-  c = c.tidy(), a = a.tidy(), b = b.tidy();
+void product(Product<T> p, int64_t wanted) {
+  Matrix<T> c = p.c.tidy();
+  Matrix<const T> a = p.a.tidy(), b = p.b.tidy();
   if (c.column_stride != 1 && c.row_stride == 1) {
-    return product(c.transposed(), b.transposed(), a.transposed(), wanted);
+    TACIT_CHECK(!p.bias && !p.gelu && !p.factor && !p.row_sums, "[matmul] a linear map needs a dense result");
+    return product(Product<T>{c.transposed(), b.transposed(), a.transposed()}, wanted);
   }
   if (a.columns == 0) {
     for (int64_t i = 0; i < c.rows; ++i)
@@ -244,9 +286,10 @@ void product(Matrix<T> c, Matrix<const T> a, Matrix<const T> b, int64_t wanted, 
     copy_matrix(dense(memory.as<T>(), m.rows, m.columns), m);
     return dense<const T>(memory.as<T>(), m.rows, m.columns);
   };
-  const Matrix<T> out = direct ? c : dense(c_copy.as<T>(), c.rows, c.columns);
-  run_product(Product<T>{out, make_readable(a, a_copy), make_readable(b, b_copy), bias}, wanted);
-  if (!direct) copy_matrix(c, out);
+  p.c = direct ? c : dense(c_copy.as<T>(), c.rows, c.columns);
+  p.a = make_readable(a, a_copy), p.b = make_readable(b, b_copy);
+  run_product(p, wanted);
+  if (!direct) copy_matrix(c, p.c);
 }
 
 template <class T>
@@ -278,7 +321,7 @@ void batched(const View& out, const View& a, const View& b) {
     Matrix<T> ci = c;
     Matrix<const T> pi = p, qi = q;
     ci.data += c0, pi.data += p0, qi.data += q0;
-    product(ci, pi, qi, ceil_div(kEnoughBlocks, count));
+    product(Product<T>{ci, pi, qi}, ceil_div(kEnoughBlocks, count));
   });
 }
 
@@ -289,10 +332,24 @@ void CpuBackend::matmul(const View& out, const View& a, const View& b) {
   visit_floating("matmul", out.dtype, [&](auto zero) { batched<decltype(zero)>(out, a, b); });
 }
 
-void CpuBackend::linear(const View& y, const View& x, const View& w, const View& bias) {
-  if (y.dtype != f32 || x.shape[1] == 0 || bias.strides[0] != 1) return Backend::linear(y, x, w, bias);
-  product(last_two<float>(y), last_two<const float>(x), last_two<const float>(w), kEnoughBlocks,
-          bias.ptr<const float>());
+void CpuBackend::linear(const LinearArgs& a) {
+  if (a.y.dtype != f32 || a.x.shape[1] == 0 || (a.bias.defined() && a.bias.strides[0] != 1)) return Backend::linear(a);
+  Product<float> p{last_two<float>(a.y), last_two<const float>(a.x), last_two<const float>(a.w)};
+  p.bias = a.bias.ptr<const float>();
+  p.gelu = a.gelu;
+  p.derivative = a.derivative.ptr<float>();
+  p.factor = a.factor.ptr<const float>();
+  product(p, kEnoughBlocks);
+}
+
+void CpuBackend::linear_dw(const View& dw, const View& db, const View& dy, const View& x) {
+  // Rows or columns of one element are read in the other direction, which makes no sums.
+  if (dw.dtype != f32 || dy.shape[0] < 2 || dy.shape[1] < 2 || !dy.contiguous() || !dw.contiguous() ||
+      db.strides[0] != 1)
+    return Backend::linear_dw(dw, db, dy, x);
+  Product<float> p{last_two<float>(dw), last_two<const float>(dy).transposed(), last_two<const float>(x)};
+  p.row_sums = db.ptr<float>();
+  product(p, kEnoughBlocks);
 }
 
 }  // namespace tacit::cpu

@@ -67,27 +67,32 @@ Variable MAE::loss(const std::vector<Tensor>& views, const Progress& progress) {
   metrics_["feature_std"] =
       feature_spread(vit_options_.pool == nn::Pool::Cls ? latent.value().select(1, 0)
                                                         : mean(latent.value().slice(1, 1, latent.size(1)), {1}));
-  const Tensor patches = patchify(images, vit_options_.patch);
-  const Tensor target = options_.norm_pixels ? normalize_patches(patches) : patches;
-  const Variable error = mean(square(decoder_(latent, masking.restore) - target), {2});
-  return sum(error * masking.mask) / sum(masking.mask);
+  const Tensor hidden = gather(patchify(images, vit_options_.patch), 1, masking.hidden.unsqueeze(2));
+  const Tensor target = options_.norm_pixels ? normalize_patches(hidden) : hidden;
+  return mean(square(decoder_(latent, masking) - target));
 }
 
 Masking MAE::draw(const Tensor& images, uint64_t seed, uint64_t stream) const {
-  Masking masking = random_masking(images.size(0), patches_, options_.mask_ratio, seed, stream, images.device());
-  masking.mask = masking.mask.to(images.dtype());
-  return masking;
+  return random_masking(images.size(0), patches_, options_.mask_ratio, seed, stream, images.device());
 }
 
 Variable MAE::encode(const Tensor& images, const Tensor& keep) {
-  return vit().encode_tokens(gather(vit().patches(images), 1, keep.unsqueeze(2)));
+  vit().check_images(images.shape());
+  const Tensor visible = gather(patchify(images, vit_options_.patch), 1, keep.unsqueeze(2));
+  return vit().encode_tokens(vit().patches(visible, keep));
 }
 
 std::vector<PictureColumn> MAE::reconstruct(const Tensor& images, uint64_t seed) {
   const NoGrad no_grad;
   const Masking masking = draw(images, seed, random_stream("MAE reconstruction"));
-  const Tensor patches = patchify(images, vit_options_.patch), hidden = masking.mask.unsqueeze(2);
-  Tensor pred = decoder_(encode(images, masking.keep), masking.restore).value();
+  const Tensor patches = patchify(images, vit_options_.patch), hidden = masking.mask.to(images.dtype()).unsqueeze(2);
+  const Tensor made = decoder_(encode(images, masking.keep), masking).value();
+  // Back in the image's order, with anything in the visible places.
+  Tensor pred = gather(concatenate(std::vector<Tensor>{Tensor::zeros({made.size(0), masking.keep.size(1), made.size(2)},
+                                                                     made.dtype(), made.device()),
+                                                       made},
+                                   1),
+                       1, masking.restore.unsqueeze(2));
   if (options_.norm_pixels) {
     const PatchMoments m = moments_of(patches);
     pred = pred * m.std + m.mean;

@@ -1,9 +1,9 @@
 // MAE (He, Chen, Xie, Li, Dollár, Girshick: "Masked Autoencoders Are Scalable Vision Learners", CVPR 2022).
 //   hide 75 % of the patches, for each image others
 //   latent = ViT(visible patches with their positions)                     the encoder never sees a mask token
-//   pred   = decoder([latent, a mask token for each hidden patch] in the image's order, with positions)
-//   target = patches, each (x - its mean) / sqrt(its variance + 1e-6)
-//   loss   = mean over the hidden patches of (pred - target)²
+//   pred   = decoder([latent, a mask token for each hidden patch], with positions), of the hidden patches
+//   target = the hidden patches, each (x - its mean) / sqrt(its variance + 1e-6)
+//   loss   = mean of (pred - target)²
 // Variants chosen here are the official code's (facebookresearch/mae, models_mae.py): the order is the argsort of
 // uniforms; the class token joins after the masking; the target is made of the images as the network sees them
 // (augmented and normalised), its variance is unbiased; the decoder has fixed sin-cos positions of its own. Any grid,

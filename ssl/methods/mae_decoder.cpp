@@ -18,17 +18,24 @@ MAEDecoder::MAEDecoder(int64_t encoder_dim, int64_t grid_h, int64_t grid_w, int6
   nn::initialize(*this, seed);
 }
 
-Variable MAEDecoder::operator()(const Variable& latent, const Tensor& restore) const {
+Variable MAEDecoder::operator()(const Variable& latent, const Masking& masking) const {
   const Variable seen = embed_(latent);
-  const int64_t n = seen.size(0), visible = seen.size(1) - 1, patches = restore.size(1), dim = seen.size(2);
-  // Visible tokens, then one mask token for each hidden patch, put back in the image's order. The class token has no
-  // place in that order and stays in front.
-  const Variable hidden = broadcast_to(mask_token_, {n, patches - visible, dim});
-  const Variable shuffled = concatenate(std::vector<Variable>{slice(seen, 1, 1, 1 + visible), hidden}, 1);
-  const Variable tokens = gather(shuffled, 1, restore.unsqueeze(2));
-  Variable x = concatenate(std::vector<Variable>{slice(seen, 1, 0, 1), tokens}, 1) + positions_.value();
-  for (const nn::Block& block : blocks_) x = block(x);
-  return slice(pred_(norm_(x)), 1, 1, 1 + patches);
+  const int64_t n = seen.size(0), visible = masking.keep.size(1), hidden = masking.hidden.size(1), dim = seen.size(2);
+  TACIT_CHECK(seen.size(1) == 1 + visible && 1 + visible + hidden == positions_.value().size(1), "[MAEDecoder] tokens ",
+              latent.shape(), " are not the class token and the ", visible, " visible patches of a grid of ",
+              positions_.value().size(1) - 1);
+  // To a transformer a token's place is its position embedding: all stay in the order drawn, hidden ones last.
+  const auto place = [&](const Tensor& patches) {
+    const Tensor grid = positions_.value().slice(1, 1, 1 + visible + hidden).broadcast_to({n, visible + hidden, dim});
+    return gather(grid, 1, patches.unsqueeze(2));
+  };
+  const Tensor positions = concatenate(std::vector<Tensor>{positions_.value().slice(1, 0, 1).broadcast_to({n, 1, dim}),
+                                                           place(masking.keep), place(masking.hidden)},
+                                       1);
+  const Variable mask_tokens = broadcast_to(mask_token_, {n, hidden, dim});
+  Variable x = concatenate(std::vector<Variable>{seen, mask_tokens}, 1) + positions;
+  for (size_t i = 0; i + 1 < blocks_.size(); ++i) x = blocks_[i](x);
+  return pred_(norm_(blocks_.back()(x, 1 + visible)));
 }
 
 void MAEDecoder::visit(nn::Visitor& v) {

@@ -1,10 +1,13 @@
-// MAE's decoder: from the tokens of the visible patches to the pixels of all patches.
+// MAE's decoder: from the tokens of the visible patches to the pixels of the hidden ones.
 // The rule: it stands alone beside the encoder, under the official names, and is thrown away when features are wanted.
+// The official code predicts all patches, in the image's order, and then forgets the visible ones: the loss is the
+// same.
 #pragma once
 
 #include <vector>
 
 #include "nn/transformer.h"
+#include "ssl/methods/patches.h"
 
 namespace tacit::ssl {
 
@@ -18,9 +21,9 @@ class MAEDecoder : public nn::Module {
   /// of heads.
   MAEDecoder(int64_t encoder_dim, int64_t grid_h, int64_t grid_w, int64_t outputs, const MAEDecoderOptions&,
              uint64_t seed);
-  /// latent (N, 1 + V, encoder_dim): class token and visible patches; restore (N, L): Masking::restore. Hidden patches
-  /// start as the mask token. (N, L, outputs).
-  Variable operator()(const Variable& latent, const Tensor& restore) const;
+  /// latent (N, 1 + V, encoder_dim): class token and the patches of Masking::keep. Hidden patches start as the mask
+  /// token. (N, L - V, outputs): what is predicted for those of Masking::hidden.
+  Variable operator()(const Variable& latent, const Masking&) const;
 
   /// Members mask_token, decoder_pos_embed (fixed), decoder_embed, decoder_blocks.i, decoder_norm, decoder_pred.
   void visit(nn::Visitor& v) override;

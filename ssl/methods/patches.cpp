@@ -36,7 +36,7 @@ Masking random_masking(int64_t images, int64_t patches, double ratio, uint64_t s
   const int64_t visible = visible_patches(patches, ratio);
   const auto rows = static_cast<size_t>(images), length = static_cast<size_t>(patches),
              seen = static_cast<size_t>(visible);
-  std::vector<int64_t> keep(rows * seen), restore(rows * length), order(length);
+  std::vector<int64_t> drawn(rows * length), restore(rows * length), order(length);
   std::vector<float> mask(rows * length, 1.0f);
   std::vector<double> noise(length);
   Random random(seed, stream);
@@ -49,13 +49,15 @@ Masking random_masking(int64_t images, int64_t patches, double ratio, uint64_t s
     for (size_t place = 0; place < length; ++place) {
       const auto patch = static_cast<size_t>(order[place]);
       restore[n * length + patch] = static_cast<int64_t>(place);
-      if (place >= seen) continue;
-      keep[n * seen + place] = order[place];
-      mask[n * length + patch] = 0;
+      drawn[n * length + place] = order[place];
+      if (place < seen) mask[n * length + patch] = 0;
     }
   }
-  return {Tensor::from(keep, {images, visible}, device), Tensor::from(restore, {images, patches}, device),
-          Tensor::from(mask, {images, patches}, device)};
+  const Tensor all = Tensor::from(drawn, {images, patches}, device);
+  return {.keep = all.slice(1, 0, visible),
+          .hidden = all.slice(1, visible, patches),
+          .restore = Tensor::from(restore, {images, patches}, device),
+          .mask = Tensor::from(mask, {images, patches}, device)};
 }
 
 }  // namespace tacit::ssl

@@ -16,6 +16,7 @@ Tensor unpatchify(const Tensor& patches, int64_t patch, int64_t height, int64_t 
 /// stay visible.
 struct Masking {
   Tensor keep;     ///< (N, V) i64: the visible patches, in the order drawn
+  Tensor hidden;   ///< (N, L - V) i64: the hidden ones, likewise
   Tensor restore;  ///< (N, L) i64: where patch l stands in [visible ones, hidden ones]
   Tensor mask;     ///< (N, L) f32: 1 = hidden, 0 = visible
 };

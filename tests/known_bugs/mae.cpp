@@ -141,8 +141,12 @@ TEST_CASE("bug 28: layer norms have eps 1e-6, GELU is exact, in the decoder too"
   for (int64_t i = 0; i < 4; ++i) state.at("decoder_pred.weight").select(0, i).slice(0, i, i + 1).fill_(1);
   state.at("mask_token").copy_(Tensor::from(std::vector<float>{1e-3f, -1e-3f, 1e-3f, -1e-3f}, {4}));
   nn::load_state(decoder, state);
-  const Tensor latent = Tensor::zeros({1, 2, 4}), restore = Tensor::from(std::vector<int64_t>{0, 1}, {1, 2});
-  CHECK(values_of(decoder(latent, restore).value())[4] == doctest::Approx(1 / std::sqrt(2.0)).epsilon(1e-4));
+  const Tensor latent = Tensor::zeros({1, 2, 4});
+  const Masking second_hidden{.keep = Tensor::from(std::vector<int64_t>{0}, {1, 1}),
+                              .hidden = Tensor::from(std::vector<int64_t>{1}, {1, 1}),
+                              .restore = {},
+                              .mask = {}};
+  CHECK(values_of(decoder(latent, second_hidden).value())[0] == doctest::Approx(1 / std::sqrt(2.0)).epsilon(1e-4));
   // GELU: the mlp's first bias is 1, its second layer sends one hidden unit to the first number of a token.
   state.at("decoder_blocks.0.mlp.fc1.bias").fill_(1);
   state.at("decoder_blocks.0.mlp.fc2.weight").slice(0, 0, 1).slice(1, 0, 1).fill_(1);
@@ -185,28 +189,39 @@ TEST_CASE("bug 29: mask 1 is hidden: the encoder reads the patches of mask 0 and
   CHECK(model.metrics().at("feature_std").item() != doctest::Approx(features).epsilon(1e-4));
 }
 
-TEST_CASE("bug 29: each token returns to its own place, the class token takes none") {
-  // A decoder that hands through: its blocks and positions are zero, and the embedding of a token is the token.
-  constexpr int64_t dim = 4;
-  MAEDecoder decoder(dim, 2, 3, dim, {.dim = dim, .depth = 1, .heads = 1}, 0);
+TEST_CASE("bug 29: each token has its own place: the official decoder, in the image's order, predicts the same") {
+  constexpr int64_t n = 3, dim = 8, visible = 2, patches = 6;
+  MAEDecoder decoder(5, 2, 3, 7, {.dim = dim, .depth = 2, .heads = 2}, 0);
   nn::StateDict state = nn::state_dict(decoder);
-  for (auto& entry : state) entry.second.fill_(0);
-  for (int64_t i = 0; i < dim; ++i)
-    for (const char* name : {"decoder_embed.weight", "decoder_pred.weight"})
-      state.at(name).select(0, i).slice(0, i, i + 1).fill_(1);
-  state.at("decoder_norm.weight").fill_(1);
-  state.at("mask_token").copy_(Tensor::from(std::vector<float>{1, -1, -1, 1}, {dim}));
+  state.at("mask_token").copy_(Tensor::normal({1, 1, dim}, 3, 4));
   nn::load_state(decoder, state);
-  // Tokens of which the norm leaves the signs: the class token, then patches 5, 0, 3 as drawn.
-  const Tensor latent =
-      Tensor::from(std::vector<float>{-1, 1, -1, 1, 1, 1, -1, -1, -1, -1, 1, 1, 1, -1, 1, -1}, {1, 4, dim});
-  const Tensor restore = Tensor::from(std::vector<int64_t>{1, 3, 4, 2, 5, 0}, {1, 6});
-  const std::vector<double> y = values_of(decoder(latent, restore).value());
-  const std::vector<std::vector<double>> expected = {{-1, -1, 1, 1}, {1, -1, -1, 1}, {1, -1, -1, 1},
-                                                     {1, -1, 1, -1}, {1, -1, -1, 1}, {1, 1, -1, -1}};
-  REQUIRE(y.size() == 24);
-  for (size_t l = 0; l < 6; ++l)
-    for (size_t d = 0; d < 4; ++d) CHECK(y[l * 4 + d] == doctest::Approx(expected[l][d]).epsilon(1e-5));
+  const auto at = [&](const char* name) { return Variable(state.at(name)); };
+  const Masking masking = random_masking(n, patches, 0.6, 1, 2, default_device());
+  const Tensor latent = Tensor::normal({n, 1 + visible, 5}, 1, 2);
+  // Append mask tokens, unshuffle, put the class token in front, add positions; all blocks, all tokens.
+  const Variable seen = linear(latent, at("decoder_embed.weight"), at("decoder_embed.bias"));
+  const Variable shuffled =
+      concatenate(std::vector<Variable>{slice(seen, 1, 1, 1 + visible),
+                                        broadcast_to(at("mask_token"), {n, patches - visible, dim})},
+                  1);
+  const Variable grid = gather(shuffled, 1, masking.restore.unsqueeze(2));
+  Variable x = concatenate(std::vector<Variable>{slice(seen, 1, 0, 1), grid}, 1) + at("decoder_pos_embed");
+  for (const std::string prefix : {"decoder_blocks.0.", "decoder_blocks.1."}) {
+    nn::StateDict inner;
+    for (const auto& [name, value] : state)
+      if (name.rfind(prefix, 0) == 0) inner[name.substr(prefix.size())] = value;
+    nn::Block block({.dim = dim, .heads = 2});
+    nn::load_state(block, inner);
+    x = block(x);
+  }
+  x = layer_norm(x, at("decoder_norm.weight"), at("decoder_norm.bias"), 1e-6);
+  const Variable all = linear(x, at("decoder_pred.weight"), at("decoder_pred.bias"));
+  const Variable expected = gather(slice(all, 1, 1, 1 + patches), 1, masking.hidden.unsqueeze(2));
+  const Variable y = decoder(latent, masking);
+  REQUIRE(y.shape() == Shape{n, patches - visible, 7});
+  CHECK(max_abs_difference(y.value(), expected.value()) < 1e-5);
+  CHECK_THROWS_WITH_AS(decoder(latent.slice(1, 0, 2), masking), doctest::Contains("are not the class token and the 2"),
+                       Error);
 }
 
 TEST_CASE("bug 29: the mask token starts as N(0, 0.02) and learns") {

@@ -1,5 +1,7 @@
 #include "backends/cpu/kernels/elementwise.h"
 
+#include "backends/cpu/kernels/simd.h"
+
 namespace tacit::cpu::TACIT_ISA {
 namespace {
 
@@ -27,6 +29,20 @@ void unary_grad(UnaryOp op, int64_t n, T* dx, int64_t sdx, const T* dy, int64_t 
         for (int64_t i = 0; i < n; ++i) dx[i] = dy[i] * df(saved[i]);
       } else {
         for (int64_t i = 0; i < n; ++i) dx[i * sdx] = dy[i * sdy] * df(saved[i * ss]);
+      }
+    }
+  });
+}
+
+template <class T>
+void unary_both(UnaryOp op, int64_t n, T* y, T* dydx, const T* x) {
+  visit(op, [&](auto f) {
+    using F = decltype(f);
+    if constexpr (F::saves == Saves::Input) {
+      TACIT_IVDEP for (int64_t i = 0; i < n; ++i) {
+        const T at = x[i];
+        dydx[i] = F::df(at, T(0));
+        y[i] = F::f(at);
       }
     }
   });
@@ -72,7 +88,7 @@ void select(int64_t n, T* out, int64_t so, const uint8_t* cond, int64_t sc, cons
 }
 
 template <class T>
-constexpr ElementwiseTable<T> kTable = {unary<T>, unary_grad<T>, binary<T>, compare<T>, select<T>};
+constexpr ElementwiseTable<T> kTable = {unary<T>, unary_grad<T>, unary_both<T>, binary<T>, compare<T>, select<T>};
 
 }  // namespace
 

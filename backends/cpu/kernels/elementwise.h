@@ -15,6 +15,8 @@ struct ElementwiseTable {
   /// dx = dy * df(saved), where `saved` is what the functor saves: x or y; not read if it saves nothing.
   void (*unary_grad)(UnaryOp, int64_t n, T* dx, int64_t dx_stride, const T* dy, int64_t dy_stride, const T* saved,
                      int64_t saved_stride);
+  /// y = f(x) and dydx = df(x), for functors that save their input; y may be x.
+  void (*unary_both)(UnaryOp, int64_t n, T* y, T* dydx, const T* x);
   void (*binary)(BinaryOp, int64_t n, T* out, int64_t out_stride, const T* a, int64_t a_stride, const T* b,
                  int64_t b_stride);
   void (*compare)(BinaryOp, int64_t n, uint8_t* out, int64_t out_stride, const T* a, int64_t a_stride, const T* b,

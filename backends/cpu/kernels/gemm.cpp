@@ -88,15 +88,36 @@ void gather_rows(T* a, const GemmBlock<T>& block, int64_t first, int64_t rows, i
   }
 }
 
-// [k][kGemmSweep]: whole cache lines, read in long runs.
+// [k][kGemmSweep]: whole cache lines, read in long runs. Whole sweeps have no loop inside: its end, every few elements,
+// cost as much as the copies.
 template <class T>
 void gather_columns(T* a, const GemmBlock<T>& block, int64_t first, int64_t rows) {
-  const int64_t filled = (rows + kMr - 1) / kMr * kMr;
+  constexpr int lanes = Simd<T>::kLanes;
+  if (rows == kGemmSweep) {
+    for (int64_t k = 0; k < block.depth; ++k, a += kGemmSweep) {
+      const T* const from = block.a[k] + first;
+      TACIT_UNROLL for (int i = 0; i < kGemmSweep; i += lanes) store(a + i, load<Vec<T>>(from + i));
+    }
+    return;
+  }
+  const int64_t filled = block.row_sums != nullptr ? kGemmSweep : (rows + kMr - 1) / kMr * kMr;
   for (int64_t k = 0; k < block.depth; ++k, a += kGemmSweep) {
     const T* const from = block.a[k] + first;
     copy(a, from, rows);
     for (int64_t i = rows; i < filled; ++i) a[i] = from[rows - 1];
   }
+}
+
+// Sums of a sweep's rows, over what was just gathered.
+template <class T>
+void sum_gathered(T* sums, const T* a, int64_t depth, int64_t rows) {
+  constexpr int lanes = Simd<T>::kLanes, vectors = kGemmSweep / lanes;
+  Vec<T> sum[vectors] = {};
+  for (int64_t k = 0; k < depth; ++k, a += kGemmSweep)
+    TACIT_UNROLL for (int v = 0; v < vectors; ++v) sum[v] += load<Vec<T>>(a + v * lanes);
+  alignas(64) T all[kGemmSweep];
+  TACIT_UNROLL for (int v = 0; v < vectors; ++v) store(all + v * lanes, sum[v]);
+  copy(sums, all, rows);
 }
 
 template <class T, Gather G, int M>
@@ -133,6 +154,7 @@ void by_columns(const GemmBlock<T>& block) {
   for (int64_t first = 0; first < block.rows; first += kGemmSweep) {
     const int64_t end = least(first + kGemmSweep, block.rows);
     gather_columns(block.scratch, block, first, end - first);
+    if (block.row_sums != nullptr) sum_gathered(block.row_sums + first, block.scratch, block.depth, end - first);
     for (int64_t i = first; i < end; i += kMr)
       row_of_tiles<T, Gather::Columns>(block.scratch + i - first, block, i, least(kMr, end - i));
   }

@@ -51,6 +51,7 @@ struct GemmBlock {
   bool accumulate;          ///< continue the sums in C, else start from the bias
   T* scratch;               ///< by_columns only: kGemmScratch elements
   const T* bias = nullptr;  ///< of C's columns, from the first; null: 0
+  T* row_sums = nullptr;  ///< by_columns only: for each of `rows`, receives the sum of A over `depth`; null: not wanted
 };
 
 template <class T>

@@ -32,6 +32,7 @@ struct Positional {
   std::string help;
   std::string* target = nullptr;
   bool required = true;
+  std::vector<std::string>* targets = nullptr;  // in the place of target: one or more
 };
 
 /// What --help shows.
@@ -100,7 +101,9 @@ std::unique_ptr<Command> make_embed();
 std::unique_ptr<Command> make_augment();
 std::unique_ptr<Command> make_export();
 std::unique_ptr<Command> make_neighbours();
+std::unique_ptr<Command> make_duplicates();
 std::unique_ptr<Command> make_reconstruct();
+std::unique_ptr<Command> make_report();
 std::unique_ptr<Command> make_info();
 
 }  // namespace tacit::cli

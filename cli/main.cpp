@@ -18,7 +18,7 @@ namespace tacit::cli {
 namespace {
 
 constexpr int kDone = 0, kFailed = 1, kUsage = 2;
-constexpr const char* kLater[] = {"report", "bench", "duplicates"};
+constexpr const char* kLater[] = {"bench"};
 
 /// A sub-command with what CLI11 found for it.
 struct Bound {
@@ -32,8 +32,9 @@ struct Bound {
 
 std::vector<std::unique_ptr<Command>> all_commands() {
   std::vector<std::unique_ptr<Command>> commands;
-  for (const auto make : {make_pretrain, make_knn, make_linear, make_finetune, make_evaluate, make_embed,
-                          make_neighbours, make_reconstruct, make_augment, make_export, make_info})
+  for (const auto make :
+       {make_pretrain, make_knn, make_linear, make_finetune, make_evaluate, make_embed, make_neighbours,
+        make_duplicates, make_report, make_reconstruct, make_augment, make_export, make_info})
     commands.push_back(make());
   return commands;
 }
@@ -46,7 +47,9 @@ void bind(Bound& bound, CLI::App& parent) {
   Command& command = *bound.command;
   bound.app = parent.add_subcommand(command.name(), command.summary());
   for (const Positional& p : command.arguments())
-    bound.app->add_option(p.name, *p.target, p.help)->required(p.required)->option_text(p.shown);
+    (p.targets ? bound.app->add_option(p.name, *p.targets, p.help) : bound.app->add_option(p.name, *p.target, p.help))
+        ->required(p.required)
+        ->option_text(p.shown);
   command.settings(bound.settings);
   for (const Settings::Setting& setting : bound.settings.all()) {
     if (bound.app->get_option_no_throw(setting.name)) continue;  // a positional argument

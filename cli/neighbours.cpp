@@ -66,7 +66,7 @@ class NeighboursCommand final : public RunCommand {
           print_result(common_, ssl::printable(queries->file(q)) + "\t" + ssl::printable(bank->file(lists.back()[k])) +
                                     "\t" + ssl::shortest(found.similarity[static_cast<size_t>(q * found.k) + k]));
     }
-    ssl::write_neighbours_png(with_directory(out_), *queries, rows, *bank, lists, run.views.image_size);
+    ssl::neighbours_sheet(*queries, rows, *bank, lists, run.views.image_size).write_png(with_directory(out_));
     print_result(common_, out_ + ": " + counted(rows.size(), "image") +
                               (rows.size() == 1 ? " and its neighbours" : " and their neighbours"));
     write_json(common_, {{"k", found.k}, {"queries", answers}});

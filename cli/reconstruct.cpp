@@ -42,7 +42,7 @@ class Reconstruct final : public RunCommand {
     if (columns.empty())
       throw UsageError(run_path_ + " was trained by " + run.info.config.method +
                        ", which predicts no pixels; reconstruct is for mae and colorization");
-    ssl::write_columns_png(with_directory(out_), columns, views.normalisation);
+    ssl::columns_sheet(columns, views.normalisation).write_png(with_directory(out_));
     nlohmann::json listed = nlohmann::json::array();
     for (const ssl::PictureColumn& column : columns) listed.push_back(column.name);
     print_result(common_,

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <map>
 
+#include "ssl/evaluate/duplicates.h"
 #include "ssl/evaluate/knn.h"
 #include "ssl/evaluate/linear.h"
 #include "ssl/evaluate/logistic.h"
@@ -82,6 +83,47 @@ TEST_CASE("kNN agrees with a literal double loop, across blocks of queries and b
     CHECK(result.train_images == 5000);
     CHECK(result.test_images == 600);
   }
+}
+
+TEST_CASE("pixel correlation: mirrored, brighter and flat images") {
+  const std::vector<float> ramp{0, 1, 2, 0, 1, 5}, mirrored{2, 1, 0, 5, 1, 0}, brighter{1, 3, 5, 1, 3, 11},
+      other{5, 0, 0, 1, 0, 1}, flat(6, 0.5f), darker(6, 0.25f);
+  const auto between = [](const std::vector<float>& a, const std::vector<float>& b) {
+    return pixel_correlation(a.data(), b.data(), 2, 3, 1);
+  };
+  CHECK(between(ramp, ramp) == doctest::Approx(1));
+  CHECK(between(ramp, mirrored) == doctest::Approx(1));
+  CHECK(between(ramp, brighter) == doctest::Approx(1));
+  CHECK(between(ramp, other) < 0.5);
+  CHECK(between(flat, flat) == 1);
+  CHECK(between(flat, darker) == 0);
+  CHECK(between(flat, ramp) == 0);
+  // By hand, two pixels of two channels: deviations (-2, -1, 0, 3) and (-1, 2, -2, 1), turned over (-2, 1, -1, 2).
+  const std::vector<float> a{0, 1, 2, 5}, b{1, 4, 0, 3};
+  CHECK(pixel_correlation(a.data(), b.data(), 1, 2, 2) == doctest::Approx(9 / std::sqrt(14.0 * 10)));
+}
+
+TEST_CASE("duplicates: candidates by features, groups by pixels, joined through any member") {
+  // Images 0, 3, 4 are a chain: 3 resembles both, these not each other. 2 and 5 are equal. 1 has the pixels of 2 and 5
+  // but features of another kind: it is never compared with them.
+  const std::vector<float> pixels{1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 1, 0.5f, 0, 0, 1, 0.9f, 0, 0, 0, 0, 0, 1};
+  const Tensor thumbnails = Tensor::from(pixels, {6, 4, 1, 1});
+  const Tensor features = Tensor::from(std::vector<float>{1, 0, 0, -1, 0, 1, 1, 0.01f, 1, 0.02f, 0, 2}, {6, 2});
+  const std::vector<DuplicateGroup> groups = duplicates(features, thumbnails, 0.86, 2);
+  REQUIRE(groups.size() == 2);
+  CHECK(groups[0].images == std::vector<int64_t>{2, 5});
+  CHECK(groups[0].similarity[0] == doctest::Approx(1));
+  CHECK(groups[1].images == std::vector<int64_t>{0, 3, 4});
+  CHECK(groups[1].similarity[0] < 0.95);
+  CHECK(groups[1].similarity[1] >= groups[1].similarity[0]);
+  CHECK(duplicates(features, thumbnails, 0.999, 2).size() == 1);
+  CHECK(duplicates(features.slice(0, 0, 1), thumbnails.slice(0, 0, 1), -1).empty());
+  // More copies than neighbours that are looked at are still found.
+  const std::vector<DuplicateGroup> copies = duplicates(Tensor::ones({40, 3}), Tensor::ones({40, 2, 2, 1}), 0.99, 3);
+  REQUIRE(copies.size() == 1);
+  CHECK(copies[0].images.size() == 40);
+  CHECK_THROWS_WITH_AS(duplicates(Tensor::full({3, 2}, NAN), Tensor::ones({3, 2, 2, 1}), 0.9),
+                       doctest::Contains("not finite"), Error);
 }
 
 TEST_CASE("kNN with k = 1 finds each image itself, and low temperatures do not overflow") {

@@ -11,8 +11,8 @@ namespace fs = std::filesystem;
 TEST_CASE("help: every command has one, with an example") {
   const Outcome all = run_tacit({"--help"});
   check_ok(all);
-  for (const char* command : {"pretrain", "knn", "linear", "finetune", "evaluate", "embed", "neighbours", "reconstruct",
-                              "augment", "export", "info"}) {
+  for (const char* command : {"pretrain", "knn", "linear", "finetune", "evaluate", "embed", "neighbours", "duplicates",
+                              "reconstruct", "augment", "export", "info"}) {
     CAPTURE(command);
     CHECK(contains(all.out, command));
     const Outcome one = run_tacit({command, "--help"});
@@ -44,8 +44,7 @@ TEST_CASE("exit 2: what flags alone can decide, before any work") {
   check_error(run_tacit({"pretrain", "simclr", "--data", "synthetic"}), 2, "--out");
   check_error(run_tacit({"pretrain", "simclr", "--resume"}), 2, "--out");
   check_error(run_tacit({"pretrain", "simsiam", "--data", "synthetic", "--out", out}), 2, "unknown method");
-  for (const char* later : {"report", "bench", "duplicates"})
-    check_error(run_tacit({later, "run"}), 2, "not in this version");
+  for (const char* later : {"bench"}) check_error(run_tacit({later, "run"}), 2, "not in this version");
   check_error(run_tacit({"knn", "run"}), 2, "--data");
   check_error(run_tacit({"export", "run", "--out", dir / "x", "--format", "pickle"}), 2, "torchvision");
   check_error(run_tacit({"export", "run", "--out", dir / "x", "--format", "onnx"}), 2, "not in this version");
@@ -285,6 +284,43 @@ TEST_CASE("json: the names of every command's figures") {
   check_ok(to_file);
   CHECK(contains(to_file.out, "%"));
   CHECK(nlohmann::json::parse(read_file(dir / "knn.json")).contains("top1"));
+}
+
+TEST_CASE("duplicates: files that hold the same picture, with their names, as text, figures and a picture") {
+  const TemporaryDirectory dir;
+  fs::create_directory(dir / "d");
+  for (int i = 0; i < 8; ++i) {
+    std::string pixels(16 * 16 * 3, '\0');
+    for (size_t p = 0; p < pixels.size(); ++p)
+      pixels[p] = static_cast<char>((p * p + static_cast<size_t>(i) * 37) * (p + static_cast<size_t>(i)) % 251);
+    for (const std::string& name : i == 3 ? std::vector<std::string>{"a.ppm", "z.ppm"}
+                                          : std::vector<std::string>{"m" + std::to_string(i) + ".ppm"})
+      write_file(dir / "d/" + name, "P6\n16 16\n255\n" + pixels);
+  }
+  const auto find = [&](std::vector<std::string> more) {
+    std::vector<std::string> all = {"duplicates", shared_run(), "--data", "folder:" + (dir / "d")};
+    all.insert(all.end(), more.begin(), more.end());
+    return run_tacit(all);
+  };
+  const Outcome text = find({"--threshold", "0.99", "--out", dir / "p/same.png"});
+  check_ok(text);
+  CHECK(contains(text.out, "1\t"));
+  CHECK(contains(text.out, "a.ppm\n"));
+  CHECK(contains(text.out, "z.ppm\n"));
+  CHECK(contains(text.err, "2 images of 9 in 1 group"));
+  CHECK(read_file(dir / "p/same.png").substr(1, 3) == "PNG");
+  const Outcome figures = find({"--threshold", "0.99", "--json", "-"});
+  check_ok(figures);
+  const nlohmann::json json = nlohmann::json::parse(figures.out);
+  CHECK(json["images"] == 9);
+  REQUIRE(json["groups"].size() == 1);
+  CHECK(json["groups"][0][0]["index"] == 0);
+  CHECK(contains(json["groups"][0][1]["file"].get<std::string>(), "z.ppm"));
+  const Outcome none = find({"--threshold", "1", "--split", "train", "--limit", "1"});
+  check_ok(none);
+  CHECK(none.out.empty());
+  check_error(find({"--threshold", "1.5"}), 2, "--threshold");
+  check_error(find({"--split", "some"}), 2, "--split");
 }
 
 TEST_CASE("embed, export, augment, neighbours, info write what they say") {

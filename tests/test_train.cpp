@@ -291,7 +291,7 @@ TEST_CASE("pictures: a contact sheet and neighbours are PNG files") {
   options.image_size = 16;
   options.views = augmentation("simclr", 16, 3);
   views_sheet(source, options, {}, 4, 6).write_png(dir / "views.png");
-  write_neighbours_png(dir / "near.png", *source, {0, 1}, *source, {{2, 3, 4}, {5}}, 16);
+  neighbours_sheet(*source, {0, 1}, *source, {{2, 3, 4}, {5}}, 16).write_png(dir / "near.png");
   write_scatter_png(dir / "points.png", {.points = Tensor::normal({50, 2}, 1, 2),
                                          .labels = labels_of(*source),
                                          .class_names = source->class_names(),

@@ -51,14 +51,18 @@ void append_bytes(void* context, void* data, int size) {
 
 }  // namespace
 
-void write_png(const std::string& path, const std::vector<uint8_t>& rgb, int64_t width, int64_t height) {
+std::string png_of(const std::vector<uint8_t>& rgb, int64_t width, int64_t height) {
   TACIT_CHECK(static_cast<int64_t>(rgb.size()) == width * height * 3, "[picture] ", rgb.size(), " bytes are not ",
               width, " x ", height, " pixels");
   std::string bytes;
   const int ok = stbi_write_png_to_func(append_bytes, &bytes, static_cast<int>(width), static_cast<int>(height), 3,
                                         rgb.data(), static_cast<int>(width * 3));
-  TACIT_CHECK(ok != 0, "[picture] no memory for ", path);
-  write_file_atomically(path, bytes);
+  TACIT_CHECK(ok != 0, "[picture] no memory for a PNG of ", width, " x ", height, " pixels");
+  return bytes;
+}
+
+void write_png(const std::string& path, const std::vector<uint8_t>& rgb, int64_t width, int64_t height) {
+  write_file_atomically(path, png_of(rgb, width, height));
 }
 
 ContactSheet::ContactSheet(int64_t rows, int64_t columns, int64_t tile)
@@ -101,8 +105,8 @@ ContactSheet views_sheet(ImageSourcePtr source, LoaderOptions options, const Sho
   return sheet;
 }
 
-void write_neighbours_png(const std::string& path, const ImageSource& queries, const std::vector<int64_t>& rows,
-                          const ImageSource& bank, const std::vector<std::vector<int64_t>>& neighbours, int64_t size) {
+ContactSheet neighbours_sheet(const ImageSource& queries, const std::vector<int64_t>& rows, const ImageSource& bank,
+                              const std::vector<std::vector<int64_t>>& neighbours, int64_t size) {
   size_t columns = 0;
   for (const auto& list : neighbours) columns = std::max(columns, list.size());
   ContactSheet sheet(static_cast<int64_t>(rows.size()), static_cast<int64_t>(columns) + 1, size);
@@ -111,14 +115,14 @@ void write_neighbours_png(const std::string& path, const ImageSource& queries, c
     for (size_t k = 0; k < neighbours[q].size(); ++k)
       put_plain(sheet, static_cast<int64_t>(q), static_cast<int64_t>(k) + 1, bank.image(neighbours[q][k]), size, 3);
   }
-  sheet.write_png(path);
+  return sheet;
 }
 
-void write_columns_png(const std::string& path, const std::vector<PictureColumn>& columns, const ViewPolicy& policy) {
+ContactSheet columns_sheet(const std::vector<PictureColumn>& columns, const ViewPolicy& policy) {
   TACIT_CHECK(!columns.empty(), "[picture] there are no columns");
   ContactSheet sheet(columns[0].images.size(0), static_cast<int64_t>(columns.size()), columns[0].images.size(1));
   for (size_t c = 0; c < columns.size(); ++c) put_column(sheet, static_cast<int64_t>(c), columns[c].images, policy);
-  sheet.write_png(path);
+  return sheet;
 }
 
 }  // namespace tacit::ssl

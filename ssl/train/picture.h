@@ -1,4 +1,4 @@
-// Pictures for people: contact sheets of views, of nearest neighbours and of what a method predicts, written as PNG.
+// Pictures for people: contact sheets of views, of nearest neighbours and of what a method predicts, as PNG.
 #pragma once
 
 #include <functional>
@@ -10,7 +10,9 @@
 
 namespace tacit::ssl {
 
-/// rgb (height, width, 3). Throws Error when the file cannot be written; atomic.
+/// rgb (height, width, 3), as the bytes of a PNG file.
+std::string png_of(const std::vector<uint8_t>& rgb, int64_t width, int64_t height);
+/// The same in a file. Throws Error when it cannot be written; atomic.
 void write_png(const std::string& path, const std::vector<uint8_t>& rgb, int64_t width, int64_t height);
 
 /// Tiles of one size in rows, RGB, with a white gap between them.
@@ -22,6 +24,7 @@ class ContactSheet {
   void put(int64_t row, int64_t column, const float* pixels, int64_t channels);
   /// Throws Error when the file cannot be written; atomic.
   void write_png(const std::string& path) const;
+  std::string png() const { return png_of(rgb_, width_, height_); }
 
  private:
   int64_t rows_, columns_, tile_, scale_, width_, height_;
@@ -37,10 +40,10 @@ ContactSheet views_sheet(ImageSourcePtr, LoaderOptions, const ShownViews& shown 
                          int64_t views = 8);
 
 /// A row a query: the query, then the images of `bank` at its `neighbours` (nearest first), all at `size` pixels.
-void write_neighbours_png(const std::string& path, const ImageSource& queries, const std::vector<int64_t>& rows,
-                          const ImageSource& bank, const std::vector<std::vector<int64_t>>& neighbours, int64_t size);
+ContactSheet neighbours_sheet(const ImageSource& queries, const std::vector<int64_t>& rows, const ImageSource& bank,
+                              const std::vector<std::vector<int64_t>>& neighbours, int64_t size);
 
 /// A row an image, a column each of `columns`, whose pixels are put back to [0, 1] by the policy's mean and std.
-void write_columns_png(const std::string& path, const std::vector<PictureColumn>& columns, const ViewPolicy&);
+ContactSheet columns_sheet(const std::vector<PictureColumn>& columns, const ViewPolicy&);
 
 }  // namespace tacit::ssl

@@ -1,0 +1,279 @@
+#include "cli/report/gather.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "nn/eval_mode.h"
+#include "ssl/evaluate/knn.h"
+#include "ssl/evaluate/linear.h"
+#include "ssl/evaluate/pca.h"
+#include "tensor/ops.h"
+#include "tensor/read_file.h"
+
+namespace tacit::cli {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+namespace {
+
+constexpr size_t kPoints = 400;     // of a curve
+constexpr int64_t kThumbnail = 32;  // the largest side of an image on the map
+constexpr int64_t kSpriteColumns = 32;
+constexpr int64_t kQueries = 10, kNeighbours = 9, kReconstructions = 8;
+
+/// Keys of metrics.jsonl that become curves.
+constexpr const char* kCurves[] = {"loss", "chance_loss", "lr", "feature_std", "pretext_top1", "images_per_second"};
+
+std::vector<json> read_metrics(const std::string& file) {
+  std::vector<json> lines;
+  std::istringstream text(fs::exists(file) ? read_file(file) : "");
+  for (std::string line; std::getline(text, line);) {
+    json parsed = json::parse(line, nullptr, false);
+    TACIT_CHECK(parsed.is_object() && parsed.contains("step"), file, ": line ", lines.size() + 1,
+                " is not a step of a run");
+    lines.push_back(std::move(parsed));
+  }
+  return lines;
+}
+
+/// null where a value is missing or is no number.
+json number_at(const json& line, const char* key) {
+  const auto found = line.find(key);
+  return found != line.end() && found->is_number() ? *found : json();
+}
+
+json mean_of(const std::vector<json>& lines, size_t begin, size_t end, const char* key) {
+  double sum = 0;
+  size_t count = 0;
+  for (size_t i = begin; i < end; ++i)
+    if (const json value = number_at(lines[i], key); !value.is_null()) sum += value.get<double>(), ++count;
+  return count > 0 ? json(sum / static_cast<double>(count)) : json();
+}
+
+json curves_of(const std::vector<json>& lines, int64_t steps_per_epoch) {
+  json curves = {{"epoch", json::array()}};
+  const size_t group = (lines.size() + kPoints - 1) / kPoints;
+  for (size_t begin = 0; begin < lines.size(); begin += group) {
+    const size_t end = std::min(begin + group, lines.size());
+    curves["epoch"].push_back(mean_of(lines, begin, end, "step").get<double>() / static_cast<double>(steps_per_epoch));
+    for (const char* key : kCurves) curves[key].push_back(mean_of(lines, begin, end, key));
+  }
+  for (const char* key : kCurves) {
+    const json& values = curves[key];
+    if (std::all_of(values.begin(), values.end(), [](const json& v) { return v.is_null(); })) curves.erase(key);
+  }
+  return curves;
+}
+
+json picture(const std::string& title, const std::string& png) {
+  return {{"title", title}, {"src", "data:image/png;base64," + base64(png)}};
+}
+
+/// Pictures that other commands left in the run, under titles where their names are known.
+json saved_pictures(const std::string& directory) {
+  const std::vector<std::pair<std::string, std::string>> titles = {
+      {"views.png", "What the method sees: an image, then views of it"}};
+  json pictures = json::array();
+  for (const auto& [file, title] : titles)
+    if (fs::exists(directory + "/" + file)) pictures.push_back(picture(title, read_file(directory + "/" + file)));
+  return pictures;
+}
+
+ssl::ImageSourcePtr some(const ssl::ImageSourcePtr& source, int64_t count) {
+  return source->size() <= count ? source : varied(source, count);
+}
+
+json class_names(const ssl::ImageSource& source, const std::vector<int64_t>& labels) {
+  json names = json::array();
+  for (const std::string& name : source.class_names()) names.push_back(name);
+  int64_t classes = 0;
+  for (const int64_t label : labels) classes = std::max(classes, label + 1);
+  for (int64_t c = static_cast<int64_t>(names.size()); c < classes; ++c) names.push_back(std::to_string(c));
+  return names;
+}
+
+/// All images side by side, kSpriteColumns in a row: the page shows parts of it.
+std::string sprite(const Tensor& pixels, int64_t side, int64_t channels) {
+  const int64_t count = pixels.size(0), rows = (count + kSpriteColumns - 1) / kSpriteColumns;
+  const int64_t width = kSpriteColumns * side, height = rows * side;
+  std::vector<uint8_t> rgb(static_cast<size_t>(width * height * 3), 255);
+  const std::vector<float> values = pixels.to_vector<float>();
+  for (int64_t i = 0; i < count; ++i)
+    for (int64_t y = 0; y < side; ++y)
+      for (int64_t x = 0; x < side; ++x)
+        for (int64_t c = 0; c < 3; ++c) {
+          const int64_t from = ((i * side + y) * side + x) * channels + (channels == 3 ? c : 0);
+          const int64_t row = i / kSpriteColumns * side + y, column = i % kSpriteColumns * side + x;
+          rgb[static_cast<size_t>((row * width + column) * 3 + c)] =
+              static_cast<uint8_t>(std::lround(std::clamp(values[static_cast<size_t>(from)], 0.f, 1.f) * 255));
+        }
+  return ssl::png_of(rgb, width, height);
+}
+
+json feature_map(const ssl::FeatureSet& set, const ssl::ImageSource& images, const ssl::PlainViews& views) {
+  const ssl::Pca pca = ssl::principal_components(set.features, 2);
+  const std::vector<double> points = pca.project(set.features).to_vector<double>();
+  ssl::PlainViews small = views;
+  small.normalisation = {};
+  small.image_size = std::min(views.image_size, kThumbnail);
+  json map = {{"x", json::array()},         {"y", json::array()},
+              {"label", set.labels},        {"classes", class_names(images, set.labels)},
+              {"explained", pca.explained}, {"tile", small.image_size},
+              {"columns", kSpriteColumns}};
+  bool files = false;
+  for (int64_t i = 0; i < set.size(); ++i) {
+    map["x"].push_back(points[static_cast<size_t>(2 * i)]);
+    map["y"].push_back(points[static_cast<size_t>(2 * i + 1)]);
+    files = files || !images.file(i).empty();
+  }
+  for (int64_t i = 0; files && i < set.size(); ++i)
+    map["files"].push_back(fs::path(images.file(i)).filename().string());
+  const std::string png = sprite(ssl::pixel_features(images, small).features, small.image_size, small.channels);
+  map["sprite"] = "data:image/png;base64," + base64(png);
+  return map;
+}
+
+json neighbours_picture(ssl::Pretrained& run, const ssl::FeatureSet& bank_features, const ssl::ImageSourcePtr& bank,
+                        const ssl::ImageSourcePtr& test) {
+  const ssl::ImageSourcePtr queries = varied(test, kQueries);
+  const ssl::FeatureSet asked = ssl::encoder_features(run.method->encoder(), *queries, run.views);
+  const ssl::Neighbours found =
+      ssl::nearest(asked.features, bank_features.features, std::min(kNeighbours, bank_features.size()));
+  std::vector<int64_t> rows;
+  std::vector<std::vector<int64_t>> lists;
+  for (int64_t q = 0; q < queries->size(); ++q) {
+    rows.push_back(q);
+    lists.emplace_back(found.index.begin() + q * found.k, found.index.begin() + (q + 1) * found.k);
+  }
+  return picture("Test images and their nearest neighbours among " + std::to_string(bank->size()) + " training images",
+                 ssl::neighbours_sheet(*queries, rows, *bank, lists, run.views.image_size).png());
+}
+
+/// null where the method predicts no pixels.
+json reconstruction_picture(ssl::Pretrained& run, const ssl::ImageSourcePtr& test, uint64_t seed) {
+  const ssl::ImageSourcePtr images = varied(test, kReconstructions);
+  const nn::EvalMode mode(*run.method);
+  const ssl::PlainViews& views = run.method_views;
+  std::vector<ssl::PictureColumn> columns;
+  ssl::for_each_plain_batch(*images, views.normalisation, views.image_size, views.channels, images->size(),
+                            [&](const Tensor& batch, int64_t) { columns = run.method->reconstruct(batch, seed); });
+  if (columns.empty()) return {};
+  std::string title = "Test images:";
+  for (const ssl::PictureColumn& column : columns) title += (title.back() == ':' ? " " : ", ") + column.name;
+  return picture(title, ssl::columns_sheet(columns, views.normalisation).png());
+}
+
+bool labelled(const ssl::FeatureSet& set) {
+  return std::all_of(set.labels.begin(), set.labels.end(), [](int64_t label) { return label >= 0; }) &&
+         ssl::count_classes(set.labels) > 1;
+}
+
+json confusion_matrix(const ssl::FeatureSet& train, const ssl::FeatureSet& test, const ssl::ImageSource& images,
+                      uint64_t seed) {
+  ssl::LinearProbeOptions options;
+  options.seed = seed;
+  const ssl::LinearProbeResult probe = ssl::linear_probe(train, test, options);
+  std::vector<int64_t> all = train.labels;
+  all.insert(all.end(), test.labels.begin(), test.labels.end());
+  const json names = class_names(images, all);
+  std::vector<std::vector<int64_t>> counts(names.size(), std::vector<int64_t>(names.size()));
+  for (size_t i = 0; i < test.labels.size(); ++i)
+    ++counts[static_cast<size_t>(test.labels[i])][static_cast<size_t>(probe.predictions[i])];
+  return {{"classes", names},
+          {"counts", counts},
+          {"top1", probe.top1},
+          {"images", test.size()},
+          {"train_images", train.size()}};
+}
+
+}  // namespace
+
+std::string base64(const std::string& bytes) {
+  constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string text;
+  text.reserve((bytes.size() + 2) / 3 * 4);
+  for (size_t i = 0; i < bytes.size(); i += 3) {
+    const size_t count = std::min<size_t>(3, bytes.size() - i);
+    uint32_t word = 0;
+    for (size_t b = 0; b < 3; ++b) word = word << 8 | (b < count ? static_cast<uint8_t>(bytes[i + b]) : 0);
+    for (size_t d = 0; d < 4; ++d) text += d <= count ? kDigits[word >> (18 - 6 * d) & 63] : '=';
+  }
+  return text;
+}
+
+std::string html_safe(const json& value) {
+  const std::string text = json_text(value, -1);
+  std::string safe;
+  safe.reserve(text.size());
+  for (const char c : text) {
+    if (c == '<')  // only strings hold any
+      safe += "\\u003c";
+    else
+      safe += c;
+  }
+  return safe;
+}
+
+json gather_run(const std::string& path, ssl::Pretrained& run) {
+  const ssl::CheckpointInfo& info = run.info;
+  const std::vector<json> lines = read_metrics(path + "/metrics.jsonl");
+  const std::string config = read_file(path + "/config.toml");
+  const fs::path whole = fs::absolute(path).lexically_normal();
+  const std::string name = (whole.has_filename() ? whole : whole.parent_path()).filename().string();
+  const double epochs = static_cast<double>(info.step) / static_cast<double>(info.steps_per_epoch);
+  // The last tenth of an epoch's steps, at least ten: one step's loss is noise.
+  const size_t last = std::min(lines.size(), std::max<size_t>(10, static_cast<size_t>(info.steps_per_epoch) / 10));
+  json knn = {{"epoch", json::array()}, {"top1", json::array()}};
+  for (const json& line : lines)
+    if (const json top1 = number_at(line, "knn_top1"); !top1.is_null()) {
+      knn["epoch"].push_back(line["step"].get<double>() / static_cast<double>(info.steps_per_epoch));
+      knn["top1"].push_back(top1);
+    }
+  json evaluation;
+  if (fs::exists(path + "/evaluation.json")) {
+    evaluation = json::parse(read_file(path + "/evaluation.json"), nullptr, false);
+    TACIT_CHECK(evaluation.is_object() && evaluation.contains("label_efficiency"), path,
+                "/evaluation.json is not what tacit evaluate wrote; run it again");
+  }
+  const int64_t parameters = run.method->encoder().parameter_count();
+  return {{"name", name},
+          {"what", info.config.method + " of " + info.config.encoder + " on " + std::to_string(info.images) +
+                       " images, " + std::to_string(info.step) + " steps"},
+          {"method", info.config.method},
+          {"encoder", info.config.encoder},
+          {"parameters", parameters},
+          {"images", info.images},
+          {"epochs", epochs},
+          {"loss", mean_of(lines, lines.size() - last, lines.size(), "loss")},
+          {"chance", mean_of(lines, lines.size() - last, lines.size(), "chance_loss")},
+          {"images_per_second", mean_of(lines, lines.size() - last, lines.size(), "images_per_second")},
+          {"curves", curves_of(lines, info.steps_per_epoch)},
+          {"knn", knn},
+          {"evaluation", evaluation},
+          {"pictures", saved_pictures(path + "/images")},
+          {"command", "tacit pretrain " + info.config.method + " --config " + path + "/config.toml --out NEW_RUN"},
+          {"config", config}};
+}
+
+void gather_samples(json& out, ssl::Pretrained& run, const ssl::ImageSourcePtr& train, const ssl::ImageSourcePtr& test,
+                    const SampleOptions& options) {
+  const ssl::ImageSourcePtr shown = some(test, options.images), bank = some(train, options.bank);
+  nn::Encoder& encoder = run.method->encoder();
+  const ssl::FeatureSet shown_features = ssl::encoder_features(encoder, *shown, run.views);
+  const ssl::FeatureSet bank_features = ssl::encoder_features(encoder, *bank, run.views);
+  if (shown->size() >= 2 && shown_features.dimensions() >= 2)
+    out["map"] = feature_map(shown_features, *shown, run.views);
+  out["pictures"].push_back(neighbours_picture(run, bank_features, bank, test));
+  if (const json made = reconstruction_picture(run, test, options.seed); !made.is_null())
+    out["pictures"].push_back(made);
+  if (!labelled(bank_features) || !labelled(shown_features)) return;
+  const int64_t classes = ssl::check_labelled(bank_features.labels, "the training split");
+  if (ssl::smallest_class(bank_features.labels, classes).second >= 2)
+    out["confusion"] = confusion_matrix(bank_features, shown_features, *shown, options.seed);
+}
+
+}  // namespace tacit::cli

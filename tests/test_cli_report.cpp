@@ -1,0 +1,139 @@
+// tacit report: one file with everything in it, text from data kept text, several runs, and what it is told to refuse.
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "cli.h"
+
+using namespace tacit::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// What the page's script reads.
+nlohmann::json data_of(const std::string& page) {
+  const std::string begin = "<script type=\"application/json\" id=\"data\">";
+  const size_t at = page.find(begin), end = page.find("</script>", at);
+  REQUIRE(at != std::string::npos);
+  return nlohmann::json::parse(page.substr(at + begin.size(), end - at - begin.size()));
+}
+
+std::string decoded(const std::string& text) {
+  std::string bytes;
+  uint32_t word = 0;
+  int bits = 0;
+  for (const char c : text) {
+    if (c == '=') break;
+    const std::string digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    word = word << 6 | static_cast<uint32_t>(digits.find(c));
+    if ((bits += 6) >= 8) bytes += static_cast<char>(word >> (bits -= 8) & 255);
+  }
+  return bytes;
+}
+
+std::string png_in(const nlohmann::json& source) {
+  const std::string text = source, head = "data:image/png;base64,";
+  REQUIRE(text.rfind(head, 0) == 0);
+  return decoded(text.substr(head.size()));
+}
+
+size_t times(const std::string& text, const std::string& part) {
+  size_t count = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
+  return count;
+}
+
+}  // namespace
+
+TEST_CASE("report: curves, map, confusion matrix, pictures and settings in one file that loads nothing") {
+  const TemporaryDirectory dir;
+  const std::string run = dir / "run";
+  fs::copy(shared_run(), run, fs::copy_options::recursive);
+  const Outcome outcome = run_tacit({"report", run, "--images", "30", "--bank", "60"});
+  check_ok(outcome);
+  CHECK(contains(outcome.out, "run/report.html: 1 run"));
+  const std::string page = read_file(run + "/report.html");
+  CHECK(page.rfind("<!doctype html>", 0) == 0);
+  CHECK(times(page, "http") == times(page, "http://www.w3.org/2000/svg"));  // a name, not an address
+  CHECK(times(page, "<script") == times(page, "</script>"));
+  CHECK_FALSE(contains(page, "@DATA@"));
+  const nlohmann::json r = data_of(page)["runs"][0];
+  CHECK(r["name"] == "run");
+  CHECK(r["method"] == "simclr");
+  CHECK(r["config"] == read_file(run + "/config.toml"));
+  CHECK(png_in(r["pictures"][0]["src"]) == read_file(run + "/images/views.png"));
+  CHECK(r["pictures"].size() == 2);  // and neighbours
+  CHECK(r["evaluation"].is_null());
+  const nlohmann::json& curves = r["curves"];
+  REQUIRE(curves["loss"].size() == curves["epoch"].size());
+  CHECK(curves["epoch"].back().get<double>() <= r["epochs"].get<double>());
+  const nlohmann::json& map = r["map"];
+  REQUIRE(map["x"].size() == map["label"].size());
+  CHECK(map["x"].size() <= 30);
+  CHECK(png_in(map["sprite"]).substr(1, 3) == "PNG");
+  const nlohmann::json& confusion = r["confusion"];
+  int64_t counted = 0, right = 0;
+  for (size_t i = 0; i < confusion["counts"].size(); ++i)
+    for (size_t j = 0; j < confusion["counts"].size(); ++j) {
+      counted += confusion["counts"][i][j].get<int64_t>();
+      if (i == j) right += confusion["counts"][i][j].get<int64_t>();
+    }
+  CHECK(counted == static_cast<int64_t>(map["x"].size()));
+  CHECK(confusion["top1"] == doctest::Approx(static_cast<double>(right) / static_cast<double>(counted)));
+  // The same run gives the same page.
+  check_ok(run_tacit({"report", run, "--images", "30", "--bank", "60", "--out", dir / "again.html", "--quiet"}));
+  CHECK(read_file(dir / "again.html") == page);
+  // A figure that only evaluate knows appears when it has been asked.
+  check_ok(run_tacit({"evaluate", run, "--data", "synthetic:200", "--quiet", "--supervised=false", "--labels-per-class",
+                      "2", "--draws", "1"}));
+  check_ok(run_tacit({"report", run, "--images", "0"}));
+  const nlohmann::json judged = data_of(read_file(run + "/report.html"))["runs"][0];
+  CHECK(judged["evaluation"]["label_efficiency"].size() == 3);
+  CHECK_FALSE(judged.contains("map"));
+}
+
+TEST_CASE("report: names that are markup stay text") {
+  const TemporaryDirectory dir;
+  const std::string evil = "<img src=x onerror=alert(1)>";
+  for (const std::string& name : {evil, std::string("b")}) {
+    fs::create_directories(dir / "d/" + name);
+    for (int i = 0; i < 12; ++i)
+      write_file(dir / "d/" + name + "/" + std::to_string(i) + evil + ".ppm",
+                 "P6\n8 8\n255\n" + std::string(8 * 8 * 3, static_cast<char>(20 * i + static_cast<int>(name.size()))));
+  }
+  check_ok(
+      run_tacit({"report", shared_run(), "--data", "folder:" + (dir / "d"), "--out", dir / "page.html", "--quiet"}));
+  const std::string page = read_file(dir / "page.html");
+  CHECK_FALSE(contains(page, "<img"));
+  const nlohmann::json map = data_of(page)["runs"][0]["map"];
+  CHECK(map["classes"][0] == evil);
+  CHECK(contains(map["files"][0].get<std::string>(), evil));
+}
+
+TEST_CASE("report: several runs, a run whose data is gone, and mistakes") {
+  const TemporaryDirectory dir;
+  const std::string run = dir / "a";
+  fs::copy(shared_run(), run, fs::copy_options::recursive);
+  check_ok(run_tacit({"report", run, shared_run(), "--images", "0", "--out", dir / "new/both.html"}));
+  CHECK(data_of(read_file(dir / "new/both.html"))["runs"].size() == 2);
+  check_error(run_tacit({"report", run, shared_run()}), 2, "--out is required");
+  check_error(run_tacit({"report"}), 2, "run");
+  check_error(run_tacit({"report", run, "--images", "-1"}), 2, "--images");
+  check_error(run_tacit({"report", dir / "none"}), 1, "none");
+  check_error(run_tacit({"report", run + "/checkpoints/last.safetensors"}), 1, "not a run directory");
+  check_error(run_tacit({"report", run, "--data", "folder:" + (dir / "none")}), 1, "none");
+
+  // The data is gone: a warning, and a page without it.
+  std::string config = read_file(run + "/config.toml");
+  const size_t at = config.find("'synthetic");
+  REQUIRE(at != std::string::npos);
+  config.replace(at, config.find('\'', at + 1) - at + 1, "'folder:" + (dir / "moved") + "'");
+  write_file(run + "/config.toml", config);
+  const Outcome gone = run_tacit({"report", run});
+  check_ok(gone);
+  CHECK(contains(gone.err, "warning: "));
+  CHECK(contains(gone.err, "moved"));
+  CHECK_FALSE(data_of(read_file(run + "/report.html"))["runs"][0].contains("map"));
+
+  write_file(run + "/metrics.jsonl", read_file(run + "/metrics.jsonl") + "{\"loss\": ");
+  check_error(run_tacit({"report", run}), 1, "metrics.jsonl: line");
+}

@@ -40,6 +40,7 @@
 #include "ssl/data/image_source.h"
 #include "ssl/data/loader.h"
 #include "ssl/evaluate/clustering.h"
+#include "ssl/evaluate/duplicates.h"
 #include "ssl/evaluate/evaluate.h"
 #include "ssl/evaluate/features.h"
 #include "ssl/evaluate/knn.h"

@@ -48,6 +48,7 @@ TEST_CASE("report: curves, map, confusion matrix, pictures and settings in one f
   const TemporaryDirectory dir;
   const std::string run = dir / "run";
   fs::copy(shared_run(), run, fs::copy_options::recursive);
+  fs::remove(run + "/evaluation.json");  // of another test
   const Outcome outcome = run_tacit({"report", run, "--images", "30", "--bank", "60"});
   check_ok(outcome);
   CHECK(contains(outcome.out, "run/report.html: 1 run"));

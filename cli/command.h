@@ -105,5 +105,6 @@ std::unique_ptr<Command> make_duplicates();
 std::unique_ptr<Command> make_reconstruct();
 std::unique_ptr<Command> make_report();
 std::unique_ptr<Command> make_info();
+std::unique_ptr<Command> make_bench();
 
 }  // namespace tacit::cli

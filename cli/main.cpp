@@ -18,7 +18,6 @@ namespace tacit::cli {
 namespace {
 
 constexpr int kDone = 0, kFailed = 1, kUsage = 2;
-constexpr const char* kLater[] = {"bench"};
 
 /// A sub-command with what CLI11 found for it.
 struct Bound {
@@ -34,7 +33,7 @@ std::vector<std::unique_ptr<Command>> all_commands() {
   std::vector<std::unique_ptr<Command>> commands;
   for (const auto make :
        {make_pretrain, make_knn, make_linear, make_finetune, make_evaluate, make_embed, make_neighbours,
-        make_duplicates, make_report, make_reconstruct, make_augment, make_export, make_info})
+        make_duplicates, make_report, make_reconstruct, make_augment, make_export, make_info, make_bench})
     commands.push_back(make());
   return commands;
 }
@@ -116,8 +115,6 @@ int execute(Bound& bound) {
 
 void check_command(const std::string& word, const std::vector<Bound>& bound) {
   if (word.empty() || word[0] == '-') return;
-  for (const char* later : kLater)
-    if (word == later) throw UsageError("'" + word + "' is not in this version of tacit (" + TACIT_VERSION + ")");
   for (const Bound& candidate : bound)
     if (word == candidate.command->name()) return;
   throw UsageError("unknown command '" + word +

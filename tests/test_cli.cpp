@@ -12,7 +12,7 @@ TEST_CASE("help: every command has one, with an example") {
   const Outcome all = run_tacit({"--help"});
   check_ok(all);
   for (const char* command : {"pretrain", "knn", "linear", "finetune", "evaluate", "embed", "neighbours", "duplicates",
-                              "reconstruct", "augment", "export", "info"}) {
+                              "reconstruct", "augment", "export", "info", "bench"}) {
     CAPTURE(command);
     CHECK(contains(all.out, command));
     const Outcome one = run_tacit({command, "--help"});
@@ -44,7 +44,6 @@ TEST_CASE("exit 2: what flags alone can decide, before any work") {
   check_error(run_tacit({"pretrain", "simclr", "--data", "synthetic"}), 2, "--out");
   check_error(run_tacit({"pretrain", "simclr", "--resume"}), 2, "--out");
   check_error(run_tacit({"pretrain", "simsiam", "--data", "synthetic", "--out", out}), 2, "unknown method");
-  for (const char* later : {"bench"}) check_error(run_tacit({later, "run"}), 2, "not in this version");
   check_error(run_tacit({"knn", "run"}), 2, "--data");
   check_error(run_tacit({"export", "run", "--out", dir / "x", "--format", "pickle"}), 2, "torchvision");
   check_error(run_tacit({"export", "run", "--out", dir / "x", "--format", "onnx"}), 2, "not in this version");
@@ -284,6 +283,23 @@ TEST_CASE("json: the names of every command's figures") {
   check_ok(to_file);
   CHECK(contains(to_file.out, "%"));
   CHECK(nlohmann::json::parse(read_file(dir / "knn.json")).contains("top1"));
+}
+
+TEST_CASE("bench: a row for each kernel and step, the same in text and figures") {
+  const Outcome outcome = run_tacit({"bench", "--seconds", "0", "--only", "product", "--json", "-", "--threads", "1"});
+  check_ok(outcome);
+  const nlohmann::json json = nlohmann::json::parse(outcome.out);
+  CHECK(json["threads"] == 1);
+  REQUIRE(json["rows"].size() == 2);
+  CHECK(json["rows"][0]["name"] == "product 1024 x 1024 x 1024");
+  CHECK(json["rows"][0]["unit"] == "GFLOP/s");
+  CHECK(json["rows"][0]["rate"].get<double>() ==
+        doctest::Approx(2 * 1.024 * 1.024 * 1.024 / json["rows"][0]["seconds"].get<double>()));
+  const Outcome text = run_tacit({"bench", "--seconds", "0", "--only", "SimCLR step, small_cnn"});
+  check_ok(text);
+  CHECK(contains(text.out, "images/s"));
+  check_error(run_tacit({"bench", "--only", "nothing"}), 2, "copy of 128 MB");
+  check_error(run_tacit({"bench", "--seconds", "-1"}), 2, "--seconds");
 }
 
 TEST_CASE("duplicates: files that hold the same picture, with their names, as text, figures and a picture") {

@@ -31,6 +31,13 @@ void Command::add_common(Settings& settings) {
       .add("json", &common_.json, "write the figures to this file (-: stdout)", ssl::Effect::Session);
 }
 
+std::string default_text(const Settings& settings, const Settings::Setting& setting) {
+  if (!setting.shown_default.empty()) return setting.shown_default;
+  const std::string value = settings.value(setting.name);
+  const bool none = value == "not set" || value == "\"\"" || value == "''" || value == "[]";
+  return none ? "" : value;
+}
+
 void say(const Common& common, const std::string& line) {
   if (!common.quiet || line.rfind("warning: ", 0) == 0) std::fprintf(stderr, "%s\n", line.c_str());
 }

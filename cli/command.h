@@ -92,6 +92,11 @@ void start(const Common&);
 /// after long work; leaves nothing behind. They are then written to with_directory(path).
 void check_writable(const char* flag, const std::string& path);
 
+/// What --help shows as a setting's default: "" where it is nothing.
+std::string default_text(const Settings&, const Settings::Setting&);
+
+/// Every command, in the order of --help.
+std::vector<std::unique_ptr<Command>> all_commands();
 std::unique_ptr<Command> make_pretrain();
 std::unique_ptr<Command> make_knn();
 std::unique_ptr<Command> make_linear();
@@ -106,5 +111,7 @@ std::unique_ptr<Command> make_reconstruct();
 std::unique_ptr<Command> make_report();
 std::unique_ptr<Command> make_info();
 std::unique_ptr<Command> make_bench();
+std::unique_ptr<Command> make_completion();
+std::unique_ptr<Command> make_man();
 
 }  // namespace tacit::cli

@@ -15,6 +15,15 @@
 
 namespace tacit::cli {
 
+std::vector<std::unique_ptr<Command>> all_commands() {
+  std::vector<std::unique_ptr<Command>> commands;
+  for (const auto make : {make_pretrain, make_knn, make_linear, make_finetune, make_evaluate, make_embed,
+                          make_neighbours, make_duplicates, make_report, make_reconstruct, make_augment, make_export,
+                          make_info, make_bench, make_completion, make_man})
+    commands.push_back(make());
+  return commands;
+}
+
 namespace {
 
 constexpr int kDone = 0, kFailed = 1, kUsage = 2;
@@ -28,15 +37,6 @@ struct Bound {
   std::string config_file;
   bool print_config = false;
 };
-
-std::vector<std::unique_ptr<Command>> all_commands() {
-  std::vector<std::unique_ptr<Command>> commands;
-  for (const auto make :
-       {make_pretrain, make_knn, make_linear, make_finetune, make_evaluate, make_embed, make_neighbours,
-        make_duplicates, make_report, make_reconstruct, make_augment, make_export, make_info, make_bench})
-    commands.push_back(make());
-  return commands;
-}
 
 bool is_switch(const Settings::Setting& setting) {
   return std::holds_alternative<bool*>(setting.target) || std::holds_alternative<std::optional<bool>*>(setting.target);
@@ -52,9 +52,7 @@ void bind(Bound& bound, CLI::App& parent) {
   command.settings(bound.settings);
   for (const Settings::Setting& setting : bound.settings.all()) {
     if (bound.app->get_option_no_throw(setting.name)) continue;  // a positional argument
-    const std::string name = setting.name, value = bound.settings.value(name);
-    const bool none = value == "not set" || value == "\"\"" || value == "''" || value == "[]";
-    const std::string shown = setting.shown_default.empty() ? (none ? "" : value) : setting.shown_default;
+    const std::string name = setting.name, shown = default_text(bound.settings, setting);
     const std::string help = setting.help + (shown.empty() ? "" : " (default " + shown + ")");
     CLI::Option* option = nullptr;
     if (is_switch(setting)) {

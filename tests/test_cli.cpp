@@ -12,7 +12,7 @@ TEST_CASE("help: every command has one, with an example") {
   const Outcome all = run_tacit({"--help"});
   check_ok(all);
   for (const char* command : {"pretrain", "knn", "linear", "finetune", "evaluate", "embed", "neighbours", "duplicates",
-                              "reconstruct", "augment", "export", "info", "bench"}) {
+                              "reconstruct", "augment", "export", "info", "bench", "completion", "man"}) {
     CAPTURE(command);
     CHECK(contains(all.out, command));
     const Outcome one = run_tacit({command, "--help"});

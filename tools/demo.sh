@@ -21,10 +21,12 @@ step "nearest neighbours of ten test images" \
   $tacit neighbours "$run" --data fashion-mnist --queries 10 --out "$run/images/neighbours.png"
 step "what was learned, beside raw pixels, random weights and supervised training" \
   $tacit evaluate "$run" --data fashion-mnist
+step "all of it on one page" $tacit report "$run"
 
 cat <<END
 
 == done: $run
+  $run/report.html              curves, label efficiency, a map of the features: open it in a browser
   $run/images/views.png         the views that the two branches saw
   $run/images/neighbours.png    ten test images, each with the training images most like it
   $run/evaluation.json          the table above, for programs

@@ -1,0 +1,15 @@
+# `cpack` in the build directory makes tacit_VERSION_ARCH.deb: the command, with the packages that it needs as it was
+# linked (dpkg-shlibdeps, of Debian's dpkg-dev, finds them).
+set(CPACK_GENERATOR DEB)
+set(CPACK_PACKAGE_NAME tacit)
+set(CPACK_PACKAGE_CONTACT "tacit's authors <tacit@localhost>")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "self-supervised learning on images")
+set(CPACK_COMPONENTS_ALL command)
+set(CPACK_COMPONENTS_GROUPING ALL_COMPONENTS_IN_ONE)
+set(CPACK_DEB_COMPONENT_INSTALL ON)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_SECTION science)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_STRIP_FILES ON)
+set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+include(CPack)

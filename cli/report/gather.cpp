@@ -3,8 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "nn/eval_mode.h"
 #include "ssl/evaluate/knn.h"
@@ -28,43 +29,50 @@ constexpr int64_t kQueries = 10, kNeighbours = 9, kReconstructions = 8;
 /// Keys of metrics.jsonl that become curves.
 constexpr const char* kCurves[] = {"loss", "chance_loss", "lr", "feature_std", "pretext_top1", "images_per_second"};
 
-std::vector<json> read_metrics(const std::string& file) {
-  std::vector<json> lines;
-  std::istringstream text(fs::exists(file) ? read_file(file) : "");
-  for (std::string line; std::getline(text, line);) {
-    json parsed = json::parse(line, nullptr, false);
-    TACIT_CHECK(parsed.is_object() && parsed.contains("step"), file, ": line ", lines.size() + 1,
-                " is not a step of a run");
-    lines.push_back(std::move(parsed));
+/// metrics.jsonl by columns; NaN where a line lacks a number. A long run has a million lines.
+class Metrics {
+ public:
+  explicit Metrics(const std::string& file) {
+    std::ifstream text(file);
+    for (std::string line; std::getline(text, line); ++lines_) {
+      const json parsed = json::parse(line, nullptr, false);
+      TACIT_CHECK(parsed.is_object() && parsed.contains("step") && parsed["step"].is_number(), file, ": line ",
+                  lines_ + 1, " is not a step of a run");
+      for (const auto& [key, value] : parsed.items()) {
+        if (!value.is_number()) continue;
+        std::vector<double>& column = columns_[key];
+        column.resize(lines_, std::nan(""));
+        column.push_back(value.get<double>());
+      }
+    }
+    for (auto& entry : columns_) entry.second.resize(lines_, std::nan(""));
   }
-  return lines;
-}
 
-/// null where a value is missing or is no number.
-json number_at(const json& line, const char* key) {
-  const auto found = line.find(key);
-  return found != line.end() && found->is_number() ? *found : json();
-}
+  size_t lines() const { return lines_; }
+  bool has(const char* key) const { return columns_.count(key) > 0; }
+  double at(const char* key, size_t line) const { return columns_.at(key)[line]; }
+  /// Over lines [begin, end); null where none of them has it.
+  json mean(size_t begin, size_t end, const char* key) const {
+    double sum = 0;
+    size_t count = 0;
+    for (size_t i = begin; has(key) && i < end; ++i)
+      if (const double value = at(key, i); !std::isnan(value)) sum += value, ++count;
+    return count > 0 ? json(sum / static_cast<double>(count)) : json();
+  }
 
-json mean_of(const std::vector<json>& lines, size_t begin, size_t end, const char* key) {
-  double sum = 0;
-  size_t count = 0;
-  for (size_t i = begin; i < end; ++i)
-    if (const json value = number_at(lines[i], key); !value.is_null()) sum += value.get<double>(), ++count;
-  return count > 0 ? json(sum / static_cast<double>(count)) : json();
-}
+ private:
+  std::map<std::string, std::vector<double>> columns_;
+  size_t lines_ = 0;
+};
 
-json curves_of(const std::vector<json>& lines, int64_t steps_per_epoch) {
+json curves_of(const Metrics& metrics, int64_t steps_per_epoch) {
   json curves = {{"epoch", json::array()}};
-  const size_t group = (lines.size() + kPoints - 1) / kPoints;
-  for (size_t begin = 0; begin < lines.size(); begin += group) {
-    const size_t end = std::min(begin + group, lines.size());
-    curves["epoch"].push_back(mean_of(lines, begin, end, "step").get<double>() / static_cast<double>(steps_per_epoch));
-    for (const char* key : kCurves) curves[key].push_back(mean_of(lines, begin, end, key));
-  }
-  for (const char* key : kCurves) {
-    const json& values = curves[key];
-    if (std::all_of(values.begin(), values.end(), [](const json& v) { return v.is_null(); })) curves.erase(key);
+  const size_t group = (metrics.lines() + kPoints - 1) / kPoints;
+  for (size_t begin = 0; begin < metrics.lines(); begin += group) {
+    const size_t end = std::min(begin + group, metrics.lines());
+    curves["epoch"].push_back(metrics.mean(begin, end, "step").get<double>() / static_cast<double>(steps_per_epoch));
+    for (const char* key : kCurves)
+      if (metrics.has(key)) curves[key].push_back(metrics.mean(begin, end, key));
   }
   return curves;
 }
@@ -220,19 +228,21 @@ std::string html_safe(const json& value) {
 
 json gather_run(const std::string& path, ssl::Pretrained& run) {
   const ssl::CheckpointInfo& info = run.info;
-  const std::vector<json> lines = read_metrics(path + "/metrics.jsonl");
+  const Metrics metrics(path + "/metrics.jsonl");
   const std::string config = read_file(path + "/config.toml");
   const fs::path whole = fs::absolute(path).lexically_normal();
   const std::string name = (whole.has_filename() ? whole : whole.parent_path()).filename().string();
   const double epochs = static_cast<double>(info.step) / static_cast<double>(info.steps_per_epoch);
   // The last tenth of an epoch's steps, at least ten: one step's loss is noise.
-  const size_t last = std::min(lines.size(), std::max<size_t>(10, static_cast<size_t>(info.steps_per_epoch) / 10));
+  const size_t lines = metrics.lines(),
+               last = std::min(lines, std::max<size_t>(10, static_cast<size_t>(info.steps_per_epoch) / 10));
   json knn = {{"epoch", json::array()}, {"top1", json::array()}};
-  for (const json& line : lines)
-    if (const json top1 = number_at(line, "knn_top1"); !top1.is_null()) {
-      knn["epoch"].push_back(line["step"].get<double>() / static_cast<double>(info.steps_per_epoch));
-      knn["top1"].push_back(top1);
-    }
+  for (size_t i = 0; metrics.has("knn_top1") && i < lines; ++i) {
+    const double top1 = metrics.at("knn_top1", i);
+    if (std::isnan(top1)) continue;
+    knn["epoch"].push_back(metrics.at("step", i) / static_cast<double>(info.steps_per_epoch));
+    knn["top1"].push_back(top1);
+  }
   json evaluation;
   if (fs::exists(path + "/evaluation.json")) {
     evaluation = json::parse(read_file(path + "/evaluation.json"), nullptr, false);
@@ -248,10 +258,10 @@ json gather_run(const std::string& path, ssl::Pretrained& run) {
           {"parameters", parameters},
           {"images", info.images},
           {"epochs", epochs},
-          {"loss", mean_of(lines, lines.size() - last, lines.size(), "loss")},
-          {"chance", mean_of(lines, lines.size() - last, lines.size(), "chance_loss")},
-          {"images_per_second", mean_of(lines, lines.size() - last, lines.size(), "images_per_second")},
-          {"curves", curves_of(lines, info.steps_per_epoch)},
+          {"loss", metrics.mean(lines - last, lines, "loss")},
+          {"chance", metrics.mean(lines - last, lines, "chance_loss")},
+          {"images_per_second", metrics.mean(lines - last, lines, "images_per_second")},
+          {"curves", curves_of(metrics, info.steps_per_epoch)},
           {"knn", knn},
           {"evaluation", evaluation},
           {"pictures", saved_pictures(path + "/images")},

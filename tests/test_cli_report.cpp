@@ -135,6 +135,9 @@ TEST_CASE("report: several runs, a run whose data is gone, and mistakes") {
   CHECK(contains(gone.err, "moved"));
   CHECK_FALSE(data_of(read_file(run + "/report.html"))["runs"][0].contains("map"));
 
+  write_file(run + "/evaluation.json", "{\"label_efficiency\": [{\"mean\": 1}], \"knn\": 5}");
+  check_error(run_tacit({"report", run, "--images", "0"}), 1, "evaluation.json is not what tacit evaluate wrote");
+  fs::remove(run + "/evaluation.json");
   write_file(run + "/metrics.jsonl", read_file(run + "/metrics.jsonl") + "{\"loss\": ");
   check_error(run_tacit({"report", run}), 1, "metrics.jsonl: line");
 }

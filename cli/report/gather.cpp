@@ -77,6 +77,21 @@ json curves_of(const Metrics& metrics, int64_t steps_per_epoch) {
   return curves;
 }
 
+/// Whether it has the figures that the page draws.
+bool is_evaluation(const json& e) {
+  const auto has = [](const json& object, std::initializer_list<const char*> keys) {
+    return object.is_object() && std::all_of(keys.begin(), keys.end(), [&](const char* key) {
+             return object.contains(key) && object[key].is_number();
+           });
+  };
+  if (!e.is_object() || !e.contains("label_efficiency") || !e["label_efficiency"].is_array()) return false;
+  for (const char* key : {"knn", "linear"})
+    if (!e.contains(key) || !has(e[key], {"pixels", "random", "run"})) return false;
+  for (const json& point : e["label_efficiency"])
+    if (!has(point, {"labels_per_class", "mean", "std"}) || !point.contains("method")) return false;
+  return true;
+}
+
 json picture(const std::string& title, const std::string& png) {
   return {{"title", title}, {"src", "data:image/png;base64," + base64(png)}};
 }
@@ -246,8 +261,7 @@ json gather_run(const std::string& path, ssl::Pretrained& run) {
   json evaluation;
   if (fs::exists(path + "/evaluation.json")) {
     evaluation = json::parse(read_file(path + "/evaluation.json"), nullptr, false);
-    TACIT_CHECK(evaluation.is_object() && evaluation.contains("label_efficiency"), path,
-                "/evaluation.json is not what tacit evaluate wrote; run it again");
+    TACIT_CHECK(is_evaluation(evaluation), path, "/evaluation.json is not what tacit evaluate wrote; run it again");
   }
   const int64_t parameters = run.method->encoder().parameter_count();
   return {{"name", name},

@@ -10,6 +10,7 @@
 #include <filesystem>
 
 #include "ssl/train/append.h"
+#include "ssl/train/protobuf.h"
 #include "ssl/train/settings.h"
 #include "tensor/read_file.h"
 
@@ -18,27 +19,14 @@ namespace tacit::ssl {
 namespace {
 
 constexpr const char* kPrefix = "events.out.tfevents.";
-// Field number << 3 | wire type, of Event{wall_time=1: double, step=2: int64, file_version=3: string, summary=5},
-// Summary{value=1} and Summary.Value{tag=1: string, simple_value=2: float}.
-constexpr char kWallTime = 0x09, kStep = 0x10, kFileVersion = 0x1a, kSummary = 0x2a, kValue = 0x0a, kTag = 0x0a,
-               kSimpleValue = 0x15;
-
-std::string varint(uint64_t value) {
-  std::string out;
-  for (; value >= 0x80; value >>= 7) out += static_cast<char>(value | 0x80);
-  return out + static_cast<char>(value);
-}
-template <class T>
-std::string raw(T value) {
-  std::string out(sizeof value, '\0');
-  std::memcpy(out.data(), &value, sizeof value);
-  return out;
-}
-std::string field(char key, const std::string& bytes) { return key + varint(bytes.size()) + bytes; }
+// Fields of Event, of Summary and of Summary.Value.
+constexpr int kWallTime = 1, kStep = 2, kFileVersion = 3, kSummary = 5;
+constexpr int kValue = 1;
+constexpr int kTag = 1, kSimpleValue = 2;
 
 std::string record(const std::string& payload) {
-  const std::string length = raw(static_cast<uint64_t>(payload.size()));
-  return length + raw(masked_crc32c(length)) + payload + raw(masked_crc32c(payload));
+  const std::string length = protobuf::raw(static_cast<uint64_t>(payload.size()));
+  return length + protobuf::raw(masked_crc32c(length)) + payload + protobuf::raw(masked_crc32c(payload));
 }
 
 double wall_time() {
@@ -73,60 +61,13 @@ class RecordReader {
   size_t end_ = 0;
 };
 
-/// Reads a message of the kind written here, field by field.
-class FieldReader {
- public:
-  explicit FieldReader(const std::string& bytes) : bytes_(bytes) {}
-  bool next() {
-    if (at_ >= bytes_.size()) return false;
-    key = bytes_[at_++];
-    switch (key & 7) {
-      case 0:
-        number = varint();
-        return true;
-      case 1:
-        bytes = take(8);
-        return true;
-      case 2:
-        bytes = take(varint());
-        return true;
-      case 5:
-        bytes = take(4);
-        return true;
-      default:
-        return false;
-    }
-  }
-  char key = 0;
-  uint64_t number = 0;
-  std::string bytes;
-
- private:
-  uint64_t varint() {
-    uint64_t value = 0;
-    for (int shift = 0; at_ < bytes_.size() && shift < 64; shift += 7) {
-      const auto byte = static_cast<unsigned char>(bytes_[at_++]);
-      value |= static_cast<uint64_t>(byte & 0x7f) << shift;
-      if (byte < 0x80) break;
-    }
-    return value;
-  }
-  std::string take(uint64_t n) {
-    const std::string part = bytes_.substr(at_, n);
-    at_ += part.size();
-    return part;
-  }
-  const std::string& bytes_;
-  size_t at_ = 0;
-};
-
 EventScalar parse_value(const std::string& bytes) {
   EventScalar scalar;
-  FieldReader value(bytes);
+  protobuf::Reader value(bytes);
   while (value.next()) {
-    if (value.key == kTag) scalar.tag = value.bytes;
+    if (value.field == kTag) scalar.tag = value.bytes;
     float number = 0;
-    if (value.key == kSimpleValue && value.bytes.size() == sizeof number) {
+    if (value.field == kSimpleValue && value.bytes.size() == sizeof number) {
       std::memcpy(&number, value.bytes.data(), sizeof number);
       scalar.value = number;
     }
@@ -136,14 +77,14 @@ EventScalar parse_value(const std::string& bytes) {
 
 std::vector<EventScalar> parse_event(const std::string& payload, int64_t* step) {
   std::vector<EventScalar> scalars;
-  FieldReader event(payload);
+  protobuf::Reader event(payload);
   while (event.next()) {
-    if (event.key == kStep) *step = static_cast<int64_t>(event.number);
-    if (event.key != kSummary) continue;
+    if (event.field == kStep) *step = static_cast<int64_t>(event.number);
+    if (event.field != kSummary) continue;
     const std::string inner = event.bytes;
-    FieldReader summary(inner);
+    protobuf::Reader summary(inner);
     while (summary.next())
-      if (summary.key == kValue) scalars.push_back(parse_value(summary.bytes));
+      if (summary.field == kValue) scalars.push_back(parse_value(summary.bytes));
   }
   for (EventScalar& scalar : scalars) scalar.step = *step;
   return scalars;
@@ -187,15 +128,17 @@ EventFile::EventFile(const std::string& directory) {
   std::snprintf(name, sizeof name, "%s%010lld.%s.%d.0", kPrefix, static_cast<long long>(wall_time()), host,
                 static_cast<int>(getpid()));
   path_ = directory + "/" + name;
-  append_to_file(path_, record(kWallTime + raw(wall_time()) + field(kFileVersion, "brain.Event:2")));
+  append_to_file(path_,
+                 record(protobuf::fixed64(kWallTime, wall_time()) + protobuf::bytes(kFileVersion, "brain.Event:2")));
 }
 
 void EventFile::add(int64_t step, const std::vector<std::pair<std::string, double>>& scalars) {
   std::string summary;
   for (const auto& scalar : scalars)
-    summary += field(kValue, field(kTag, scalar.first) + kSimpleValue + raw(static_cast<float>(scalar.second)));
-  append_to_file(path_, record(kWallTime + raw(wall_time()) + kStep + varint(static_cast<uint64_t>(step)) +
-                               field(kSummary, summary)));
+    summary += protobuf::bytes(kValue, protobuf::bytes(kTag, scalar.first) +
+                                           protobuf::fixed32(kSimpleValue, static_cast<float>(scalar.second)));
+  append_to_file(path_, record(protobuf::fixed64(kWallTime, wall_time()) + protobuf::integer(kStep, step) +
+                               protobuf::bytes(kSummary, summary)));
 }
 
 void cut_events(const std::string& directory, int64_t last) {

@@ -95,6 +95,7 @@
 #include "tensor/memory_limit.h"
 #include "tensor/npy.h"
 #include "tensor/ops.h"
+#include "tensor/precision.h"
 #include "tensor/random.h"
 #include "tensor/read_file.h"
 #include "tensor/safetensors.h"

@@ -106,6 +106,8 @@ class Pretrain final : public Command {
       ssl::about_flag("test-data", [&] { ssl::open_data(config_.data, ssl::Split::Test, config_.data_options()); });
     if (!resuming_) config_ = ssl::resolve_for(layers_, *source);
     if (config_.device.empty()) config_.device = best_device();  // a resume goes on where the run began
+    TACIT_CHECK(config_.precision == "fp32" || config_.device.rfind("cuda", 0) == 0, "--precision ", config_.precision,
+                " needs a GPU, and none works here; leave it out");
     ssl::take_size_from(config_, *source);
     if (!resuming_) ssl::fit_batch(config_, layers_, source->size(), &notes);
     tell();

@@ -9,6 +9,7 @@
 
 #include "backends/cuda/conv_operands.h"
 #include "backends/cuda/launch.h"
+#include "tensor/precision.h"
 
 namespace tacit::cuda {
 
@@ -19,6 +20,9 @@ void check_cudnn(cudnnStatus_t status, const char* what) {
 }
 
 int to_int(int64_t value) { return ConvSizes::to_int(value); }
+
+/// Whether tensor cores may take f32 numbers: as tf32. (CUDNN_DEFAULT_MATH alone would let them always.)
+cudnnMathType_t math_type() { return precision() == Precision::TF32 ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH; }
 
 /// cuDNN's words for the three tensors and the window of a convolution, for the length of a call.
 struct Descriptors {
@@ -41,7 +45,7 @@ struct Descriptors {
                                         to_int(window.dilation_w), CUDNN_CROSS_CORRELATION, kType),
         "window");
     check_cudnn(cudnnSetConvolutionGroupCount(convolution, to_int(xs[3] / ws[3])), "groups");
-    check_cudnn(cudnnSetConvolutionMathType(convolution, CUDNN_FMA_MATH), "math type");  // no tf32 behind f32's back
+    check_cudnn(cudnnSetConvolutionMathType(convolution, math_type()), "math type");
   }
   ~Descriptors() {
     cudnnDestroyConvolutionDescriptor(convolution);
@@ -58,10 +62,11 @@ struct Descriptors {
 };
 
 /// Which of the three products, and everything that it depends on.
-using Key = std::array<int64_t, 17>;
+using Key = std::array<int64_t, 18>;
 
 Key key_of(int64_t product, const Shape& x, const Shape& w, const Shape& y, const Window& window) {
   return {product,
+          math_type(),
           x[0],
           x[1],
           x[2],
@@ -97,7 +102,7 @@ Choice choose(Get get, cudnnHandle_t handle, Descriptors... descriptors) {
   if (get(handle, descriptors..., kAlgorithms, &count, list) != CUDNN_STATUS_SUCCESS) return {};
   for (int i = 0; i < count; ++i)
     if (list[i].status == CUDNN_STATUS_SUCCESS && list[i].determinism == CUDNN_DETERMINISTIC &&
-        list[i].memory <= kMostWorkspace && list[i].mathType == CUDNN_FMA_MATH)
+        list[i].memory <= kMostWorkspace && (list[i].mathType == CUDNN_FMA_MATH || list[i].mathType == math_type()))
       return {static_cast<int>(list[i].algo), list[i].memory};
   return {};
 }

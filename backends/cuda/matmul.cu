@@ -1,9 +1,11 @@
-// Matrix products by cuBLASLt, in plain f32 or f64. Row-major out = a b is, in cuBLAS's column-major words,
-// outᵀ = bᵀ aᵀ, and a row-major matrix read by columns is its transpose: so b and a are passed in that order, as they
-// lie. The rule: a plan depends on the shape, the layout and the alignments only, never on a timing.
+// Matrix products by cuBLASLt, in f32 (with tf32 where a PrecisionScope allows it) or f64. Row-major out = a b is, in
+// cuBLAS's column-major words, outᵀ = bᵀ aᵀ, and a row-major matrix read by columns is its transpose: so b and a are
+// passed in that order, as they lie. The rule: a plan depends on the shape, the layout and the alignments only, never
+// on a timing.
 #include "backends/cuda/backend.h"
 #include "backends/cuda/launch.h"
 #include "backends/cuda/state.h"
+#include "tensor/precision.h"
 
 namespace tacit::cuda {
 
@@ -96,6 +98,9 @@ void CudaBackend::matmul(const View& out, const View& a, const View& b) {
   TACIT_CHECK(wide || out.dtype == f32, "[matmul] needs f32 or f64, got ", name_of(out.dtype));
   const size_t element = size_of(out.dtype);
   const cudaDataType_t type = wide ? CUDA_R_64F : CUDA_R_32F;
+  const cublasComputeType_t arithmetic = wide                             ? CUBLAS_COMPUTE_64F
+                                         : precision() == Precision::TF32 ? CUBLAS_COMPUTE_32F_FAST_TF32
+                                                                          : CUBLAS_COMPUTE_32F;
 
   // The innermost leading dimension that is left after merging is a batch; the others are walked.
   const Strided<3> at(leading(out.shape, 2),
@@ -105,7 +110,7 @@ void CudaBackend::matmul(const View& out, const View& a, const View& b) {
   const auto stride = [&](int k) { return at.rank == 0 ? int64_t{0} : at.stride[k][last]; };
 
   cublasLtMatmulDesc_t product = nullptr;
-  check_blas(cublasLtMatmulDescCreate(&product, wide ? CUBLAS_COMPUTE_64F : CUBLAS_COMPUTE_32F, type), "product");
+  check_blas(cublasLtMatmulDescCreate(&product, arithmetic, type), "product");
   const std::unique_ptr<std::remove_pointer_t<cublasLtMatmulDesc_t>, decltype(&cublasLtMatmulDescDestroy)> owner(
       product, &cublasLtMatmulDescDestroy);
 
@@ -126,7 +131,7 @@ void CudaBackend::matmul(const View& out, const View& a, const View& b) {
     const std::lock_guard lock(state_->mutex);
     const int64_t align_a = alignment_of(right_matrix, element), align_b = alignment_of(left_matrix, element),
                   align_c = alignment_of(c, element);
-    const ProductKey key = {wide,
+    const ProductKey key = {arithmetic,
                             c.rows,
                             c.columns,
                             a.shape[-1],

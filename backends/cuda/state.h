@@ -16,7 +16,7 @@
 
 namespace tacit::cuda {
 
-/// A product's shape, layout, type and alignments: what a plan depends on.
+/// A product's shape, layout, arithmetic and alignments: what a plan depends on.
 using ProductKey = std::array<int64_t, 16>;
 
 struct CudaBackend::State {

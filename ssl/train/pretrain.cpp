@@ -18,6 +18,7 @@
 #include "ssl/train/picture.h"
 #include "ssl/train/run_directory.h"
 #include "tensor/counted.h"
+#include "tensor/precision.h"
 
 namespace tacit::ssl {
 
@@ -339,6 +340,7 @@ class Pretraining {
 
 PretrainResult pretrain(const TrainConfig& config, const ImageSourcePtr& source, const PretrainObserver& observer) {
   const InterruptScope scope;
+  const PrecisionScope precision(config.precision == "tf32" ? Precision::TF32 : Precision::F32);
   return Pretraining(config, source, observer).run();
 }
 

@@ -120,6 +120,8 @@ class Pretraining {
     training.clip = config_.clip;
     training.remedy = [&] { return remedy(); };
     training.on_step = [&](StepRecord& record) { on_step(record); };
+    training.late = !default_device().backend().host_accessible();
+    training.needs_model = [&](const StepRecord& record) { return evaluates_at(record) || saves_at(record); };
     training.stop = interrupted;
     observer_.begin(plan_);
 
@@ -277,16 +279,22 @@ class Pretraining {
                   ", which is then kept instead");
   }
 
+  bool evaluates_at(const StepRecord& record) const {
+    return evaluation_ && record.epoch_end && record.epoch % config_.eval_every == 0;
+  }
+  bool saves_at(const StepRecord& record) const {
+    return (record.epoch_end && record.epoch % config_.save_every == 0) ||
+           (config_.save_every_steps > 0 && record.step % config_.save_every_steps == 0);
+  }
+
   void on_step(StepRecord& record) {
     record.metrics["chance_loss"] = plan_.chance.loss;
     if (plan_.chance.top1 > 0) record.metrics["chance_top1"] = plan_.chance.top1;
-    const bool evaluated = evaluation_ && record.epoch_end && record.epoch % config_.eval_every == 0;
+    const bool evaluated = evaluates_at(record);
     if (evaluated) evaluation_->add_to(record.metrics, method_->encoder());
     if (evaluated || record.step % config_.log_every == 0) directory_->log(record);
     last_ = record;
-    const bool end_of_epochs = record.epoch_end && record.epoch % config_.save_every == 0;
-    const bool end_of_steps = config_.save_every_steps > 0 && record.step % config_.save_every_steps == 0;
-    if (end_of_epochs || end_of_steps || interrupted()) save(record.step);
+    if (saves_at(record) || (record.current && interrupted())) save(record.step);
     observer_.step(record);
   }
 

@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "backends/cuda/backend.h"
+#include "backends/cuda/uploads.h"
 #ifdef TACIT_WITH_CUDNN
 #include "backends/cuda/cudnn.h"
 #endif
@@ -37,6 +38,7 @@ struct CudaBackend::State {
   cudaStream_t stream = nullptr;
   cublasLtHandle_t blas = nullptr;
   void* workspace = nullptr;  ///< cuBLASLt's
+  Uploads uploads;
   static constexpr size_t kWorkspaceBytes = size_t{32} << 20;
 #ifdef TACIT_WITH_CUDNN
   std::unique_ptr<Cudnn> cudnn;

@@ -36,7 +36,7 @@ class RunCommand : public Command {
   }
   void settings(Settings& settings) override {
     settings_ = &settings;
-    data_.add(settings);
+    if (needs_data()) data_.add(settings);
     own_settings(settings);
     add_common(settings);
   }
@@ -50,6 +50,7 @@ class RunCommand : public Command {
   virtual void check_own() const {}
   /// The work, with the model loaded.
   virtual int run_on(ssl::Pretrained&) = 0;
+  /// Whether it has --data and what goes with it.
   virtual bool needs_data() const { return true; }
 
   /// Refuses where the run's encoder on a batch of images, and this many f32 values with working copies of them, would

@@ -1,5 +1,6 @@
 // Encoder: any network from images to feature vectors, as one copyable value, and the table of those known by name.
-// Adding one: write the module, give it features() and a line in encoder.cpp's table.
+// Adding one: write the module, give it features(), a line in encoder.cpp's table and a graph in
+// ssl/train/export_onnx.cpp.
 #pragma once
 
 #include <string>

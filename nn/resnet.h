@@ -17,6 +17,9 @@ enum class Stem : uint8_t {
   Cifar      ///< 3x3 stride 1, no pooling: for images up to 64 pixels
 };
 
+/// What follows the first convolution of Stem::ImageNet.
+inline constexpr PoolOptions kStemPool{.kernel = 3, .stride = 2, .padding = 1};
+
 struct ResNetOptions {
   int depth = 18;        ///< 18, 34 or 50
   int64_t width = 64;    ///< channels of the first stage
@@ -55,6 +58,7 @@ class ResNet : public Module, public Staged {
   std::pair<std::string, int> stages() const override { return {"layer", static_cast<int>(stages_.size())}; }
   Variable stage_map(const Variable& images, int count) override;
   int64_t features() const { return features_; }
+  Stem stem() const { return stem_; }
   void visit(Visitor& v) override;
 
  private:

@@ -418,6 +418,10 @@ TEST_CASE("tf32 is for the scope that asks for it: products and convolutions are
   };
   check(product);
   check(convolution);
+  const Window window = conv2d_geometry(image.shape(), w.shape(), {.padding = 1}).first;
+  const Tensor dy = convolution();
+  check([&] { return conv2d_dx(image.shape(), dy, w, window); });
+  check([&] { return conv2d_dw(w.shape(), image, dy, window); });
 }
 
 TEST_CASE("none of this fell back") { CHECK(device().backend().fallbacks() == 0); }

@@ -390,7 +390,7 @@ TEST_CASE("element-wise kernels may write to their input") {
   }
 }
 
-TEST_CASE("tf32 is for the scope that asks for it: products and convolutions are f32 before and after") {
+TEST_CASE("tf32 and bf16 are for the scope that asks for them: products and convolutions are f32 before and after") {
   Random random(6, random_stream("tf32"));
   std::vector<double> values;
   for (int64_t i = 0; i < 2 * 64 * 64; ++i) values.push_back(random.uniform() - 0.5);
@@ -402,16 +402,16 @@ TEST_CASE("tf32 is for the scope that asks for it: products and convolutions are
   const auto check = [&](const auto& f) {
     const Tensor before = f();
     const double size = max_abs_difference(before, before * 0.0);
-    {
-      const PrecisionScope outer(Precision::TF32);
-      CHECK(precision() == Precision::TF32);
-      // 64 or 576 terms, each of two factors rounded by at most 2^-11.
-      CHECK(max_abs_difference(f(), before) <= 2e-3 * size);
+    for (const auto& [allowed, error] : {std::pair(Precision::TF32, 0x1p-11), std::pair(Precision::BF16, 0x1p-8)}) {
+      const PrecisionScope outer(allowed);
+      CHECK(precision() == allowed);
+      // 64 or 576 terms of either sign, each of two factors rounded by at most `error`.
+      CHECK(max_abs_difference(f(), before) <= 4 * error * size);
       {
         const PrecisionScope inner(Precision::F32);
         CHECK(max_abs_difference(f(), before) == 0);
       }
-      CHECK(precision() == Precision::TF32);
+      CHECK(precision() == allowed);
     }
     CHECK(precision() == Precision::F32);
     CHECK(max_abs_difference(f(), before) == 0);

@@ -1,6 +1,6 @@
 // Convolution and its two gradients as implicit matrix products (see conv_operands.h): tiles of both operands go
 // through shared memory, and each thread sums a small square of the result in registers; where a PrecisionScope allows
-// tf32, the tensor cores sum the same tiles.
+// less than f32, the tensor cores sum the same tiles in tf32.
 #include "backends/cuda/backend.h"
 #include "backends/cuda/conv_operands.h"
 #include "backends/cuda/launch.h"
@@ -135,7 +135,7 @@ void conv_product(cudaStream_t stream, int64_t M, int64_t N, int64_t K, int64_t 
     launch(stream, kernel, grid, dim3(kSide * kSide), 0, M, N, K, k_a_piece, a, b, out, row_stride, piece_stride);
   };
   if constexpr (std::is_same_v<T, float>)
-    if (precision() == Precision::TF32) return run(tf32_product_kernel<A, B>);
+    if (precision() != Precision::F32) return run(tf32_product_kernel<A, B>);
   run(product_kernel<T, A, B>);
 }
 

@@ -1,7 +1,7 @@
-// Matrix products and linear maps by cuBLASLt, in f32 (with tf32 where a PrecisionScope allows it) or f64. Row-major
-// out = a b is, in cuBLAS's column-major words, outᵀ = bᵀ aᵀ, and a row-major matrix read by columns is its transpose:
-// so b and a are passed in that order, as they lie. The rule: a plan depends on the shape, the layout and the
-// alignments only, never on a timing.
+// Matrix products and linear maps by cuBLASLt, in f32 (with tf32 or bf16 factors where a PrecisionScope allows them) or
+// f64. Row-major out = a b is, in cuBLAS's column-major words, outᵀ = bᵀ aᵀ, and a row-major matrix read by columns is
+// its transpose: so b and a are passed in that order, as they lie. The rule: a plan depends on the shape, the layout
+// and the alignments only, never on a timing.
 #include "backends/cuda/backend.h"
 #include "backends/cuda/launch.h"
 #include "backends/cuda/state.h"
@@ -94,6 +94,19 @@ struct Finish {
   }
 };
 
+/// What f32 products are computed in.
+cublasComputeType_t f32_arithmetic() {
+  switch (precision()) {
+    case Precision::TF32:
+      return CUBLAS_COMPUTE_32F_FAST_TF32;
+    case Precision::BF16:
+      return CUBLAS_COMPUTE_32F_FAST_16BF;
+    case Precision::F32:
+      break;
+  }
+  return CUBLAS_COMPUTE_32F;
+}
+
 /// Whether an epilogue may read or write it as it lies.
 bool fits_epilogue(const View& bias) {
   return (bias.strides[0] == 1 || bias.shape[0] == 1) && reinterpret_cast<uintptr_t>(bias.data) % 16 == 0;
@@ -114,9 +127,7 @@ bool CudaBackend::product(const View& out, const View& a, const View& b, const E
   TACIT_CHECK(wide || out.dtype == f32, "[matmul] needs f32 or f64, got ", name_of(out.dtype));
   const size_t element = size_of(out.dtype);
   const cudaDataType_t type = wide ? CUDA_R_64F : CUDA_R_32F;
-  const cublasComputeType_t arithmetic = wide                             ? CUBLAS_COMPUTE_64F
-                                         : precision() == Precision::TF32 ? CUBLAS_COMPUTE_32F_FAST_TF32
-                                                                          : CUBLAS_COMPUTE_32F;
+  const cublasComputeType_t arithmetic = wide ? CUBLAS_COMPUTE_64F : f32_arithmetic();
 
   // The innermost leading dimension that is left after merging is a batch; the others are walked.
   const Strided<3> at(leading(out.shape, 2),

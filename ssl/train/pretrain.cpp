@@ -348,7 +348,9 @@ class Pretraining {
 
 PretrainResult pretrain(const TrainConfig& config, const ImageSourcePtr& source, const PretrainObserver& observer) {
   const InterruptScope scope;
-  const PrecisionScope precision(config.precision == "tf32" ? Precision::TF32 : Precision::F32);
+  const PrecisionScope precision(config.precision == "tf32"   ? Precision::TF32
+                                 : config.precision == "bf16" ? Precision::BF16
+                                                              : Precision::F32);
   return Pretraining(config, source, observer).run();
 }
 

@@ -46,14 +46,14 @@ template <class T, class A, class B>
 __global__ void __launch_bounds__(kSide* kSide)
     product_kernel(int64_t M, int64_t N, int64_t K, int64_t k_a_piece, const __grid_constant__ A a,
                    const __grid_constant__ B b, T* out, int64_t row_stride, int64_t piece_stride) {
-  __shared__ T tile_a[kDepth][kPitch], tile_b[kDepth][kPitch];
+  __shared__ Shared<T[kDepth][kPitch]> tile_a, tile_b;
   const int64_t first_m = int64_t{blockIdx.x} * kTile, first_n = int64_t{blockIdx.y} * kTile;
   const int64_t begin = blockIdx.z * k_a_piece, end = begin + k_a_piece < K ? begin + k_a_piece : K;
   const int row = static_cast<int>(threadIdx.x) / kSide, column = static_cast<int>(threadIdx.x) % kSide;
   T sums[kMicro][kMicro] = {};
   for (int64_t k = begin; k < end; k += kDepth) {
-    load_tile(a, first_m, M, k, end, tile_a);
-    load_tile(b, first_n, N, k, end, tile_b);
+    load_tile<T>(a, first_m, M, k, end, tile_a);
+    load_tile<T>(b, first_n, N, k, end, tile_b);
     __syncthreads();
 #pragma unroll
     for (int d = 0; d < kDepth; ++d) {
@@ -86,7 +86,7 @@ __global__ void __launch_bounds__(kSide* kSide)
                         const __grid_constant__ B b, float* out, int64_t row_stride, int64_t piece_stride) {
   constexpr int kRows = 32, kColumns = 16, kStep = 8;
   static_assert(kTile / kRows * (kTile / kColumns) * 32 == kSide * kSide);
-  __shared__ float tile_a[kDepth][kPitch], tile_b[kDepth][kPitch];
+  __shared__ Shared<float[kDepth][kPitch]> tile_a, tile_b;
   const int64_t first_m = int64_t{blockIdx.x} * kTile, first_n = int64_t{blockIdx.y} * kTile;
   const int64_t begin = blockIdx.z * k_a_piece, end = begin + k_a_piece < K ? begin + k_a_piece : K;
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
@@ -94,8 +94,8 @@ __global__ void __launch_bounds__(kSide* kSide)
   const int row = warp % (kTile / kRows) * kRows, column = warp / (kTile / kRows) * kColumns;
   float sums[2][2][4] = {};
   for (int64_t k = begin; k < end; k += kDepth) {
-    load_tile(a, first_m, M, k, end, tile_a);
-    load_tile(b, first_n, N, k, end, tile_b);
+    load_tile<float>(a, first_m, M, k, end, tile_a);
+    load_tile<float>(b, first_n, N, k, end, tile_b);
     __syncthreads();
 #pragma unroll
     for (int d = 0; d < kDepth; d += kStep) {

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Exports trained encoders and loads them in PyTorch. Skipped where no Python with torch is found.
+# Exports trained encoders and loads them in PyTorch; imports what PyTorch's programs save. Skipped where no Python with
+# torch is found.
 #   run.sh BUILD_DIR        TACIT_PYTHON: the interpreter (default python3) with torch, torchvision, timm, safetensors, pillow
 set -eu -o pipefail
 tacit=$1/bin/tacit
@@ -24,3 +25,4 @@ for case in "resnet18 cifar simclr" "resnet18 imagenet simclr" "resnet34 cifar s
   "$python" "$here/check_export.py" compare "$run/encoder.safetensors" "$run/features/features.npy" "$work/images" \
     "$name" "$stem"
 done
+"$python" "$here/check_import.py" "$tacit" "$work/images" "$work/import"

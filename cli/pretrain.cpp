@@ -6,7 +6,7 @@
 #include "cli/command.h"
 #include "cli/method_list.h"
 #include "cli/progress.h"
-#include "ssl/train/build.h"
+#include "ssl/train/import.h"
 #include "ssl/train/interrupt.h"
 #include "ssl/train/pretrain.h"
 #include "ssl/train/run_directory.h"

@@ -53,6 +53,8 @@ class Encoder : public AnyModule {
   int64_t features_;
 };
 
+/// Of a ResNet: "cifar" for images up to 64 pixels, else "imagenet".
+std::string default_stem(int64_t image_size);
 /// Above 64 pixels 16; else the divisor of the image's side that is nearest to an eighth of it, the larger of two (32
 /// and 28 pixels: 4; 64: 8).
 int64_t default_patch_size(int64_t image_size);
@@ -60,6 +62,8 @@ int64_t default_patch_size(int64_t image_size);
 bool is_vit(const std::string& name);
 /// Whether it is a ResNet.
 bool is_resnet(const std::string& name);
+/// What EncoderOptions::width 0 stands for. Throws Error listing the known names.
+int64_t published_width(const std::string& name);
 /// Throws Error where the encoder of that name cannot have that EncoderOptions::width.
 void check_encoder_width(const std::string& name, int64_t width);
 /// Throws Error listing the known names.

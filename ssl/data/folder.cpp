@@ -12,6 +12,7 @@
 #include "ssl/data/sources.h"
 #include "tensor/counted.h"
 #include "tensor/error.h"
+#include "tensor/join.h"
 #include "tensor/random.h"
 #include "tensor/read_file.h"
 

@@ -22,12 +22,6 @@ std::unique_ptr<Method> make_method(const TrainConfig&);
 std::unique_ptr<optim::Optimizer> make_optimizer(const TrainConfig&, nn::Module&);
 /// The learning rate of step 0, 1, … of `steps`: linear warm-up, then cosine to 0 or drops.
 std::function<double(int64_t)> make_schedule(const TrainConfig&, int64_t steps);
-/// Throws Error naming --init where that file is not there or is no safetensors file. Reads its list of tensors only.
-void check_initial_weights(const std::string& file);
-/// Loads encoder weights from a tacit checkpoint or a file of encoder tensors (config.init). Gives the names that
-/// fitted and those of the file that the encoder lacks. Throws Error where none fits or one of the encoder's is
-/// missing.
-nn::LoadReport load_initial_weights(Method&, const std::string& file);
 
 /// How the method's network is shown views: masked, cut, turned. Empty where it is the views themselves.
 ShownViews shown_views(const TrainConfig&);

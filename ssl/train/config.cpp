@@ -112,7 +112,10 @@ Settings settings_of(TrainConfig& c) {
            trajectory)
       .add("checkpoint-activations", &c.checkpoint_activations,
            "ResNets, ViTs: compute each block again in the backward pass instead of keeping it: less memory, more time")
-      .add("init", &c.init, "initial encoder weights, FILE.safetensors", place);
+      .add("init", &c.init,
+           "initial encoder weights, FILE.safetensors of tacit, torchvision, timm, MAE, MoCo and others "
+           "(docs/weights.md)",
+           place);
   s.group("Optimisation")
       .add("epochs", &c.epochs, "length of the schedule", trajectory)
       .add("batch-size", &c.batch_size, "images a step", trajectory)

@@ -12,6 +12,7 @@
 #include "ssl/evaluate/linear.h"
 #include "ssl/train/build.h"
 #include "ssl/train/check.h"
+#include "ssl/train/import.h"
 #include "ssl/train/interrupt.h"
 #include "ssl/train/memory.h"
 #include "ssl/train/method_entry.h"
@@ -221,10 +222,10 @@ class Pretraining {
   /// use the same --out. Gives the contact sheet of the views.
   ContactSheet first_look() {
     if (!config_.init.empty()) {
-      const nn::LoadReport report = load_initial_weights(*method_, config_.init);
-      observer_.say("init        " + config_.init + ": " + counted(report.matched.size(), "tensor") + " matched, " +
-                    std::to_string(report.missing.size()) + " missing, " + std::to_string(report.unexpected.size()) +
-                    " unexpected" + (report.unexpected.empty() ? "" : ", first " + report.unexpected[0]));
+      const ImportReport report = load_initial_weights(*method_, config_);
+      observer_.say("init        " + config_.init + ": " + report.names.text());
+      for (const std::string& note : report.notes)
+        observer_.say((note.rfind("warning:", 0) == 0 ? "" : "            ") + note);
     }
     return views_sheet(source_, loader_options(), shown_views(config_));
   }

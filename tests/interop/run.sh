@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Exports trained encoders and loads them in PyTorch and onnxruntime. Skipped where no Python with torch is found.
+# Exports trained encoders and loads them in PyTorch and onnxruntime; imports what PyTorch's programs save. Skipped where
+# no Python with torch is found.
 #   run.sh BUILD_DIR        TACIT_PYTHON: the interpreter (default python3) with torch, torchvision, timm, safetensors,
 #                           pillow; and for the ONNX part onnx and onnxruntime
 set -eu -o pipefail
@@ -53,3 +54,4 @@ for case in "small_cnn" "small_cnn --channels 1" "nin" "vit_micro --pool mean" \
   pretrain "$run" simclr --encoder "${flags[@]}"
   check_onnx "$run"
 done
+"$python" "$here/check_import.py" "$tacit" "$work/images" "$work/import"

@@ -7,14 +7,13 @@
 
 #include "nn/norm.h"
 #include "ssl/data/fingerprint.h"
-#include "ssl/data/some_indices.h"
-#include "ssl/evaluate/knn.h"
-#include "ssl/evaluate/linear.h"
 #include "ssl/train/build.h"
 #include "ssl/train/check.h"
+#include "ssl/train/inspection.h"
 #include "ssl/train/interrupt.h"
 #include "ssl/train/memory.h"
 #include "ssl/train/method_entry.h"
+#include "ssl/train/online_evaluation.h"
 #include "ssl/train/picture.h"
 #include "ssl/train/run_directory.h"
 #include "tensor/counted.h"
@@ -22,53 +21,6 @@
 namespace tacit::ssl {
 
 namespace {
-
-constexpr int64_t kEvaluationTrain = 5000, kEvaluationTest = 1000;
-
-/// At most n images of a source, the same in every process.
-ImageSourcePtr sample(const ImageSourcePtr& source, int64_t n) {
-  return source->size() <= n ? source : subset(source, some_indices(source->size(), n, "evaluation subset"));
-}
-
-/// Whether an evaluation could test on images that the run learns from.
-bool learns_from_test(const TrainConfig& config) {
-  if ((config.split != "all" && config.split != "test") || !config.test_data.empty()) return false;
-  try {
-    return open_data(config.data, Split::Test, config.data_options())->labelled();
-  } catch (const Error&) {
-    return false;  // there is no test split to spoil
-  }
-}
-
-/// kNN(20) and a linear probe on part of the data while a run goes on. It changes nothing that the run depends on.
-class OnlineEvaluation {
- public:
-  OnlineEvaluation(const TrainConfig& config, const ImageSourcePtr& train, PlainViews views)
-      : views_(std::move(views)) {
-    const ImageSourcePtr test = open_data(config.data, Split::Test, config.data_options());
-    if (!train->labelled() || !test->labelled() || train->class_names().size() < 2) return;
-    train_ = without_damaged(sample(train, kEvaluationTrain), nullptr, config.max_damaged);
-    test_ = without_damaged(sample(test, kEvaluationTest), nullptr, config.max_damaged);
-    // One rate that suits standardised features, without the sweep of `tacit linear`; about 600 steps, however few
-    // images there are.
-    probe_ = {.learning_rates = {1e-2}, .epochs = 600, .batch_size = 256, .validation_fraction = 0};
-    probe_.epochs /= (train_->size() + probe_.batch_size - 1) / probe_.batch_size;
-  }
-  bool possible() const { return train_ != nullptr; }
-  void add_to(std::map<std::string, double>& metrics, nn::Encoder& encoder) const {
-    const FeatureSet train = encoder_features(encoder, *train_, views_),
-                     test = encoder_features(encoder, *test_, views_);
-    KnnOptions options;
-    options.k = std::min<int64_t>(20, train_->size());
-    metrics["knn_top1"] = knn(train, test, options).top1;
-    metrics["linear_top1"] = linear_probe(train, test, probe_).top1;
-  }
-
- private:
-  PlainViews views_;
-  ImageSourcePtr train_, test_;
-  LinearProbeOptions probe_;
-};
 
 class Pretraining {
  public:
@@ -79,9 +31,12 @@ class Pretraining {
     if (config_.resume) RunDirectory::check_resumable(config_.out);
     policies_ = views_of(config_);
     plan_schedule();
-    check_training_memory(config_,
-                          config_.eval_every > 0 ? std::min(source_->size(), kEvaluationTrain) + kEvaluationTest : 0);
+    check_training_memory(config_, config_.eval_every > 0
+                                       ? std::min(source_->size(), OnlineEvaluation::kTrain) + OnlineEvaluation::kTest
+                                       : 0);
     if (config_.eval_every > 0) prepare_evaluation();
+    inspection_ =
+        std::make_unique<Inspection>(config_, source_, encoder_views(), method_views(config_, encoder_views()));
     method_ = make_method(config_);
     optimizer_ = make_optimizer(config_, *method_);
     const bool fresh = !(config_.resume && RunDirectory::has_checkpoint(config_.out));
@@ -153,6 +108,8 @@ class Pretraining {
     return options;
   }
 
+  PlainViews encoder_views() const { return plain_views(config_, policies_[0].mean, policies_[0].std); }
+
   /// Shows the method its first batches; the loader is made only for one that looks.
   void prepare_method() {
     std::unique_ptr<Loader> loader;
@@ -176,8 +133,7 @@ class Pretraining {
   }
 
   void prepare_evaluation() {
-    evaluation_ =
-        std::make_unique<OnlineEvaluation>(config_, source_, plain_views(config_, policies_[0].mean, policies_[0].std));
+    evaluation_ = std::make_unique<OnlineEvaluation>(config_, source_, encoder_views());
     if (evaluation_->possible()) return;
     evaluation_.reset();
     observer_.say("the data has no labels: --eval-every is ignored");
@@ -229,8 +185,8 @@ class Pretraining {
   /// A new run: its first checkpoint is what a run that fails in its first epoch leaves.
   void begin(const ContactSheet& views) {
     directory_->write_config(settings_of(config_).toml());
-    directory_->cut_to(0);
-    views.write_png(directory_->images() + "/views.png");
+    directory_->cut_to(-1);
+    directory_->log_picture(0, "views", views);
     save(0);
   }
 
@@ -282,6 +238,7 @@ class Pretraining {
     const bool evaluated = evaluation_ && record.epoch_end && record.epoch % config_.eval_every == 0;
     if (evaluated) evaluation_->add_to(record.metrics, method_->encoder());
     if (evaluated || record.step % config_.log_every == 0) directory_->log(record);
+    if (inspection_->due(record)) inspection_->look(record.step, *method_, *optimizer_, *directory_);
     last_ = record;
     const bool end_of_epochs = record.epoch_end && record.epoch % config_.save_every == 0;
     const bool end_of_steps = config_.save_every_steps > 0 && record.step % config_.save_every_steps == 0;
@@ -325,6 +282,7 @@ class Pretraining {
   RunPlan plan_;
   std::vector<ViewPolicy> policies_;
   std::unique_ptr<OnlineEvaluation> evaluation_;
+  std::unique_ptr<Inspection> inspection_;
   std::unique_ptr<Method> method_;
   std::unique_ptr<optim::Optimizer> optimizer_;
   std::unique_ptr<RunDirectory> directory_;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Exports trained encoders and loads them in PyTorch. Skipped where no Python with torch is found.
+# Exports trained encoders and loads them in PyTorch; reads a run with TensorBoard where that is installed too. Skipped where no Python with torch is found.
 #   run.sh BUILD_DIR        TACIT_PYTHON: the interpreter (default python3) with torch, torchvision, timm, safetensors, pillow
 set -eu -o pipefail
 tacit=$1/bin/tacit
@@ -24,3 +24,8 @@ for case in "resnet18 cifar simclr" "resnet18 imagenet simclr" "resnet34 cifar s
   "$python" "$here/check_export.py" compare "$run/encoder.safetensors" "$run/features/features.npy" "$work/images" \
     "$name" "$stem"
 done
+if "$python" -c 'import tensorboard' 2>/dev/null; then
+  "$python" "$here/check_tensorboard.py" "$work/vit_tiny-auto-mae" 192 2>"$work/log" || { cat "$work/log"; exit 1; }
+else
+  echo "skipped: tensorboard: $python has no tensorboard"
+fi

@@ -18,6 +18,8 @@ class OnlineEvaluation {
   OnlineEvaluation(const TrainConfig& config, const ImageSourcePtr& train, PlainViews views);
   /// Whether the data has the labels that it takes.
   bool possible() const { return train_ != nullptr; }
+  /// The images that it tests on.
+  const ImageSource& test() const { return *test_; }
   /// Adds "knn_top1" and "linear_top1".
   void add_to(std::map<std::string, double>& metrics, nn::Encoder& encoder) const;
 

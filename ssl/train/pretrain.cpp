@@ -7,6 +7,7 @@
 
 #include "nn/norm.h"
 #include "ssl/data/fingerprint.h"
+#include "ssl/data/overlap.h"
 #include "ssl/train/build.h"
 #include "ssl/train/check.h"
 #include "ssl/train/inspection.h"
@@ -16,6 +17,7 @@
 #include "ssl/train/online_evaluation.h"
 #include "ssl/train/picture.h"
 #include "ssl/train/run_directory.h"
+#include "ssl/train/watch.h"
 #include "tensor/counted.h"
 
 namespace tacit::ssl {
@@ -61,7 +63,12 @@ class Pretraining {
     loader_ = std::make_unique<Loader>(source_, loader_options(), plan_.done / plan_.steps_per_epoch,
                                        plan_.done % plan_.steps_per_epoch);
     Training training;
-    training.next = [&] { return loader_->next(); };
+    watch_ = std::make_unique<RunWatch>(plan_.chance, plan_.steps_per_epoch);
+    training.next = [&] {
+      Batch batch = loader_->next();
+      say_all(watch_->batch(batch));
+      return batch;
+    };
     training.loss = [&](const Batch& batch, const Progress& progress) { return method_->loss(batch.views, progress); };
     training.after_step = [&](const Progress& progress) { method_->after_step(progress); };
     training.metrics = [&] { return method_->metrics(); };
@@ -134,9 +141,13 @@ class Pretraining {
 
   void prepare_evaluation() {
     evaluation_ = std::make_unique<OnlineEvaluation>(config_, source_, encoder_views());
-    if (evaluation_->possible()) return;
-    evaluation_.reset();
-    observer_.say("the data has no labels: --eval-every is ignored");
+    if (!evaluation_->possible()) {
+      evaluation_.reset();
+      observer_.say("the data has no labels: --eval-every is ignored");
+      return;
+    }
+    const std::string warning = learns_from_test(config_) ? "" : overlap_warning(*source_, evaluation_->test());
+    if (!warning.empty()) observer_.say(warning);
   }
 
   void describe() {
@@ -167,7 +178,12 @@ class Pretraining {
     if (learns_from_test(config_))
       observer_.say("warning: --split " + config_.split +
                     ": the test images are learned from; what an evaluation says of them will be too good");
-    for (const std::string& line : method_->describe(source_->size(), config_.batch_size)) observer_.say(line);
+    const bool chunks = config_.chunk_size > 0;
+    const std::string noise =
+        batch_norm_warning(*method_, chunks ? config_.chunk_size : config_.batch_size, config_.bn_splits.value_or(0),
+                           chunks ? "--chunk-size" : "--batch-size");
+    if (!noise.empty()) observer_.say(noise);
+    say_all(method_->describe(source_->size(), config_.batch_size));
   }
 
   /// What the files of a new run can be wrong about, found before its directory is made: a corrected command may then
@@ -244,6 +260,11 @@ class Pretraining {
     const bool end_of_steps = config_.save_every_steps > 0 && record.step % config_.save_every_steps == 0;
     if (end_of_epochs || end_of_steps || interrupted()) save(record.step);
     observer_.step(record);
+    say_all(watch_->step(record));
+  }
+
+  void say_all(const std::vector<std::string>& lines) const {
+    for (const std::string& line : lines) observer_.say(line);
   }
 
   void save(int64_t step) {
@@ -283,6 +304,7 @@ class Pretraining {
   std::vector<ViewPolicy> policies_;
   std::unique_ptr<OnlineEvaluation> evaluation_;
   std::unique_ptr<Inspection> inspection_;
+  std::unique_ptr<RunWatch> watch_;
   std::unique_ptr<Method> method_;
   std::unique_ptr<optim::Optimizer> optimizer_;
   std::unique_ptr<RunDirectory> directory_;

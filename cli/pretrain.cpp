@@ -75,7 +75,10 @@ class Pretrain final : public Command {
     const ssl::ImageSourcePtr source = open(true);
     Progress progress(config_.quiet);
     ssl::PretrainObserver observer;
-    observer.say = [&](const std::string& line) { say(common_, line); };
+    observer.say = [&](const std::string& line) {
+      progress.finish();  // a warning on the way stands on a line of its own
+      say(common_, line);
+    };
     observer.begin = [&](const ssl::RunPlan& plan) { progress.begin(plan); };
     observer.step = [&](const ssl::StepRecord& record) { progress.step(record); };
     const ssl::PretrainResult result = ssl::pretrain(config_, source, observer);

@@ -8,6 +8,10 @@
 
 namespace tacit::cli {
 
+struct TrainAndTest {
+  ssl::ImageSourcePtr train, test;
+};
+
 /// --data and what goes with it.
 struct DataArguments {
   std::vector<std::string> data;
@@ -23,6 +27,8 @@ struct DataArguments {
   ssl::ImageSourcePtr open(ssl::Split, const Common&) const;
   /// The same; Error naming the flag where an image of it has no label.
   ssl::ImageSourcePtr open_labelled(ssl::Split, const Common&) const;
+  /// Both splits, labelled; a warning where test images are training images.
+  TrainAndTest open_train_and_test(const Common&) const;
 
  private:
   mutable std::set<std::string> told_;  // two splits of one data set may have the same note

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "nn/eval_mode.h"
 #include "nn/nin.h"
 #include "nn/resnet.h"
 #include "nn/small_cnn.h"
 #include "nn/vit.h"
 #include "tensor/join.h"
+#include "tensor/multiply_adds.h"
 
 namespace tacit::nn {
 
@@ -123,6 +125,14 @@ Variable Encoder::map(const Variable& images) {
 }
 
 std::string default_stem(int64_t image_size) { return image_size <= 64 ? "cifar" : "imagenet"; }
+
+int64_t multiply_adds(Encoder& encoder, int64_t image_size, int64_t channels) {
+  const EvalMode mode(encoder);
+  const NoGrad no_grad;
+  const MultiplyAdds counter;
+  encoder(Tensor::zeros({1, image_size, image_size, channels}));
+  return counter.count();
+}
 
 int64_t default_patch_size(int64_t image_size) {
   if (image_size > 64) return 16;

@@ -55,6 +55,11 @@ class Encoder : public AnyModule {
 
 /// Of a ResNet: "cifar" for images up to 64 pixels, else "imagenet".
 std::string default_stem(int64_t image_size);
+
+/// Of one image (1, image_size, image_size, channels) through the encoder in evaluation mode: see
+/// tensor/multiply_adds.h. Twice as many are floating-point operations.
+int64_t multiply_adds(Encoder&, int64_t image_size, int64_t channels);
+
 /// Above 64 pixels 16; else the divisor of the image's side that is nearest to an eighth of it, the larger of two (32
 /// and 28 pixels: 4; 64: 8).
 int64_t default_patch_size(int64_t image_size);

@@ -42,7 +42,7 @@ TEST_CASE("event files: CRC-32C, records that read back, cut at a step, half-wri
       events.add(step, {{"loss", 1.0 / static_cast<double>(step)}, {"lr", 0.5}});
     path = events.path();
   }
-  std::vector<EventScalar> read = read_events(path);
+  std::vector<EventValue> read = read_events(path);
   REQUIRE(read.size() == 400);
   CHECK(read[398].step == 200);
   CHECK(read[398].tag == "loss");

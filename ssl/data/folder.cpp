@@ -52,6 +52,11 @@ class FolderSource final : public ImageSource {
     return labels_[static_cast<size_t>(i)];
   }
   std::string file(int64_t i) const override { return files_[static_cast<size_t>(i)]; }
+  int64_t encoded_bytes(int64_t i) const override {
+    std::error_code gone;
+    const auto bytes = fs::file_size(file(i), gone);
+    return gone ? 0 : static_cast<int64_t>(bytes);
+  }
   int64_t channels() const override { return 3; }
   std::pair<int64_t, int64_t> image_size() const override { return size_; }
   std::vector<std::string> class_names() const override { return names_; }

@@ -33,6 +33,8 @@ class ImageSource {
   virtual std::optional<int64_t> label(int64_t i) const = 0;
   /// The file it came from, or "" where images are not files.
   virtual std::string file(int64_t) const { return ""; }
+  /// The length of that file; 0 where images are not files.
+  virtual int64_t encoded_bytes(int64_t) const { return 0; }
   /// Channels of the stored images: 1 or 3; folders with any colour say 3.
   virtual int64_t channels() const = 0;
   /// The size most images have {H, W}; {0, 0} when sizes vary.

@@ -18,6 +18,12 @@ PlainViews plain_views(const TrainConfig& config, const std::vector<float>& mean
   return views;
 }
 
+PlainViews method_views(const TrainConfig& config, PlainViews views) {
+  views.normalisation.lightness = false;
+  views.channels = config.channels;
+  return views;
+}
+
 std::unique_ptr<Method> make_method(const TrainConfig& config) {
   TACIT_CHECK(config.image_size > 0 && config.channels > 0, "[method] the image size and channels are not resolved");
   return method_entry(config.method).make(config);
@@ -72,9 +78,8 @@ Pretrained load_pretrained(const std::string& run) {
     throw Error(path + ": its weights are not those of " + checkpoint.info.config.method + " with " +
                 checkpoint.info.config.encoder + ", which it says to be: " + e.what());
   }
-  loaded.views = loaded.method_views = plain_views(loaded.info.config, loaded.info.mean, loaded.info.std);
-  loaded.method_views.normalisation.lightness = false;
-  loaded.method_views.channels = loaded.info.config.channels;
+  loaded.views = plain_views(loaded.info.config, loaded.info.mean, loaded.info.std);
+  loaded.method_views = method_views(loaded.info.config, loaded.views);
   return loaded;
 }
 

@@ -15,6 +15,8 @@ namespace tacit::ssl {
 
 /// How images enter the method's encoder without augmentation, given the mean and std of its views.
 PlainViews plain_views(const TrainConfig&, const std::vector<float>& mean, const std::vector<float>& std);
+/// How they enter the method itself; differs where the encoder sees their lightness.
+PlainViews method_views(const TrainConfig&, PlainViews of_encoder);
 /// A fresh method with its encoder; config.image_size and config.channels must be resolved. Throws UsageError for a
 /// method that this version lacks.
 std::unique_ptr<Method> make_method(const TrainConfig&);
@@ -31,7 +33,7 @@ struct Pretrained {
   CheckpointInfo info;
   std::unique_ptr<Method> method;
   PlainViews views;         ///< how images enter its encoder
-  PlainViews method_views;  ///< how they enter the method itself; differs where the encoder sees their lightness
+  PlainViews method_views;  ///< how they enter the method itself
 };
 /// RUN may be a run directory or a checkpoint file. Throws Error naming the file.
 Pretrained load_pretrained(const std::string& run);

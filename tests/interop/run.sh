@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Exports trained encoders and loads them in PyTorch and onnxruntime; imports what PyTorch's programs save. Skipped where
-# no Python with torch is found.
+# Exports trained encoders and loads them in PyTorch and onnxruntime; imports what PyTorch's programs save; reads a run
+# with TensorBoard. Skipped where no Python with torch is found.
 #   run.sh BUILD_DIR        TACIT_PYTHON: the interpreter (default python3) with torch, torchvision, timm, safetensors,
-#                           pillow; and for the ONNX part onnx and onnxruntime
+#                           pillow; for the ONNX part onnx and onnxruntime, for the last one tensorboard
 set -eu -o pipefail
 tacit=$1/bin/tacit
 here=$(cd "$(dirname "$0")" && pwd)
@@ -55,3 +55,8 @@ for case in "small_cnn" "small_cnn --channels 1" "nin" "vit_micro --pool mean" \
   check_onnx "$run"
 done
 "$python" "$here/check_import.py" "$tacit" "$work/images" "$work/import"
+if "$python" -c 'import tensorboard' 2>/dev/null; then
+  "$python" "$here/check_tensorboard.py" "$work/vit_tiny-auto-mae" 192 2>"$work/log" || { cat "$work/log"; exit 1; }
+else
+  echo "skipped: tensorboard: $python has no tensorboard"
+fi

@@ -129,6 +129,7 @@ class Module {
 
 /// Name -> tensor as files hold it (convolutions OIHW), copied to device "cpu"; parameters and buffers.
 using StateDict = std::map<std::string, Tensor>;
+/// The module's own.
 StateDict state_dict(Module&);
 
 /// What load_state did. Unexpected names are those of the file that the module lacks.

@@ -10,6 +10,7 @@
 
 namespace tacit::nn {
 
+/// Which network make_encoder() makes, and for which images.
 struct EncoderOptions {
   std::string name = "resnet18";  ///< resnet18 resnet34 resnet50 small_cnn nin vit_micro vit_tiny vit_small vit_base
   /// Channels of the first stage; 0: the published number (64; small_cnn 32; nin 192). ViTs: the dimension of a token
@@ -73,6 +74,7 @@ int64_t published_width(const std::string& name);
 void check_encoder_width(const std::string& name, int64_t width);
 /// Throws Error listing the known names.
 Encoder make_encoder(const EncoderOptions&);
+/// The names that EncoderOptions takes.
 std::vector<std::string> encoder_names();
 
 }  // namespace tacit::nn

@@ -132,6 +132,7 @@ class Module {
 std::vector<std::pair<std::string, Tensor>> file_views(Module&);
 /// The same as name -> tensor, copied to device "cpu".
 using StateDict = std::map<std::string, Tensor>;
+/// The module's own.
 StateDict state_dict(Module&);
 
 /// What load_state did. Unexpected names are those of the file that the module lacks.

@@ -12,6 +12,7 @@
 
 namespace tacit::nn {
 
+/// What comes before the first stage.
 enum class Stem : uint8_t {
   ImageNet,  ///< 7x7 stride 2, then 3x3 max-pooling of stride 2
   Cifar      ///< 3x3 stride 1, no pooling: for images up to 64 pixels

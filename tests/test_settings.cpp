@@ -84,14 +84,18 @@ TEST_CASE("resolve: default < recipe < configuration file < command line") {
   CHECK(resolve(layers, 0).warmup_steps(600) == 150);
 }
 
-TEST_CASE("resolve: without a recipe the image size chooses") {
+TEST_CASE("resolve: without a recipe the images' own size chooses") {
   ConfigLayers layers;
   layers.flags = {{"data", {"synthetic"}}};
   CHECK(resolve(layers, 32).recipe == "small-images");
   CHECK(resolve(layers, 224).recipe == "folder");
   CHECK(resolve(layers, 0).recipe == "folder");
-  layers.flags.push_back({"image-size", {"48"}});
-  CHECK(resolve(layers, 224).recipe == "small-images");
+  layers.flags.push_back({"image-size", {"64"}});  // which `folder` has too: saying it changes nothing
+  CHECK(resolve(layers, 0).recipe == "folder");
+  CHECK(resolve(layers, 224).recipe == "folder");
+  CHECK(resolve(layers, 32).recipe == "small-images");
+  layers.flags.back() = {"image-size", {"96"}};
+  CHECK(resolve(layers, 32).recipe == "folder");
 }
 
 TEST_CASE("validate: values that flags alone show to be wrong") {

@@ -51,13 +51,16 @@ class ImageSource {
   virtual uint64_t identity() const { return 0; }
   bool labelled() const { return !class_names().empty(); }
 };
+/// Sources are shared, and do not change.
 using ImageSourcePtr = std::shared_ptr<const ImageSource>;
 
 /// Fraction of a source that may be unreadable. One image always may.
 constexpr double kMaxDamaged = 0.01;
 
+/// The part of a data set to open.
 enum class Split { Train, Test, Unlabeled, All };
 
+/// How open_data() reads.
 struct DataOptions {
   bool no_labels = false;           ///< take all images as unlabelled; a folder's class sub-directories mean nothing
   int64_t limit = 0;                ///< of every split but Test: the first n after a shuffle seeded by 0; 0 = all

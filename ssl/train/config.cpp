@@ -81,11 +81,10 @@ Settings settings_of(TrainConfig& c) {
   Settings s;
   s.group("Method")
       .add("method", &c.method, "the method, as in `pretrain METHOD`", trajectory)
-      .add(
-          "recipe", &c.recipe,
-          "named set of defaults; `tacit pretrain METHOD --help` lists them (default by the images: small-images up to "
-          "64 pixels, else folder)",
-          trajectory);
+      .add("recipe", &c.recipe,
+           "named set of defaults; `tacit pretrain METHOD --help` lists them (default by the images: small-images if "
+           "they have up to 64 pixels, else folder)",
+           trajectory);
   for (const MethodEntry& entry : method_entries()) entry.add_settings(s, c);
   s.group("Data")
       .add("data", &c.data, kDataHelp, place)

@@ -27,8 +27,10 @@ struct StepRecord {
   int64_t images = 0;  ///< source images, not views
 };
 
+/// Why a training ended.
 enum class StopReason : uint8_t { Finished, Interrupted };
 
+/// What the loop is given.
 struct Training {
   std::function<Batch()> next;                                  ///< batches in order, from `done` on
   std::function<Variable(const Batch&, const Progress&)> loss;  ///< records a graph

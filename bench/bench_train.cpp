@@ -30,6 +30,7 @@ int64_t peak_resident_mb() {
 int main(int argc, char** argv) try {
   const std::string name = argc > 1 ? argv[1] : "simclr-small-cnn";
   const int steps = argc > 2 ? std::stoi(argv[2]) : 9;
+  TACIT_CHECK(steps > 0, "[bench] the number of steps must be at least 1, got ", steps);
   if (argc > 3 && std::stoi(argv[3]) > 0) cpu::set_threads(std::stoi(argv[3]));
   if (argc > 4) set_default_device(Device(argv[4]));
 

@@ -29,6 +29,14 @@ void crash_point(const char* step) {
 
 bool same_file(const struct stat& a, const struct stat& b) { return a.st_dev == b.st_dev && a.st_ino == b.st_ino; }
 
+// /dev/stdout and the like: what it leads to was opened by somebody else, who goes on writing there, and is not
+// replaced.
+bool names_open_file(const std::string& path) {
+  for (const char* const place : {"/dev/std", "/dev/fd/", "/proc/"})
+    if (path.rfind(place, 0) == 0) return true;
+  return false;
+}
+
 // Makes the rename itself permanent. Some file systems cannot sync a folder, and say so: nothing more can be done
 // there.
 void sync_folder(const std::string& path) {
@@ -53,7 +61,7 @@ AtomicFile::AtomicFile(const std::string& path) : path_(path), target_(path) {
   const bool replaces = ::stat(path.c_str(), &target) == 0;
   if (replaces) {
     if (S_ISDIR(target.st_mode)) fail("it cannot be written", EISDIR);
-    if (!S_ISREG(target.st_mode) || path.rfind("/dev/", 0) == 0 || path.rfind("/proc/", 0) == 0) {
+    if (!S_ISREG(target.st_mode) || names_open_file(path)) {
       descriptor_ = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
       if (descriptor_ < 0) fail("it cannot be written", errno);
       return;

@@ -1,7 +1,8 @@
 // Convolution and pooling: the checks and shapes; the kernels are the backends'.
-#include "tensor/ops.h"
+#include <algorithm>
 
 #include "tensor/multiply_adds.h"
+#include "tensor/ops.h"
 
 namespace tacit {
 
@@ -10,6 +11,9 @@ namespace {
 int64_t output_size(int64_t size, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation) {
   return (size + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1;
 }
+
+// Of strides, paddings and dilations: sizes computed with it fit their type.
+constexpr int64_t kLargest = int64_t{1} << 20;
 
 void check_image_batch(const char* op, const Shape& x) {
   TACIT_CHECK(x.rank() == 4, "[", op, "] the input must be (N, H, W, C), got ", x);
@@ -20,8 +24,10 @@ void check_image_batch(const char* op, const Shape& x) {
 std::pair<Window, Shape> conv2d_geometry(const Shape& x, const Shape& w, const Conv2dOptions& o) {
   check_image_batch("conv2d", x);
   TACIT_CHECK(w.rank() == 4, "[conv2d] the weight must be (C_out, kernel_h, kernel_w, C_in / groups), got ", w);
-  TACIT_CHECK(o.stride >= 1 && o.padding >= 0 && o.dilation >= 1 && o.groups >= 1, "[conv2d] stride ", o.stride,
-              ", padding ", o.padding, ", dilation ", o.dilation, ", groups ", o.groups, " are out of range");
+  TACIT_CHECK(o.stride >= 1 && o.padding >= 0 && o.dilation >= 1 && o.groups >= 1 &&
+                  std::max({o.stride, o.padding, o.dilation}) <= kLargest,
+              "[conv2d] stride ", o.stride, ", padding ", o.padding, ", dilation ", o.dilation, ", groups ", o.groups,
+              " are out of range");
   TACIT_CHECK(x[3] == w[3] * o.groups, "[conv2d] weight ", w, " with ", o.groups, " groups expects ", w[3] * o.groups,
               " channels, input has ", x[3], " (images are (N, H, W, C))");
   TACIT_CHECK(w[0] % o.groups == 0, "[conv2d] ", w[0], " output channels do not divide into ", o.groups, " groups");
@@ -81,7 +87,31 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Conv2dOptions& options) {
   return y;
 }
 
+namespace {
+// That dy belongs to a convolution of x and w with that window.
+void check_gradient(const char* op, const Shape& x, const Shape& w, const Tensor& dy, const Tensor& other,
+                    const Window& k) {
+  check_same_kind(op, dy, other);
+  TACIT_CHECK(x.rank() == 4 && w.rank() == 4 && dy.rank() == 4, "[", op, "] x ", x, ", w ", w, " and dy ", dy.shape(),
+              " must have four dimensions");
+  TACIT_CHECK(std::min({k.stride_h, k.stride_w, k.dilation_h, k.dilation_w}) >= 1 &&
+                  std::min(k.padding_h, k.padding_w) >= 0 &&
+                  std::max({k.stride_h, k.stride_w, k.dilation_h, k.dilation_w, k.padding_h, k.padding_w}) <= kLargest,
+              "[", op, "] the window's strides, paddings or dilations are out of range");
+  const bool groups = w[3] > 0 ? x[3] % w[3] == 0 && x[3] > 0 && w[0] % (x[3] / w[3]) == 0 : x[3] == 0;
+  const auto length = [](int64_t in, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation) {
+    const int64_t room = in + 2 * padding - dilation * (kernel - 1);
+    return room < 1 ? 0 : output_size(in, kernel, stride, padding, dilation);
+  };
+  const Shape y{x[0], length(x[1], w[1], k.stride_h, k.padding_h, k.dilation_h),
+                length(x[2], w[2], k.stride_w, k.padding_w, k.dilation_w), w[0]};
+  TACIT_CHECK(groups && k.kernel_h == w[1] && k.kernel_w == w[2] && dy.shape() == y, "[", op, "] x ", x, " and w ", w,
+              " make y ", y, " with this window, of a kernel ", k.kernel_h, " x ", k.kernel_w, "; dy is ", dy.shape());
+}
+}  // namespace
+
 Tensor conv2d_dx(const Shape& x, const Tensor& dy, const Tensor& w, const Window& window) {
+  check_gradient("conv2d_dx", x, w.shape(), dy, w, window);
   Tensor dx = Tensor::empty(x, dy.dtype(), dy.device());
   count_convolution(dy.shape(), w.shape());
   const Tensor dense_dy = dy.contiguous_copy_if_needed(), dense_w = w.contiguous_copy_if_needed();
@@ -93,6 +123,7 @@ Tensor conv2d_dx(const Shape& x, const Tensor& dy, const Tensor& w, const Window
 }
 
 Tensor conv2d_dw(const Shape& w, const Tensor& x, const Tensor& dy, const Window& window) {
+  check_gradient("conv2d_dw", x.shape(), w, dy, x, window);
   Tensor dw = Tensor::empty(w, dy.dtype(), dy.device());
   count_convolution(dy.shape(), w);
   const Tensor dense_x = x.contiguous_copy_if_needed(), dense_dy = dy.contiguous_copy_if_needed();

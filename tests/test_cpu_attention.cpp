@@ -96,6 +96,28 @@ TEST_CASE("attention: gradients that are not wanted are left out, the others are
   CHECK(gradients(false, false, true)[2] == all[2]);
 }
 
+// A fused multiply-subtract of a logit and of the rounded largest one made weights of 5e5 here.
+TEST_CASE("attention: the weights of a query sum to 1 however large its logits are") {
+  constexpr int64_t kTokens = 40, kSize = 3;
+  for (const float large : {1e2f, 1e4f, 1e6f, 1e7f, 1e8f, 1e10f, 1e15f}) {
+    CAPTURE(large);
+    auto q = numbers<float>(kTokens * kSize, 1), k = numbers<float>(kTokens * kSize, 2);
+    std::vector<float> v(kTokens * kSize, 1), dy(kTokens * kSize, 1), y(kTokens * kSize), lse(kTokens);
+    std::vector<float> dq(q.size()), dk(k.size()), dv(v.size());
+    for (float& value : q) value *= large;
+    const auto heads = [](std::vector<float>& data) { return view(data, {1, 1, kTokens, kSize}); };
+    const View lse_view = view(lse, {1, 1, kTokens});
+    backend().attention({heads(y), lse_view, heads(q), heads(k), heads(v), 0.577});
+    backend().attention_grad(
+        {heads(dq), heads(dk), heads(dv), heads(dy), heads(q), heads(k), heads(v), heads(y), lse_view, 0.577});
+    for (const float value : y) CHECK(value == doctest::Approx(1).epsilon(1e-5));
+    double sum = 0;
+    for (const float value : dv) sum += value;
+    CHECK(sum == doctest::Approx(kTokens * kSize).epsilon(1e-2));  // lse is rounded: a few units of its last place
+    for (const float value : dq) CHECK(std::isfinite(value));
+  }
+}
+
 TEST_CASE("attention: a NaN reaches the results that depend on it and no other") {
   const Case c{1, 2, 20, 18, 8, 8};
   const auto clean = run<float>(backend(), c), of_query = run<float>(backend(), c, "first query");

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <numeric>
 
 #include "autograd/ops.h"
@@ -187,7 +188,23 @@ TEST_CASE("wrong ranks, shapes, dtypes and devices are errors") {
   refused([&] { conv2d(x, Tensor::ones({2, 3, 3, 3})); });
   refused([&] { conv2d(images, Tensor::ones({2, 3, 3, 4})); });
   refused([&] { conv2d(images, Tensor::ones({2, 3, 3, 3}), {.stride = 0}); });
+  for (const int64_t huge : {std::numeric_limits<int64_t>::max(), int64_t{1} << 62, (int64_t{1} << 20) + 1}) {
+    refused([&] { conv2d(images, Tensor::ones({2, 3, 3, 3}), {.stride = huge}); });
+    refused([&] { conv2d(images, Tensor::ones({2, 3, 3, 3}), {.padding = huge}); });
+    refused([&] { conv2d(images, Tensor::ones({2, 3, 3, 3}), {.dilation = huge}); });
+  }
   refused([&] { conv2d(images, Tensor::ones({2, 3, 3, 3}, f64)); });
+  const Tensor kernel = Tensor::ones({2, 3, 3, 3});
+  const auto [window, y] = conv2d_geometry(images.shape(), kernel.shape(), {.padding = 1});
+  for (const Tensor& dy : {Tensor::ones({y[0], y[1] + 1, y[2], y[3]}), Tensor::ones({y[0], y[1], y[2], 3}),
+                           Tensor::ones(y, f64), Tensor::ones({y[1], y[2], y[3]})}) {
+    refused([&, w = window] { conv2d_dx(images.shape(), dy, kernel, w); });
+    refused([&, w = window] { conv2d_dw(kernel.shape(), images, dy, w); });
+  }
+  refused([&, shape = y, w = window] { conv2d_dw({2, 3, 3, 32}, images, Tensor::ones(shape), w); });
+  refused([&, shape = y, w = window] {
+    conv2d_dx(images.shape(), Tensor::ones(shape), Tensor::ones({2, 5, 5, 3}), w);
+  });
   refused([&] { max_pool2d(x); });
   refused([&] { max_pool2d(images, {.kernel = 9}); });
   refused([&] { adaptive_avg_pool2d(images, 0, 1); });

@@ -1,6 +1,8 @@
 // safetensors and npy files: round trips, every kind of malformed file built byte by byte, and atomic replacement.
 #include "tensor/safetensors.h"
 
+#include <unistd.h>
+
 #include <cmath>
 #include <csignal>
 #include <filesystem>
@@ -354,6 +356,18 @@ TEST_CASE("atomic files: replaced whole, or not at all") {
   const AtomicFile held(path);
   CHECK(mentions(error_of([&] { write_file_atomically(path, "x"); }), path + ": another process is writing it"));
   CHECK(std::filesystem::exists(path + AtomicFile::kTemporarySuffix));
+}
+
+TEST_CASE("atomic files: a file in /dev/shm is a file like others") {
+  if (!std::filesystem::is_directory("/dev/shm")) {
+    std::printf("skipped: files in /dev/shm: there is no such directory\n");
+    return;
+  }
+  const std::string path = "/dev/shm/tacit-test-" + std::to_string(::getpid());
+  write_file_atomically(path, "old, and longer");
+  write_file_atomically(path, "new");
+  CHECK(read_file(path) == "new");
+  std::filesystem::remove(path);
 }
 
 TEST_CASE("atomic files: a file of the user's beside it and the old file's permissions stay") {

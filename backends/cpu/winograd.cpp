@@ -159,13 +159,16 @@ void winograd_dw(ConvAlgorithm algorithm, const ConvGeometry& g, float* dw, cons
   const TileMap y_map{g.out_height, g.out_width, g.filters, tiles_h, tiles_w, 0, 0};
   const int64_t rows = round_up(g.filters, kWinogradBlock), columns = round_up(g.channels, kWinogradBlock);
 
-  // The order of the sums: within a block of tiles, then block after block. It depends on nothing but the shape.
+  // The order of the sums: within a block of tiles, block after block to kGroup tiles, then group after group: one
+  // chain over all tiles of a large batch would lose a digit. It depends on nothing but the shape.
   const int64_t block = std::max(rows, columns) <= 64 ? 256 : 128;
-  constexpr int64_t kTransform = 16;
+  constexpr int64_t kTransform = 16, kGroup = 4096;
   const int64_t tiles = g.images * tiles_h * tiles_w;
   const Tiles v(k, block, columns), d(k, block, rows);
   const int64_t du_frequency = rows * columns;
-  const Scratch du(static_cast<size_t>(frequencies * du_frequency) * sizeof(float));
+  const int64_t du_size = frequencies * du_frequency;
+  const Scratch du(static_cast<size_t>(du_size) * sizeof(float)),
+      groups(tiles > kGroup ? static_cast<size_t>(du_size) * sizeof(float) : 0);
   // Few rows a task where a frequency's product is large, so that many cores find work.
   const int64_t row_step =
       std::max<int64_t>(kWinogradBlock, round_up(ceil_div(rows, ceil_div(columns * rows, 1 << 14)), kWinogradBlock));
@@ -185,12 +188,19 @@ void winograd_dw(ConvAlgorithm algorithm, const ConvGeometry& g, float* dw, cons
       winograd_tables().sum({d.buffer.data + f * d.buffer.frequency + row / kWinogradBlock * d.buffer.block,
                              d.buffer.block, v.buffer.data + f * v.buffer.frequency, v.buffer.block,
                              du.as<float>() + f * du_frequency + row * columns, count, std::min(row_step, rows - row),
-                             columns, first > 0});
+                             columns, first % kGroup > 0});
     });
+    const int64_t done = first + count;
+    if (tiles > kGroup && (done % kGroup == 0 || done == tiles))
+      parallel_ranges(du_size, 16384, [&](int64_t begin, int64_t end) {
+        float* const to = groups.as<float>();
+        for (int64_t i = begin; i < end; ++i) to[i] = (done > kGroup ? to[i] : 0) + du.as<float>()[i];
+      });
   }
+  const float* const sums = tiles > kGroup ? groups.as<float>() : du.as<float>();
   parallel_ranges(g.filters, 4, [&](int64_t begin, int64_t end) {
-    k.weights_gradient(dw + begin * 9 * g.channels, du.as<float>() + begin * columns, du_frequency, columns,
-                       end - begin, g.channels);
+    k.weights_gradient(dw + begin * 9 * g.channels, sums + begin * columns, du_frequency, columns, end - begin,
+                       g.channels);
   });
 }
 

@@ -67,6 +67,11 @@ __device__ void weighted_rows(T weight, const T* tile, int size, const F& f) {
   }
 }
 
+/// A product that no subtraction is fused with: logits must be the numbers that the largest one and lse were made of
+/// (see backends/cpu/kernels/attention.cpp).
+__device__ inline float rounded_product(float a, float b) { return __fmul_rn(a, b); }
+__device__ inline double rounded_product(double a, double b) { return __dmul_rn(a, b); }
+
 // s[j] = scale q · k[j];  lse = log sum exp s;  y = sum exp(s - lse) v
 template <class T>
 __global__ void attention_kernel(Heads<const T> q, Heads<const T> k, Heads<const T> v, Heads<T> y, T* lse,
@@ -87,7 +92,8 @@ __global__ void attention_kernel(Heads<const T> q, Heads<const T> k, Heads<const
     load_rows(v, nh, first, keys, E, tile_v);
     __syncthreads();
     const bool valid = first + lane < keys;
-    const T s = valid ? scale * dot(my_q, tile_k + lane * (D + 1), D) : static_cast<T>(-__builtin_inf());
+    const T s =
+        valid ? rounded_product(scale, dot(my_q, tile_k + lane * (D + 1), D)) : static_cast<T>(-__builtin_inf());
     const T next = max(largest, warp_max(s));
     const T shrink = fast_exp(largest - next), p = valid ? fast_exp(s - next) : T(0);
     total = total * shrink + warp_sum(p);
@@ -137,7 +143,7 @@ __global__ void attention_dq_kernel(Heads<const T> q, Heads<const T> k, Heads<co
     load_rows(v, nh, first, keys, E, tile_v);
     __syncthreads();
     const bool valid = active && first + lane < keys;
-    const T p = valid ? fast_exp(scale * dot(my_q, tile_k + lane * (D + 1), D) - my_lse) : T(0);
+    const T p = valid ? fast_exp(rounded_product(scale, dot(my_q, tile_k + lane * (D + 1), D)) - my_lse) : T(0);
     const T ds = scale * p * (dot(my_dy, tile_v + lane * (E + 1), E) - my_along);
     weighted_rows(ds, tile_k, D, [&](int c, T sum) { sums[c] += sum; });
   }
@@ -168,7 +174,9 @@ __global__ void attention_dkv_kernel(Heads<const T> q, Heads<const T> k, Heads<c
     __syncthreads();
     const int64_t query = first + lane;
     const bool valid = active && query < queries;
-    const T p = valid ? fast_exp(scale * dot(my_k, tile_q + lane * (D + 1), D) - lse[nh * queries + query]) : T(0);
+    const T p =
+        valid ? fast_exp(rounded_product(scale, dot(my_k, tile_q + lane * (D + 1), D)) - lse[nh * queries + query])
+              : T(0);
     const T ds = valid ? scale * p * (dot(my_v, tile_dy + lane * (E + 1), E) - along[nh * queries + query]) : T(0);
     weighted_rows(ds, tile_q, D, [&](int c, T sum) { sums_k[c] += sum; });
     weighted_rows(p, tile_dy, E, [&](int c, T sum) { sums_v[c] += sum; });

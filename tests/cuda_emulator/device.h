@@ -144,6 +144,8 @@ T __shfl_up_sync(unsigned mask, T value, unsigned distance, int width = 32, EMUL
 }
 #undef EMULATOR_CALLER
 
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline double __dmul_rn(double a, double b) { return a * b; }
 template <class T>
 T __ldg(const T* from) {
   return *from;

@@ -7,14 +7,20 @@
 namespace tacit::cpu::TACIT_ISA {
 namespace {
 
-/// largest[c] = the largest of a column. A NaN may be passed over: it reaches every result through the sum.
+// Logits are scaled by a pass of their own, so that each is one rounded number. In `scale * s - largest` compilers
+// would round once, after the difference, and the largest logit would not be equal to the `largest` that was made of
+// it: from 1e7 on, where numbers lie 1 apart, exp() of the difference is anything but 1.
+
+/// s *= scale, and largest[c] = the largest of a column. A NaN may be passed over: it reaches every result through the
+/// sum.
 template <int W, class T>
-void largest_of_columns(T* most, const T* s, int64_t pitch, int64_t keys) {
+void scale_and_find_largest(T* most, T* s, int64_t pitch, int64_t keys, T scale) {
   constexpr int lanes = Simd<T>::kLanes, V = W / lanes;
   Vec<T> m[V];
-  TACIT_UNROLL for (int v = 0; v < V; ++v) m[v] = load<Vec<T>>(s + v * lanes);
-  for (int64_t k = 1; k < keys; ++k) TACIT_UNROLL for (int v = 0; v < V; ++v) {
-      const Vec<T> x = load<Vec<T>>(s + k * pitch + v * lanes);
+  TACIT_UNROLL for (int v = 0; v < V; ++v) m[v] = load<Vec<T>>(s + v * lanes) * scale;
+  for (int64_t k = 0; k < keys; ++k) TACIT_UNROLL for (int v = 0; v < V; ++v) {
+      const Vec<T> x = load<Vec<T>>(s + k * pitch + v * lanes) * scale;
+      store(s + k * pitch + v * lanes, x);
       m[v] = x > m[v] ? x : m[v];
     }
   TACIT_UNROLL for (int v = 0; v < V; ++v) store(most + v * lanes, m[v]);
@@ -23,10 +29,9 @@ void largest_of_columns(T* most, const T* s, int64_t pitch, int64_t keys) {
 template <int W, class T>
 void join_columns(T* s, int64_t pitch, int64_t keys, T scale, T* largest, double* sum, T* shrink) {
   T m[W];
-  largest_of_columns<W>(m, s, pitch, keys);
+  scale_and_find_largest<W>(m, s, pitch, keys, scale);
   for (int c = 0; c < W; ++c) {
-    const T here = scale * m[c];
-    m[c] = largest[c] > here ? largest[c] : here;
+    m[c] = largest[c] > m[c] ? largest[c] : m[c];
     shrink[c] = fast_exp(largest[c] - m[c]);
     largest[c] = m[c];
     sum[c] *= static_cast<double>(shrink[c]);
@@ -36,7 +41,7 @@ void join_columns(T* s, int64_t pitch, int64_t keys, T scale, T* largest, double
     T run[W] = {};
     for (int64_t k = k0; k < k1; ++k)
       for (int c = 0; c < W; ++c) {
-        const T p = fast_exp(scale * s[k * pitch + c] - m[c]);
+        const T p = fast_exp(s[k * pitch + c] - m[c]);
         s[k * pitch + c] = p;
         run[c] += p;
       }
@@ -58,11 +63,13 @@ void scale_row(T* y, const T* x, int64_t n, T factor) {
 template <class T>
 void gradient(T* __restrict s, T* __restrict dp, int64_t pitch, int64_t keys, int64_t queries, T scale, const T* lse,
               const T* along) {
-  for (int64_t k = 0; k < keys; ++k, s += pitch, dp += pitch)
+  for (int64_t k = 0; k < keys; ++k, s += pitch, dp += pitch) {
+    for (int64_t c = 0; c < queries; ++c) s[c] *= scale;
     for (int64_t c = 0; c < queries; ++c) {
-      s[c] = fast_exp(scale * s[c] - lse[c]);
+      s[c] = fast_exp(s[c] - lse[c]);
       dp[c] = scale * s[c] * (dp[c] - along[c]);
     }
+  }
 }
 
 /// Short rows: a tree of a vector's lanes is as exact as the products beside it, and a conversion to double would cost

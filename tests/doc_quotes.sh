@@ -28,11 +28,13 @@ trap 'rm -rf "$scratch"' EXIT
 cat > "$scratch/render.awk" <<'AWK'
 function fail(why) { print FILENAME ":" FNR ": " why > "/dev/stderr"; failed = 1 }
 function indent_of(line) { match(line, /^ */); return RLENGTH }
-# Cuts the next word, or text in quotes, from the front of `rest`.
-function word(  w, end) {
+# Cuts the next word, or text in "…" or '…', from the front of `rest`.
+function word(  w, mark, end) {
   sub(/^ +/, "", rest)
-  if (substr(rest, 1, 1) == "\"") { end = index(substr(rest, 2), "\""); w = substr(rest, 2, end - 1); rest = substr(rest, end + 2) }
-  else { match(rest, /^[^ ]*/); w = substr(rest, 1, RLENGTH); rest = substr(rest, RLENGTH + 1) }
+  mark = substr(rest, 1, 1)
+  if (mark == "\"" || mark == "\047") {
+    end = index(substr(rest, 2), mark); w = substr(rest, 2, end - 1); rest = substr(rest, end + 2)
+  } else { match(rest, /^[^ ]*/); w = substr(rest, 1, RLENGTH); rest = substr(rest, RLENGTH + 1) }
   return w
 }
 function without_numbers(line) {

@@ -9,6 +9,7 @@
 
 namespace tacit {
 
+/// What can be checkpointed: a part of a network.
 using VariableFunction = std::function<Variable(const Variable&)>;
 
 /// f(x) without its graph; the backward pass calls again(x) (undefined: f) and goes back through that, which also gives

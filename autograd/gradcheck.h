@@ -10,6 +10,7 @@
 
 namespace tacit {
 
+/// How derivatives are compared.
 struct GradcheckOptions {
   double step = 1e-6;      ///< central difference step
   double relative = 1e-6;  ///< allowed error relative to the largest gradient entry of that input

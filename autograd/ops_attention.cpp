@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "autograd/ops.h"
+#include "tensor/multiply_adds.h"
 
 namespace tacit {
 
@@ -32,7 +33,14 @@ struct Attended {
   Tensor y, lse;
 };
 
+// So many products of T x S numbers with q or k, and with v.
+void count_attention(const Heads& x, int64_t with_keys, int64_t with_values) {
+  MultiplyAdds::add(x.q.size(0) * x.q.size(1) * x.q.size(2) * x.k.size(2),
+                    with_keys * x.q.size(3) + with_values * x.v.size(3));
+}
+
 Attended attend(const Heads& x, double scale) {
+  count_attention(x, 1, 1);
   const Tensor y = empty_heads(x.q, x.q.size(2), x.v.size(3));
   const Tensor lse = Tensor::empty({x.q.size(0), x.q.size(1), x.q.size(2)}, y.dtype(), y.device());
   if (y.numel() > 0)
@@ -48,6 +56,7 @@ void attend_grad(const Heads& d, const Tensor& dy, const Heads& x, const Attende
       if (t.defined()) t.fill_(0);
     return;
   }
+  count_attention(x, 3, 2);  // q kᵀ again, dq and dk; dy vᵀ and dv
   const Tensor rows = with_dense_rows(dy);
   dy.backend().attention_grad({.dq = d.q.view(),
                                .dk = d.k.view(),

@@ -64,6 +64,7 @@ using Vjp = std::function<Tensor(const Tensor& dy)>;
 /// The same for all inputs at once: entry i of the result is read only when needed[i].
 using JointVjp = std::function<std::vector<Tensor>(const Tensor& dy, const std::vector<bool>& needed)>;
 
+/// An input of an op, and how dy becomes its gradient.
 struct RecordedInput {
   const Variable& input;
   Vjp vjp;

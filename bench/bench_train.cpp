@@ -1,6 +1,6 @@
 // Whole training steps: seconds a step, images a second, peak memory. bench/compare_pytorch.py runs the same steps in
 // PyTorch beside this program and prints the ratios.
-//   bench_train CASE [STEPS] [THREADS] [DEVICE]     CASE: see bench/cases.h
+//   bench_train CASE [STEPS] [THREADS] [DEVICE] [fp32|tf32|bf16]     CASE: see bench/cases.h
 // Prints one JSON object on a line.
 
 #include <algorithm>
@@ -33,6 +33,13 @@ int main(int argc, char** argv) try {
   if (argc > 3 && std::stoi(argv[3]) > 0) cpu::set_threads(std::stoi(argv[3]));
   if (argc > 4) set_default_device(Device(argv[4]));
 
+  const std::string allowed = argc > 5 ? argv[5] : "fp32";
+  TACIT_CHECK(allowed == "fp32" || allowed == "tf32" || allowed == "bf16", "[bench] unknown precision '", allowed,
+              "'; known: fp32, tf32, bf16");
+  const PrecisionScope scope(allowed == "tf32"   ? Precision::TF32
+                             : allowed == "bf16" ? Precision::BF16
+                                                 : Precision::F32);
+
   const bench::Case work = bench::make_case(name);
   for (int i = 0; i < 2; ++i)
     bench::seconds_of(work.step);  // first touch of memory, caches, the allocator's free lists
@@ -47,6 +54,7 @@ int main(int argc, char** argv) try {
   const MemoryStatistics memory = default_device().allocator().statistics();
   std::cout << nlohmann::ordered_json{{"case", name},
                                       {"device", default_device().name()},
+                                      {"precision", allowed},
                                       {"steps", steps},
                                       {"threads", cpu::threads()},
                                       {"seconds_median", median},

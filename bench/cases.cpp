@@ -157,6 +157,7 @@ Case make_case(const std::string& name) {
   if (name == "vit-tiny-17") return encoder_step({.name = "vit_tiny", .patch_size = 8}, 64);
   if (name == "vit-tiny-224") return encoder_step({.name = "vit_tiny", .image_size = 224}, 16);
   if (name == "simclr-resnet18") return simclr_step<optim::SGD>({.name = "resnet18"}, 256, 0.5, 0.06);
+  if (name == "simclr-resnet18-512") return simclr_step<optim::SGD>({.name = "resnet18"}, 512, 0.5, 0.06);
   if (name == "simclr-small-cnn")
     return simclr_step<optim::AdamW>({.name = "small_cnn", .image_size = 28, .channels = 1}, 256, 0.1, 2e-3);
   if (name == "mae") return mae_step(256, 0.75, {.dim = 128, .depth = 2, .heads = 4});
@@ -167,7 +168,8 @@ Case make_case(const std::string& name) {
   if (name.rfind("conv-", 0) == 0) return conv_step(name);
   throw Error("[bench] unknown case '" + name +
               "'; known: resnet18, resnet18-256, vit-micro, vit-tiny, vit-tiny-17, vit-tiny-224, simclr-resnet18, "
-              "simclr-small-cnn, mae, mae-75, augment-32, augment-224, jpeg-decode, jpeg-resize, conv-64-64-32-3-1-y");
+              "simclr-resnet18-512, simclr-small-cnn, mae, mae-75, augment-32, augment-224, jpeg-decode, jpeg-resize, "
+              "conv-64-64-32-3-1-y");
 }
 
 double seconds_of(const std::function<void()>& f) {

@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """The cases of bench_train in PyTorch, taking turns with bench_train, and the ratios of the medians.
 
-    python bench/compare_pytorch.py [--build build] [--rounds 3] [--threads 2] [--device cpu] [GROUP or CASE...]
+    python bench/compare_pytorch.py [--build build] [--rounds 3] [--threads 2] [--device cpu] [--precision fp32] [--compile]
+        [GROUP or CASE...]
 
 Groups: steps (whole training steps), convs (single passes of convolutions), augment (views, JPEGs; one thread), start
 (process start to the first finished step, beside `import torch`). Needs torch, torchvision, timm and lightly (on a GPU:
 not the last) in this interpreter. PyTorch runs eager with channels_last, its fastest setting for convolutions on few cores, the
 ViTs as timm has them. The second ratio is of the processors' time, summed over threads: with one thread it is worth
-more on a machine that others use. On a GPU both compute in plain f32, without tf32. A ratio below 1 means that tacit is
-faster. Where PyTorch's memory allocator is to be tuned, set
+more on a machine that others use. On a GPU both compute in plain f32 unless --precision says tf32 (PyTorch's two
+switches) or bf16 (PyTorch: autocast around the forward pass); --compile gives PyTorch's networks to torch.compile. A
+ratio below 1 means that tacit is faster. Where PyTorch's memory allocator is to be tuned, set
 GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=17179869184.
 """
 import argparse
@@ -61,9 +63,15 @@ def cifar_resnet18(device):
     return net.to(device, memory_format=torch.channels_last)
 
 
-def torch_step(case, device):
+def torch_step(case, device, precision="fp32", compiled=False):
     import torch
     from torch import nn
+
+    def finished(net):
+        return torch.compile(net) if compiled else net
+
+    def cast():
+        return torch.autocast(device, torch.bfloat16, enabled=precision == "bf16")
 
     def small_cnn():
         layers, c = [], 1
@@ -94,15 +102,18 @@ def torch_step(case, device):
         return mae_step()
     if case.startswith(("resnet18", "vit")):
         net, x = vit() if case.startswith("vit") else (cifar_resnet18(device), images(256 if case.endswith("256") else 64, 32, 3))
-        batch = x.shape[0]
+        batch, net = x.shape[0], finished(net)
 
         def step():
             net.zero_grad(set_to_none=True)
-            net(x).square().mean().backward()
+            with cast():
+                y = net(x)
+            y.float().square().mean().backward()
 
         return batch, step
 
-    wide = case == "simclr-resnet18"
+    wide = case.startswith("simclr-resnet18")
+    batch = 512 if case.endswith("512") else 256
     net, d, size, channels = (cifar_resnet18(device), 512, 32, 3) if wide else (small_cnn(), 256, 28, 1)
     head = nn.Sequential(nn.Linear(d, d, bias=False), nn.BatchNorm1d(d), nn.ReLU(inplace=True),
                          nn.Linear(d, 128)).to(device)
@@ -110,16 +121,19 @@ def torch_step(case, device):
     opt = (torch.optim.SGD(params, 0.06, momentum=0.9, weight_decay=5e-4) if wide
            else torch.optim.AdamW(params, 2e-3, weight_decay=1e-2))
     criterion = nt_xent(0.5 if wide else 0.1, device)
-    a, b = images(256, size, channels), images(256, size, channels)
+    a, b = images(batch, size, channels), images(batch, size, channels)
+    model = finished(nn.Sequential(net, head))
 
     def step():
-        z = head(net(torch.cat([a, b])))
-        loss = criterion(z[:256], z[256:])
+        with cast():
+            z = model(torch.cat([a, b]))
+        z = z.float()
+        loss = criterion(z[:batch], z[batch:])
         opt.zero_grad(set_to_none=True)
         loss.backward()
         opt.step()
 
-    return 256, step
+    return batch, step
 
 
 def conv_step(case):
@@ -248,12 +262,12 @@ def compare_start(build, rounds):
     print(f"{'start':20} {a:9.4f} {b:9.4f} {a / b:6.2f}   (a whole run of one step; import torch)", flush=True)
 
 
-def run_torch(case, steps, threads, device):
+def run_torch(case, steps, threads, device, precision, compiled):
     import torch
 
     torch.set_num_threads(threads)
-    torch.backends.cudnn.allow_tf32 = False
-    images, step = torch_step(case, device)
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision != "fp32"
+    images, step = torch_step(case, device, precision, compiled)
     wait = torch.cuda.synchronize if device != "cpu" else lambda: None
     for _ in range(2):
         step()
@@ -286,15 +300,19 @@ def main():
     parser.add_argument("--steps", type=int, default=7, help="timed steps a turn")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--device", default="cpu", help="cpu or cuda, on both sides")
+    parser.add_argument("--precision", default="fp32", choices=["fp32", "tf32", "bf16"], help="on both sides; a GPU's")
+    parser.add_argument("--compile", action="store_true", help="PyTorch's networks by torch.compile")
     parser.add_argument("--torch-only", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.device == "cpu" and (args.precision != "fp32" or args.compile):
+        parser.error("--precision and --compile are for --device cuda")
     if args.torch_only:
-        return run_torch(args.torch_only, args.steps, args.threads, args.device)
+        return run_torch(args.torch_only, args.steps, args.threads, args.device, args.precision, args.compile)
 
     import torch
     import torchvision
-    print(f"PyTorch {torch.__version__} (torchvision {torchvision.__version__}, eager, channels_last), "
-          f"{args.device}, {args.threads} threads, {args.rounds} turns of {args.steps} steps after 2 of warm-up; medians")
+    print(f"PyTorch {torch.__version__} (torchvision {torchvision.__version__}, "
+          f"{'compiled' if args.compile else 'eager'}, channels_last), {args.device}, {args.precision}, {args.threads} threads, {args.rounds} turns of {args.steps} steps after 2 of warm-up; medians")
     env = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_")}
     print(f"{'case':20} {'tacit s':>9} {'torch s':>9} {'ratio':>6} {'CPU':>6}   {'tacit MB':>8} {'torch MB':>8} {'ratio':>6}")
     for case in [case for name in args.cases for case in GROUPS.get(name, [name])]:
@@ -304,11 +322,12 @@ def main():
         ours, theirs = [], []
         threads = 1 if case.startswith(("augment", "jpeg")) else args.threads
         for _ in range(args.rounds):
-            out = subprocess.run([f"{args.build}/bin/bench_train", case, str(args.steps), str(threads), args.device],
+            out = subprocess.run([f"{args.build}/bin/bench_train", case, str(args.steps), str(threads), args.device, args.precision],
                                  check=True, capture_output=True, text=True).stdout
             ours.append(json.loads(out))
             out = subprocess.run([sys.executable, __file__, "--torch-only", case, "--steps", str(args.steps),
-                                  "--threads", str(threads), "--device", args.device],
+                                  "--threads", str(threads), "--device", args.device, "--precision", args.precision]
+                                 + ["--compile"] * args.compile,
                                  check=True, capture_output=True, text=True, env=env).stdout
             theirs.append(json.loads(out.splitlines()[-1]))
         a = statistics.median(r["seconds_median"] for r in ours)

@@ -72,8 +72,8 @@ class Evaluate final : public RunCommand {
     const bool beside = warn_if_failing([&] {
       for (const char* file : {"label_draws.json", "evaluation.json"}) AtomicFile probe(beside_run(file));
     });
-    const ssl::ImageSourcePtr train = data_.open_labelled(ssl::Split::Train, common_),
-                              test = data_.open_labelled(ssl::Split::Test, common_);
+    const TrainAndTest data = data_.open_train_and_test(common_);
+    const ssl::ImageSourcePtr &train = data.train, &test = data.test;
     const int64_t side = std::min(run.views.image_size, ssl::kLargestPixels), pixels = side * side * train->channels();
     check_memory(run, (train->size() + test->size()) * std::max(pixels, run.method->encoder().features()));
     options_.knn.k = possible_k(options_.knn.k, train->size());

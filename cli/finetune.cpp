@@ -97,8 +97,9 @@ class Finetune final : public RunCommand {
       if (!nn::is_vit(name) && flagged(flag))
         throw UsageError(std::string("--") + flag + " is of a ViT; the run's encoder is " + name);
     ssl::check_finetune_recipe(recipe_, name);
-    ssl::ImageSourcePtr train = data_.open_labelled(ssl::Split::Train, common_);
-    const ssl::ImageSourcePtr test = data_.open_labelled(ssl::Split::Test, common_);
+    const TrainAndTest data = data_.open_train_and_test(common_);
+    const ssl::ImageSourcePtr& test = data.test;
+    ssl::ImageSourcePtr train = data.train;
     if (labels_per_class_ > 0) {
       const std::vector<int64_t> labels = ssl::labels_of(*train);
       const int64_t classes = ssl::check_labelled(labels, "the training split");

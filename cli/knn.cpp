@@ -27,8 +27,8 @@ class Knn final : public RunCommand {
   }
   int run_on(ssl::Pretrained& run) override {
     const std::string feature = feature_.chosen(run)[0];
-    const ssl::ImageSourcePtr train = data_.open_labelled(ssl::Split::Train, common_),
-                              test = data_.open_labelled(ssl::Split::Test, common_);
+    const TrainAndTest data = data_.open_train_and_test(common_);
+    const ssl::ImageSourcePtr &train = data.train, &test = data.test;
     check_memory(run, (train->size() + test->size()) * run.method->encoder().features());
     options_.k = possible_k(options_.k, train->size());
     const ssl::FeatureSet bank = features(run, feature, *train);

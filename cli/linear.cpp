@@ -28,8 +28,8 @@ class Linear final : public RunCommand {
   int run_on(ssl::Pretrained& run) override {
     options_.seed = static_cast<uint64_t>(common_.seed);
     const std::vector<std::string> chosen = feature_.chosen(run);
-    const ssl::ImageSourcePtr train = data_.open_labelled(ssl::Split::Train, common_),
-                              test = data_.open_labelled(ssl::Split::Test, common_);
+    const TrainAndTest data = data_.open_train_and_test(common_);
+    const ssl::ImageSourcePtr &train = data.train, &test = data.test;
     check_memory(run, (train->size() + test->size()) * run.method->encoder().features());
     nlohmann::json figures, by_feature;
     for (const std::string& feature : chosen) {

@@ -158,8 +158,8 @@ int run(int argc, char** argv) {
   } catch (const CLI::Success& asked) {  // --version
     return app.exit(asked);
   } catch (const CLI::ParseError& wrong) {
-    throw UsageError(wrong.what() + std::string("; see tacit ") + (argc > 1 && argv[1][0] != '-' ? argv[1] : "") +
-                     " --help");
+    throw UsageError(wrong.what() + std::string("; see tacit ") +
+                     (argc > 1 && argv[1][0] != '-' ? std::string(argv[1]) + " " : "") + "--help");
   }
   for (Bound& candidate : bound)
     if (candidate.app->parsed()) {

@@ -6,7 +6,7 @@
 #include "cli/command.h"
 #include "cli/method_list.h"
 #include "cli/progress.h"
-#include "ssl/train/build.h"
+#include "ssl/train/import.h"
 #include "ssl/train/interrupt.h"
 #include "ssl/train/pretrain.h"
 #include "ssl/train/run_directory.h"
@@ -75,7 +75,10 @@ class Pretrain final : public Command {
     const ssl::ImageSourcePtr source = open(true);
     Progress progress(config_.quiet);
     ssl::PretrainObserver observer;
-    observer.say = [&](const std::string& line) { say(common_, line); };
+    observer.say = [&](const std::string& line) {
+      progress.finish();  // a warning on the way stands on a line of its own
+      say(common_, line);
+    };
     observer.begin = [&](const ssl::RunPlan& plan) { progress.begin(plan); };
     observer.step = [&](const ssl::StepRecord& record) { progress.step(record); };
     const ssl::PretrainResult result = ssl::pretrain(config_, source, observer);
@@ -106,6 +109,8 @@ class Pretrain final : public Command {
       ssl::about_flag("test-data", [&] { ssl::open_data(config_.data, ssl::Split::Test, config_.data_options()); });
     if (!resuming_) config_ = ssl::resolve_for(layers_, *source);
     if (config_.device.empty()) config_.device = best_device();  // a resume goes on where the run began
+    TACIT_CHECK(config_.precision == "fp32" || config_.device.rfind("cuda", 0) == 0, "--precision ", config_.precision,
+                " needs a GPU, and none works here; leave it out");
     ssl::take_size_from(config_, *source);
     if (!resuming_) ssl::fit_batch(config_, layers_, source->size(), &notes);
     tell();

@@ -2,8 +2,6 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/run_command.h"
-#include "nn/eval_mode.h"
-#include "ssl/data/loader.h"
 #include "ssl/train/picture.h"
 #include "tensor/counted.h"
 #include "tensor/directory.h"
@@ -32,17 +30,12 @@ class Reconstruct final : public RunCommand {
   int run_on(ssl::Pretrained& run) override {
     check_writable("out", out_);
     const ssl::ImageSourcePtr source = varied(data_.open(ssl::Split::Test, common_), count_);
-    const nn::EvalMode mode(*run.method);
-    const ssl::PlainViews& views = run.method_views;
-    std::vector<ssl::PictureColumn> columns;
-    ssl::for_each_plain_batch(*source, views.normalisation, views.image_size, views.channels, source->size(),
-                              [&](const Tensor& images, int64_t) {
-                                columns = run.method->reconstruct(images, static_cast<uint64_t>(common_.seed));
-                              });
+    const std::vector<ssl::PictureColumn> columns =
+        ssl::reconstruction(*run.method, *source, run.method_views, static_cast<uint64_t>(common_.seed));
     if (columns.empty())
       throw UsageError(run_path_ + " was trained by " + run.info.config.method +
                        ", which predicts no pixels; reconstruct is for mae and colorization");
-    ssl::columns_sheet(columns, views.normalisation).write_png(with_directory(out_));
+    ssl::columns_sheet(columns, run.method_views.normalisation).write_png(with_directory(out_));
     nlohmann::json listed = nlohmann::json::array();
     for (const ssl::PictureColumn& column : columns) listed.push_back(column.name);
     print_result(common_,

@@ -6,6 +6,7 @@
 
 #include "cli/progress.h"
 #include "ssl/data/cache.h"
+#include "ssl/data/overlap.h"
 #include "ssl/train/check.h"
 #include "ssl/train/memory.h"
 #include "tensor/counted.h"
@@ -51,6 +52,13 @@ ssl::ImageSourcePtr DataArguments::open_labelled(ssl::Split split, const Common&
               unknown == 1 ? " has" : " have",
               " no label; this command needs labelled data, such as a folder with a directory a class");
   return source;
+}
+
+TrainAndTest DataArguments::open_train_and_test(const Common& common) const {
+  const TrainAndTest data{open_labelled(ssl::Split::Train, common), open_labelled(ssl::Split::Test, common)};
+  const std::string warning = ssl::overlap_warning(*data.train, *data.test);
+  if (!warning.empty()) say(common, warning);
+  return data;
 }
 
 void RunCommand::check() const {

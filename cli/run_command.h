@@ -8,6 +8,10 @@
 
 namespace tacit::cli {
 
+struct TrainAndTest {
+  ssl::ImageSourcePtr train, test;
+};
+
 /// --data and what goes with it.
 struct DataArguments {
   std::vector<std::string> data;
@@ -23,6 +27,8 @@ struct DataArguments {
   ssl::ImageSourcePtr open(ssl::Split, const Common&) const;
   /// The same; Error naming the flag where an image of it has no label.
   ssl::ImageSourcePtr open_labelled(ssl::Split, const Common&) const;
+  /// Both splits, labelled; a warning where test images are training images.
+  TrainAndTest open_train_and_test(const Common&) const;
 
  private:
   mutable std::set<std::string> told_;  // two splits of one data set may have the same note
@@ -36,7 +42,7 @@ class RunCommand : public Command {
   }
   void settings(Settings& settings) override {
     settings_ = &settings;
-    data_.add(settings);
+    if (needs_data()) data_.add(settings);
     own_settings(settings);
     add_common(settings);
   }
@@ -50,6 +56,7 @@ class RunCommand : public Command {
   virtual void check_own() const {}
   /// The work, with the model loaded.
   virtual int run_on(ssl::Pretrained&) = 0;
+  /// Whether it has --data and what goes with it.
   virtual bool needs_data() const { return true; }
 
   /// Refuses where the run's encoder on a batch of images, and this many f32 values with working copies of them, would

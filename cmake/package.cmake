@@ -1,6 +1,12 @@
 # `cpack` in the build directory makes tacit_VERSION_ARCH.deb: the command, with the packages that it needs as it was
-# linked (dpkg-shlibdeps, of Debian's dpkg-dev, finds them).
+# linked (dpkg-shlibdeps, of Debian's dpkg-dev, finds them). With TACIT_STATIC it is a .tar.gz for any Linux.
 set(CPACK_GENERATOR DEB)
+if(TACIT_STATIC)
+  set(CPACK_GENERATOR TGZ)
+  set(CPACK_PACKAGE_FILE_NAME tacit-${PROJECT_VERSION}-linux-${CMAKE_SYSTEM_PROCESSOR})
+else()
+  set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+endif()
 set(CPACK_PACKAGE_NAME tacit)
 set(CPACK_PACKAGE_CONTACT "tacit's authors <tacit@localhost>")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "self-supervised learning on images")
@@ -11,5 +17,4 @@ set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION science)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_STRIP_FILES ON)
-set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 include(CPack)

@@ -115,6 +115,9 @@ function(tacit_library)
     target_link_options(tacit PUBLIC -fsanitize=${TACIT_SANITIZE})
   endif()
 
+  if(TACIT_STATIC)
+    return()  # of use to nobody else: its oneTBB belongs to this build
+  endif()
   include(CMakePackageConfigHelpers)
   install(TARGETS tacit EXPORT tacitTargets)
   install(EXPORT tacitTargets NAMESPACE tacit:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/tacit)

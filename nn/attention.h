@@ -18,6 +18,7 @@ class MultiheadAttention : public Module {
   MultiheadAttention(int64_t dim, int64_t heads);
   Variable operator()(const Variable& x, int64_t first = 0) const;
   void visit(Visitor& v) override;
+  int64_t heads() const { return heads_; }
 
  private:
   int64_t heads_;

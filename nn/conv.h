@@ -20,6 +20,7 @@ class Conv2d : public Module {
   Variable operator()(const Variable& x) const;
   void visit(Visitor& v) override;
   void reset(const Initializer&) override;
+  const Conv2dOptions& geometry() const { return geometry_; }
 
   Parameter weight, bias;
 

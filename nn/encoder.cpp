@@ -3,27 +3,29 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "nn/eval_mode.h"
 #include "nn/nin.h"
 #include "nn/resnet.h"
 #include "nn/small_cnn.h"
 #include "nn/vit.h"
 #include "tensor/join.h"
+#include "tensor/multiply_adds.h"
 
 namespace tacit::nn {
 
 namespace {
 
 Stem stem_of(const EncoderOptions& o) {
-  if (o.stem == "cifar") return Stem::Cifar;
-  if (o.stem == "imagenet") return Stem::ImageNet;
-  TACIT_CHECK(o.stem == "auto", "[encoder] unknown stem '", o.stem, "'; known: auto, cifar, imagenet");
-  return o.image_size <= 64 ? Stem::Cifar : Stem::ImageNet;
+  const std::string stem = o.stem == "auto" ? default_stem(o.image_size) : o.stem;
+  if (stem == "cifar") return Stem::Cifar;
+  TACIT_CHECK(stem == "imagenet", "[encoder] unknown stem '", stem, "'; known: auto, cifar, imagenet");
+  return Stem::ImageNet;
 }
 
 template <int depth>
 Encoder make_resnet(const EncoderOptions& o) {
   return Encoder(ResNet({.depth = depth,
-                         .width = o.width > 0 ? o.width : 64,
+                         .width = o.width,
                          .channels = o.channels,
                          .stem = stem_of(o),
                          .zero_init_residual = o.zero_init_residual,
@@ -33,13 +35,11 @@ Encoder make_resnet(const EncoderOptions& o) {
 }
 
 Encoder make_small_cnn(const EncoderOptions& o) {
-  return Encoder(SmallCnn(
-      {.width = o.width > 0 ? o.width : 32, .channels = o.channels, .bn_splits = o.bn_splits, .seed = o.seed}));
+  return Encoder(SmallCnn({.width = o.width, .channels = o.channels, .bn_splits = o.bn_splits, .seed = o.seed}));
 }
 
 Encoder make_nin(const EncoderOptions& o) {
-  return Encoder(
-      Nin({.width = o.width > 0 ? o.width : 192, .channels = o.channels, .bn_splits = o.bn_splits, .seed = o.seed}));
+  return Encoder(Nin({.width = o.width, .channels = o.channels, .bn_splits = o.bn_splits, .seed = o.seed}));
 }
 
 Pool pool_of(const EncoderOptions& o) {
@@ -55,13 +55,11 @@ Position position_of(const EncoderOptions& o) {
   return Position::Learned;
 }
 
-template <int64_t dim, int64_t depth, int64_t heads>
+template <int64_t depth, int64_t head_size>
 Encoder make_vit(const EncoderOptions& o) {
-  constexpr int64_t head_size = dim / heads;
-  const int64_t width = o.width > 0 ? o.width : dim;
-  return Encoder(ViT({.dim = width,
+  return Encoder(ViT({.dim = o.width,
                       .depth = depth,
-                      .heads = std::max<int64_t>(1, width / head_size),
+                      .heads = std::max<int64_t>(1, o.width / head_size),
                       .patch = o.patch_size > 0 ? o.patch_size : default_patch_size(o.image_size),
                       .image_h = o.image_size,
                       .image_w = o.image_size,
@@ -76,23 +74,30 @@ Encoder make_vit(const EncoderOptions& o) {
 
 struct Row {
   const char* name;
-  Encoder (*make)(const EncoderOptions&);
-  int64_t head_size = 0;  // of ViTs
+  Encoder (*make)(const EncoderOptions&);  // with their width
+  int64_t width;                           // the published one
+  int64_t head_size = 0;                   // of ViTs
 };
 template <int64_t dim, int64_t depth, int64_t heads>
 constexpr Row vit(const char* name) {
-  return {name, make_vit<dim, depth, heads>, dim / heads};
+  return {name, make_vit<depth, dim / heads>, dim, dim / heads};
 }
 // The only list of encoders.
-constexpr Row kEncoders[] = {{"resnet18", make_resnet<18>},
-                             {"resnet34", make_resnet<34>},
-                             {"resnet50", make_resnet<50>},
-                             {"small_cnn", make_small_cnn},
-                             {"nin", make_nin},
+constexpr Row kEncoders[] = {{"resnet18", make_resnet<18>, 64},
+                             {"resnet34", make_resnet<34>, 64},
+                             {"resnet50", make_resnet<50>, 64},
+                             {"small_cnn", make_small_cnn, 32},
+                             {"nin", make_nin, 192},
                              vit<128, 4, 4>("vit_micro"),
                              vit<192, 12, 3>("vit_tiny"),
                              vit<384, 12, 6>("vit_small"),
                              vit<768, 12, 12>("vit_base")};
+
+const Row& row_of(const std::string& name) {
+  for (const Row& row : kEncoders)
+    if (name == row.name) return row;
+  throw Error("[encoder] unknown encoder '" + name + "'; known: " + join(encoder_names()));
+}
 
 }  // namespace
 
@@ -117,6 +122,16 @@ Variable Encoder::map(const Variable& images) {
   Staged* const staged = as<Staged>();
   TACIT_CHECK(staged, "[encoder] this encoder has no stages, so its last map cannot be read");
   return staged->stage_map(images, staged->stages().second);
+}
+
+std::string default_stem(int64_t image_size) { return image_size <= 64 ? "cifar" : "imagenet"; }
+
+int64_t multiply_adds(Encoder& encoder, int64_t image_size, int64_t channels) {
+  const EvalMode mode(encoder);
+  const NoGrad no_grad;
+  const MultiplyAdds counter;
+  encoder(Tensor::zeros({1, image_size, image_size, channels}));
+  return counter.count();
 }
 
 int64_t default_patch_size(int64_t image_size) {
@@ -149,11 +164,14 @@ std::vector<std::string> encoder_names() {
   return names;
 }
 
-Encoder make_encoder(const EncoderOptions& o) {
-  check_encoder_width(o.name, o.width);
-  for (const Row& row : kEncoders)
-    if (o.name == row.name) return row.make(o);
-  throw Error("[encoder] unknown encoder '" + o.name + "'; known: " + join(encoder_names()));
+int64_t published_width(const std::string& name) { return row_of(name).width; }
+
+Encoder make_encoder(const EncoderOptions& options) {
+  check_encoder_width(options.name, options.width);
+  const Row& row = row_of(options.name);
+  EncoderOptions o = options;
+  if (o.width == 0) o.width = row.width;
+  return row.make(o);
 }
 
 }  // namespace tacit::nn

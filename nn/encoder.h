@@ -1,5 +1,6 @@
 // Encoder: any network from images to feature vectors, as one copyable value, and the table of those known by name.
-// Adding one: write the module, give it features() and a line in encoder.cpp's table.
+// Adding one: write the module, give it features(), a line in encoder.cpp's table and a graph in
+// ssl/train/export_onnx.cpp.
 #pragma once
 
 #include <string>
@@ -9,6 +10,7 @@
 
 namespace tacit::nn {
 
+/// Which network make_encoder() makes, and for which images.
 struct EncoderOptions {
   std::string name = "resnet18";  ///< resnet18 resnet34 resnet50 small_cnn nin vit_micro vit_tiny vit_small vit_base
   /// Channels of the first stage; 0: the published number (64; small_cnn 32; nin 192). ViTs: the dimension of a token
@@ -52,6 +54,13 @@ class Encoder : public AnyModule {
   int64_t features_;
 };
 
+/// Of a ResNet: "cifar" for images up to 64 pixels, else "imagenet".
+std::string default_stem(int64_t image_size);
+
+/// Of one image (1, image_size, image_size, channels) through the encoder in evaluation mode: see
+/// tensor/multiply_adds.h. Twice as many are floating-point operations.
+int64_t multiply_adds(Encoder&, int64_t image_size, int64_t channels);
+
 /// Above 64 pixels 16; else the divisor of the image's side that is nearest to an eighth of it, the larger of two (32
 /// and 28 pixels: 4; 64: 8).
 int64_t default_patch_size(int64_t image_size);
@@ -59,10 +68,13 @@ int64_t default_patch_size(int64_t image_size);
 bool is_vit(const std::string& name);
 /// Whether it is a ResNet.
 bool is_resnet(const std::string& name);
+/// What EncoderOptions::width 0 stands for. Throws Error listing the known names.
+int64_t published_width(const std::string& name);
 /// Throws Error where the encoder of that name cannot have that EncoderOptions::width.
 void check_encoder_width(const std::string& name, int64_t width);
 /// Throws Error listing the known names.
 Encoder make_encoder(const EncoderOptions&);
+/// The names that EncoderOptions takes.
 std::vector<std::string> encoder_names();
 
 }  // namespace tacit::nn

@@ -19,6 +19,7 @@ struct Fans {
 /// (torch's).
 Fans fans_of(const Shape&, Layout);
 
+/// Whose number scales an initialisation: the inputs of a unit, or its outputs.
 enum class Fan : uint8_t { In, Out };
 
 /// A distribution whose width may depend on the fans of the weight it is drawn for.

@@ -6,6 +6,7 @@
 
 namespace tacit::nn {
 
+/// Where norms and biases are: the papers' projectors differ in nothing else.
 struct MLPOptions {
   bool batch_norm = true;        ///< after every hidden layer
   bool last_batch_norm = false;  ///< after the last layer too, without weight and bias; that layer then has no bias

@@ -203,16 +203,21 @@ void Module::to(DType dtype) {
 
 // ---- state
 
+std::vector<std::pair<std::string, Tensor>> file_views(Module& module) {
+  std::vector<std::pair<std::string, Tensor>> views;
+  for_each(
+      module,
+      [&](const std::string& path, Parameter& p) { views.emplace_back(path, to_file_order(p.value(), p.layout())); },
+      [&](const std::string& path, Buffer& b) { views.emplace_back(path, b.value()); });
+  return views;
+}
+
 StateDict state_dict(Module& module) {
   StateDict state;
   const Device host("cpu");
   // clone(): the caller's copy must not change when training goes on.
-  const auto add = [&](const std::string& path, const Tensor& t) {
+  for (const auto& [path, t] : file_views(module))
     TACIT_CHECK(state.emplace(path, t.to(host).clone()).second, "[state_dict] two members are called ", path);
-  };
-  for_each(
-      module, [&](const std::string& path, Parameter& p) { add(path, to_file_order(p.value(), p.layout())); },
-      [&](const std::string& path, Buffer& b) { add(path, b.value()); });
   return state;
 }
 

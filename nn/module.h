@@ -127,8 +127,12 @@ class Module {
   bool training_ = true;
 };
 
-/// Name -> tensor as files hold it (convolutions OIHW), copied to device "cpu"; parameters and buffers.
+/// Every parameter and buffer as files hold it (convolutions OIHW), by name, in the order of visit(). The tensors share
+/// the module's memory.
+std::vector<std::pair<std::string, Tensor>> file_views(Module&);
+/// The same as name -> tensor, copied to device "cpu".
 using StateDict = std::map<std::string, Tensor>;
+/// The module's own.
 StateDict state_dict(Module&);
 
 /// What load_state did. Unexpected names are those of the file that the module lacks.

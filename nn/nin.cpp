@@ -41,14 +41,18 @@ Nin::Nin(NinOptions o) : features_(o.width), pool_third_(o.pool_third && o.block
 Variable Nin::operator()(const Variable& images) { return after_stages(images, static_cast<int>(blocks_.size())); }
 
 Variable Nin::stage_map(const Variable& images, int count) {
-  constexpr PoolOptions pool{.kernel = 3, .stride = 2, .padding = 1};
   Variable x = images;
   for (size_t i = 0; i < static_cast<size_t>(count); ++i) {
     x = blocks_[i](x);
-    if (i == 0) x = max_pool2d(x, pool);
-    if (i == 1 || (i == 2 && pool_third_)) x = avg_pool2d(x, pool);
+    if (const auto op = pool_behind(i)) x = *op == PoolOp::Max ? max_pool2d(x, kPool) : avg_pool2d(x, kPool);
   }
   return x;
+}
+
+std::optional<PoolOp> Nin::pool_behind(size_t i) const {
+  if (i == 0) return PoolOp::Max;
+  if (i == 1 || (i == 2 && pool_third_)) return PoolOp::Average;
+  return {};
 }
 
 void Nin::visit(Visitor& v) {

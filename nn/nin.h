@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <vector>
 
 #include "nn/conv.h"
@@ -47,6 +48,9 @@ class Nin : public Module, public Staged {
   std::pair<std::string, int> stages() const override { return {"block", static_cast<int>(blocks_.size())}; }
   Variable stage_map(const Variable& images, int count) override;
   int64_t features() const { return features_; }
+  /// The pooling behind block `i` (from 0), where there is one; kPool is its window.
+  std::optional<PoolOp> pool_behind(size_t i) const;
+  static constexpr PoolOptions kPool{.kernel = 3, .stride = 2, .padding = 1};
   void visit(Visitor& v) override;
 
  private:

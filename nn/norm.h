@@ -49,6 +49,7 @@ class BatchNorm : public Module {
   Variable relu(const Variable& x, const Variable& residual = {});
   void visit(Visitor& v) override;
   void reset(const Initializer&) override;
+  const BatchNormOptions& options() const { return options_; }
 
   Parameter weight, bias;
   Buffer running_mean, running_var, num_batches_tracked;
@@ -72,6 +73,7 @@ class LayerNorm : public Module {
   Variable operator()(const Variable& x) const;
   void visit(Visitor& v) override;
   void reset(const Initializer&) override;
+  double eps() const { return eps_; }
 
   Parameter weight, bias;
 

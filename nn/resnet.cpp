@@ -100,7 +100,7 @@ Variable ResNet::operator()(const Variable& images) {
 
 Variable ResNet::stage_map(const Variable& images, int count) {
   Variable x = bn1_.relu(conv1_(images));
-  if (stem_ == Stem::ImageNet) x = max_pool2d(x, {.kernel = 3, .stride = 2, .padding = 1});
+  if (stem_ == Stem::ImageNet) x = max_pool2d(x, kStemPool);
   for (size_t stage = 0; stage < static_cast<size_t>(count); ++stage)
     for (ResidualBlock& block : stages_[stage]) x = run_block(block, x, checkpoint_);
   return x;

@@ -12,10 +12,14 @@
 
 namespace tacit::nn {
 
+/// What comes before the first stage.
 enum class Stem : uint8_t {
   ImageNet,  ///< 7x7 stride 2, then 3x3 max-pooling of stride 2
   Cifar      ///< 3x3 stride 1, no pooling: for images up to 64 pixels
 };
+
+/// What follows the first convolution of Stem::ImageNet.
+inline constexpr PoolOptions kStemPool{.kernel = 3, .stride = 2, .padding = 1};
 
 struct ResNetOptions {
   int depth = 18;        ///< 18, 34 or 50
@@ -55,6 +59,7 @@ class ResNet : public Module, public Staged {
   std::pair<std::string, int> stages() const override { return {"layer", static_cast<int>(stages_.size())}; }
   Variable stage_map(const Variable& images, int count) override;
   int64_t features() const { return features_; }
+  Stem stem() const { return stem_; }
   void visit(Visitor& v) override;
 
  private:

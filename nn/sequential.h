@@ -8,6 +8,7 @@
 
 namespace tacit::nn {
 
+/// Modules of one kind, named 0, 1, … in files.
 template <class M>
 class ModuleList : public Module {
  public:

@@ -12,6 +12,7 @@ class Stateless : public Module {
   void visit(Visitor&) override {}
 };
 
+/// A function of one Variable as a module.
 template <Variable (*Function)(const Variable&)>
 struct Activation : Stateless {
   Variable operator()(const Variable& x) const { return Function(x); }
@@ -25,18 +26,21 @@ using Softplus = Activation<&tacit::softplus>;
 /// (N, H, W, C) -> (N, C).
 using GlobalAvgPool = Activation<&tacit::global_avg_pool>;
 
+/// max_pool2d() as a module.
 struct MaxPool2d : Stateless {
   explicit MaxPool2d(PoolOptions o = {}) : options(o) {}
   Variable operator()(const Variable& x) const { return max_pool2d(x, options); }
   PoolOptions options;
 };
 
+/// avg_pool2d() as a module.
 struct AvgPool2d : Stateless {
   explicit AvgPool2d(PoolOptions o = {}) : options(o) {}
   Variable operator()(const Variable& x) const { return avg_pool2d(x, options); }
   PoolOptions options;
 };
 
+/// adaptive_avg_pool2d() as a module; out_h x out_w pixels come out.
 struct AdaptiveAvgPool2d : Stateless {
   AdaptiveAvgPool2d(int64_t height, int64_t width) : out_h(height), out_w(width) {}
   Variable operator()(const Variable& x) const { return adaptive_avg_pool2d(x, out_h, out_w); }

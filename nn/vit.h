@@ -30,10 +30,12 @@ class PatchEmbed : public Module {
   Conv2d proj_;
 };
 
+/// How tokens become one vector of features.
 enum class Pool : uint8_t {
   Cls,  ///< the class token after the last norm
   Mean  ///< the mean of the patch tokens
 };
+/// How tokens know their place.
 enum class Position : uint8_t {
   Learned,  ///< a parameter
   SinCos    ///< fixed, nn/position_embedding.h

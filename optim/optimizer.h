@@ -13,6 +13,7 @@
 
 namespace tacit::optim {
 
+/// Parameters under one weight decay.
 struct ParamGroup {
   std::string name;                  ///< "decay", "no_decay", or the caller's
   std::vector<std::string> names;    ///< full parameter names, in visiting order

@@ -20,9 +20,12 @@
 
 namespace tacit {
 
+/// What reduce() makes of many values.
 enum class ReduceOp : uint8_t { Sum, Mean, Max, Min };
+/// What a pool makes of a window.
 enum class PoolOp : uint8_t { Max, Average };
-enum class Distribution : uint8_t { Bits, Uniform, Normal };  // i32 words; [0, 1); mean 0, std 1
+/// i32 words; numbers in [0, 1); numbers of mean 0 and std 1.
+enum class Distribution : uint8_t { Bits, Uniform, Normal };
 
 /// True when `value` takes the place of `best` in a search: it is the first NaN, or strictly larger (smaller).
 template <class T>
@@ -67,6 +70,7 @@ struct LayerNormArgs {
   View y, mean, rstd, x, gamma, beta;
   double eps = 1e-5;
 };
+/// dy to dx, dgamma and dbeta, from what the forward pass kept.
 struct LayerNormGradArgs {
   View dx, dgamma, dbeta;  // undefined: not wanted
   View dy, x, mean, rstd, gamma;

@@ -15,6 +15,7 @@
 
 namespace tacit {
 
+/// What an allocator has handed out.
 struct MemoryStatistics {
   int64_t live_bytes = 0;          ///< handed out now, rounded up to size classes
   int64_t peak_bytes = 0;          ///< the largest live_bytes since reset_peak()

@@ -27,6 +27,7 @@ class Device {
 
 /// Where new tensors go unless told otherwise: "cpu" at start.
 Device default_device();
+/// For the whole process, from now on.
 void set_default_device(const Device&);
 
 /// The best device that starts on this machine: "cuda" where a GPU works and tacit was built for it, else "cpu". Asked

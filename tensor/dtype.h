@@ -12,6 +12,7 @@
 
 namespace tacit {
 
+/// The type of a tensor's values.
 enum class DType : uint8_t { f32, f64, bf16, i64, i32, u8 };
 
 inline constexpr DType f32 = DType::f32;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "tensor/multiply_adds.h"
+
 namespace tacit {
 
 namespace {
@@ -212,6 +214,7 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
     out.fill_(0);
     return out;
   }
+  MultiplyAdds::add(out.numel(), a.size(-1));
   out.backend().matmul(out.view(), a.broadcast_to(with_matrix(a.size(-2), a.size(-1))).view(),
                        b.broadcast_to(with_matrix(b.size(-2), b.size(-1))).view());
   return out;
@@ -225,6 +228,7 @@ Tensor empty_linear(const Tensor& x, const Tensor& w, const Tensor& b) {
   check_floating("linear", x);
   TACIT_CHECK(x.rank() == 2 && w.rank() == 2 && b.rank() == 1 && x.size(1) == w.size(1) && b.size(0) == w.size(0),
               "[linear] rows ", x.shape(), ", weight ", w.shape(), " and bias ", b.shape(), " do not fit together");
+  MultiplyAdds::add(x.size(0) * w.size(0), x.size(1));
   return Tensor::empty({x.size(0), w.size(0)}, x.dtype(), x.device());
 }
 }  // namespace
@@ -260,6 +264,7 @@ Tensor linear_gelu_dx_rows(const Tensor& dy, const Tensor& w, const Tensor& deri
   const Tensor dx = Tensor::empty(derivative.shape(), dy.dtype(), dy.device());
   LinearArgs args;
   args.y = dx.view(), args.x = dy.view(), args.w = w.view(), args.factor = factor.view();
+  MultiplyAdds::add(dx.numel(), dy.size(1));
   if (dx.numel() > 0) dx.backend().linear(args);
   return dx;
 }
@@ -272,6 +277,7 @@ std::pair<Tensor, Tensor> linear_dw_rows(const Tensor& dy, const Tensor& x) {
   Tensor db = Tensor::empty({dy.size(1)}, x.dtype(), x.device());
   if (dw.numel() > 0 && dy.size(0) > 0) {
     const Tensor rows = dy.contiguous_copy_if_needed();
+    MultiplyAdds::add(dw.numel(), dy.size(0));
     dw.backend().linear_dw(dw.view(), db.view(), rows.view(), x.view());
   } else {
     Tensor(dw).fill_(0);

@@ -16,8 +16,8 @@ void check_same_kind(const char* op, const Tensor& a, const Tensor& b);
 #define TACIT_DECLARE(Functor, name, low, high) Tensor name(const Tensor& x);
 TACIT_FOREACH_UNARY(TACIT_DECLARE)
 #undef TACIT_DECLARE
-/// dx = dy * f'(x, y) for any function of the table, written to dx if it is given; that may be dy.
 Tensor unary(UnaryOp, const Tensor& x);
+/// dx = dy * f'(x, y) for any function of the table, written to dx if it is given; that may be dy.
 Tensor unary_grad(UnaryOp, const Tensor& dy, const Tensor& x, const Tensor& y, Tensor dx = {});
 
 #define TACIT_DECLARE(Functor, name, compares) Tensor name(const Tensor& a, const Tensor& b);

@@ -1,6 +1,8 @@
 // Convolution and pooling: the checks and shapes; the kernels are the backends'.
 #include "tensor/ops.h"
 
+#include "tensor/multiply_adds.h"
+
 namespace tacit {
 
 namespace {
@@ -63,10 +65,14 @@ std::pair<Window, Shape> adaptive_pool_geometry(const char* op, const Shape& x, 
   return {Window{.adaptive = true}, Shape{x[0], out_h, out_w, x[3]}};
 }
 
+// Each of y's numbers is a sum over a window of its group's channels; both gradients have the same products.
+static void count_convolution(const Shape& y, const Shape& w) { MultiplyAdds::add(y.numel(), w[1] * w[2] * w[3]); }
+
 Tensor conv2d(const Tensor& x, const Tensor& w, const Conv2dOptions& options) {
   check_same_kind("conv2d", x, w);
   const auto [window, shape] = conv2d_geometry(x.shape(), w.shape(), options);
   Tensor y = Tensor::empty(shape, x.dtype(), x.device());
+  count_convolution(shape, w.shape());
   const Tensor dense_x = x.contiguous_copy_if_needed(), dense_w = w.contiguous_copy_if_needed();
   if (w.size(3) == 0)
     y.fill_(0);
@@ -77,6 +83,7 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Conv2dOptions& options) {
 
 Tensor conv2d_dx(const Shape& x, const Tensor& dy, const Tensor& w, const Window& window) {
   Tensor dx = Tensor::empty(x, dy.dtype(), dy.device());
+  count_convolution(dy.shape(), w.shape());
   const Tensor dense_dy = dy.contiguous_copy_if_needed(), dense_w = w.contiguous_copy_if_needed();
   if (dy.numel() == 0)
     dx.fill_(0);
@@ -87,6 +94,7 @@ Tensor conv2d_dx(const Shape& x, const Tensor& dy, const Tensor& w, const Window
 
 Tensor conv2d_dw(const Shape& w, const Tensor& x, const Tensor& dy, const Window& window) {
   Tensor dw = Tensor::empty(w, dy.dtype(), dy.device());
+  count_convolution(dy.shape(), w);
   const Tensor dense_x = x.contiguous_copy_if_needed(), dense_dy = dy.contiguous_copy_if_needed();
   if (dy.numel() == 0)
     dw.fill_(0);

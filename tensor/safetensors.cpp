@@ -4,13 +4,18 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <tuple>
 #include <vector>
+
+#include "tensor/foreign_file.h"
 
 namespace tacit {
 
@@ -36,6 +41,29 @@ constexpr FileDType kDTypes[] = {
 
 const FileDType* file_dtype(DType dtype) {
   return std::find_if(std::begin(kDTypes), std::end(kDTypes), [&](const FileDType& t) { return t.dtype == dtype; });
+}
+
+/// IEEE binary16, of 1 sign, 5 exponent and 10 mantissa bits, as an f32, which has each of its values.
+float from_half(uint16_t bits) {
+  const int exponent = bits >> 10 & 31, mantissa = bits & 0x3ff;
+  float size = 0;
+  if (exponent == 31)
+    size = mantissa ? std::numeric_limits<float>::quiet_NaN() : std::numeric_limits<float>::infinity();
+  else
+    size = std::ldexp(static_cast<float>(exponent ? mantissa + 1024 : mantissa), std::max(exponent, 1) - 25);
+  return bits & 0x8000 ? -size : size;
+}
+
+bool is_half(const FileDType& dtype) { return std::strcmp(dtype.name, "F16") == 0; }
+
+Tensor tensor_of_halves(const std::string& bytes, const Shape& shape) {
+  std::vector<float> values(bytes.size() / 2);
+  for (size_t i = 0; i < values.size(); ++i) {
+    uint16_t half = 0;
+    std::memcpy(&half, bytes.data() + 2 * i, 2);
+    values[i] = from_half(half);
+  }
+  return Tensor::from(values, shape);
 }
 
 struct Entry {
@@ -83,7 +111,10 @@ class File {
     check(stream_.is_open(), "it cannot be opened");
   }
 
+  const std::string& path() const { return path_; }
   uint64_t size() const { return size_; }
+
+  void skip(uint64_t count) { stream_.seekg(static_cast<std::streamoff>(count), std::ios::cur); }
 
   void read(void* bytes, uint64_t count) {
     stream_.read(static_cast<char*>(bytes), static_cast<std::streamsize>(count));
@@ -188,6 +219,8 @@ void check_cover(const File& file, const std::vector<Entry>& entries, uint64_t d
 
 /// Reads and checks everything before the data, and leaves the file there.
 Header read_header(File& file) {
+  const std::string foreign = foreign_file(file.path());
+  file.check(foreign.empty(), foreign);
   file.check(file.size() >= 8, "it is truncated: ", file.size(), " bytes cannot hold a header");
   uint64_t length = 0;
   file.read(&length, sizeof length);
@@ -221,7 +254,7 @@ Header read_header(File& file) {
 
 }  // namespace
 
-SafeTensors read_safetensors(const std::string& path) {
+SafeTensors read_safetensors(const std::string& path, const std::function<bool(const std::string&)>& wanted) {
   File file(path);
   Header header = read_header(file);
   SafeTensors out{.tensors = {}, .metadata = std::move(header.metadata)};
@@ -230,15 +263,26 @@ SafeTensors read_safetensors(const std::string& path) {
   Checksum checksum;
   std::string bytes;
   for (const Entry& entry : header.entries) {
-    const std::string tensor = "tensor " + shown(entry.name) + ": ";
-    file.check(entry.dtype->dtype.has_value(), tensor, "tacit has no dtype ", entry.dtype->name,
-               "; convert it to F32 before");
-    file.check(entry.shape.size() <= static_cast<size_t>(kMaxRank), tensor, "it has ", entry.shape.size(),
-               " dimensions, tacit at most ", kMaxRank);
-    const Tensor t = Tensor::empty(Shape(entry.shape), *entry.dtype->dtype, cpu);
+    const bool left_out = wanted && !wanted(entry.name);
+    if (left_out && expected == out.metadata.end()) {
+      file.skip(entry.end - entry.begin);
+      continue;
+    }
     bytes.resize(entry.end - entry.begin);
     file.read(bytes.data(), bytes.size());
     if (expected != out.metadata.end()) checksum.add(bytes);
+    if (left_out) continue;
+    const std::string tensor = "tensor " + shown(entry.name) + ": ";
+    const bool half = is_half(*entry.dtype);
+    file.check(half || entry.dtype->dtype.has_value(), tensor, "tacit has no dtype ", entry.dtype->name,
+               "; convert it to F32 before");
+    file.check(entry.shape.size() <= static_cast<size_t>(kMaxRank), tensor, "it has ", entry.shape.size(),
+               " dimensions, tacit at most ", kMaxRank);
+    if (half) {
+      out.tensors.emplace(entry.name, tensor_of_halves(bytes, Shape(entry.shape)));
+      continue;
+    }
+    const Tensor t = Tensor::empty(Shape(entry.shape), *entry.dtype->dtype, cpu);
     if (!bytes.empty()) t.backend().upload(t.view().data, bytes.data(), bytes.size());
     out.tensors.emplace(entry.name, t);
   }

@@ -1,7 +1,9 @@
 // Reading and writing named tensors in the safetensors format (github.com/huggingface/safetensors), strictly: a file
-// with overlapping, missing or out-of-range bytes, a duplicate name or a malformed header is refused with the reason.
+// with overlapping, missing or out-of-range bytes, a duplicate name or a malformed header is refused with the reason;
+// a PyTorch file with the command that converts it.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 
@@ -20,9 +22,10 @@ struct SafeTensors {
 /// taken as they are.
 inline constexpr const char* kDataChecksum = "data_crc32";
 
-/// Reads a whole file. Throws Error naming the file, the tensor and the fault. Dtypes without a tacit counterpart and
-/// tensors of more than kMaxRank dimensions are errors.
-SafeTensors read_safetensors(const std::string& path);
+/// Reads a whole file, or those tensors whose names are `wanted`; the others' bytes are passed over. F16 becomes f32,
+/// which has each of its values. Throws Error naming the file, the tensor and the fault. Other dtypes without a tacit
+/// counterpart and tensors of more than kMaxRank dimensions are errors.
+SafeTensors read_safetensors(const std::string& path, const std::function<bool(const std::string& name)>& wanted = {});
 
 /// Names, dtypes and shapes only ("F32 (64, 3, 3, 3)"), of any dtype and rank, without reading the data.
 /// `metadata` may be null.

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # tools/test.sh finds its tests whatever tools/demo.sh, or anyone, left in the build directory's cache. Runs the real
 # scripts in a scratch tree with a `cmake` that configures there and builds nothing; only what they configure is judged.
+# And static builds that cannot be are refused, with the remedy.
 # usage: build_options.sh SOURCE_DIR CXX_COMPILER
 set -eu -o pipefail
 source=$1 compiler=$2
@@ -38,4 +39,19 @@ PATH="$scratch/bin:$PATH" cmake --preset release -DTACIT_TESTS=OFF -DTACIT_EXAMP
 run test.sh
 expect_on "test.sh in a build directory without tests"
 [ "$(wc -l < "$scratch/configured")" = 3 ] || { echo "not every script configured:"; cat "$scratch/configured" "$scratch/log"; failed=1; }
+
+# refused PATTERN OPTION…: a build that cannot be, and the remedy in its message.
+refused() {
+  local pattern=$1
+  shift
+  if "$real" -S "$source" -B "$scratch/refused" -G Ninja -DCMAKE_CXX_COMPILER="$compiler" "$@" > "$scratch/log" 2>&1 ||
+    ! tr -s ' \n' ' ' < "$scratch/log" | grep -q "$pattern"; then
+    echo "$*: not refused with '$pattern':"
+    cat "$scratch/log"
+    failed=1
+  fi
+}
+refused 'which tools/static.sh runs; .* is none' -DTACIT_STATIC=ON
+mkdir -p "$scratch/onetbb/src/tbb" && touch "$scratch/onetbb/src/tbb/CMakeLists.txt"
+refused 'TACIT_CUDA=ON and TACIT_STATIC' -DTACIT_STATIC=ON -DTACIT_TBB_SOURCE="$scratch/onetbb" -DTACIT_CUDA=ON
 exit "$failed"

@@ -37,7 +37,9 @@ TEST_CASE("exit 2: what flags alone can decide, before any work") {
               "--batch-size");
   check_error(run_tacit({"pretrain", "simclr", "--data", "synthetic", "--out", out, "--lr", "1", "--base-lr", "1"}), 2,
               "--base-lr");
-  check_error(run_tacit({"pretrain", "simclr", "--data", "synthetic", "--out", out, "--precision", "bf16"}), 2, "bf16");
+  check_error(
+      run_tacit({"pretrain", "simclr", "--data", "synthetic", "--out", out, "--device", "cpu", "--precision", "bf16"}),
+      2, "bf16 needs a GPU");
   check_error(run_tacit({"pretrain", "simclr", "--data", "synthetic", "--out", out, "--memory-limit", "much"}), 2,
               "--memory-limit");
   check_error(run_tacit({"pretrain", "simclr", "--out", out}), 2, "--data");
@@ -46,7 +48,9 @@ TEST_CASE("exit 2: what flags alone can decide, before any work") {
   check_error(run_tacit({"pretrain", "simsiam", "--data", "synthetic", "--out", out}), 2, "unknown method");
   check_error(run_tacit({"knn", "run"}), 2, "--data");
   check_error(run_tacit({"export", "run", "--out", dir / "x", "--format", "pickle"}), 2, "torchvision");
-  check_error(run_tacit({"export", "run", "--out", dir / "x", "--format", "onnx"}), 2, "not in this version");
+  check_error(run_tacit({"export", "run", "--out", dir / "x", "--include-normalisation"}), 2, "of --format onnx");
+  check_error(run_tacit({"export", "run", "--out", dir / "x.onnx", "--format", "timm", "--include-normalisation"}), 2,
+              "of --format onnx");
   CHECK_FALSE(fs::exists(out));
 }
 

@@ -243,6 +243,76 @@ TEST_CASE("export formats: what fits an encoder, what does not") {
 }
 
 TEST_CASE(
+    "export to ONNX: by --format or the file's name, of any encoder, with its metadata; the teacher's own weights") {
+  const TemporaryDirectory dir;
+  const auto figures_of = [&](const Arguments& more) {
+    const Outcome outcome = run_tacit(with({"export", "--json", "-", "--quiet"}, more));
+    check_ok(outcome);
+    return nlohmann::json::parse(outcome.out);
+  };
+  const auto plain = figures_of({shared_run(), "--out", dir / "a.onnx"});
+  CHECK(plain["format"] == "onnx");
+  CHECK(plain["include_normalisation"] == false);
+  CHECK(figures_of({shared_run(), "--out", dir / "a.onnx", "--format", "torchvision"})["format"] == "torchvision");
+  CHECK(read_safetensors(dir / "a.onnx").tensors.count("conv1.weight") == 1);
+  CHECK(figures_of({shared_run(), "--out", dir / "a", "--format", "onnx"}) == plain);
+  const auto pixels = figures_of({shared_run(), "--out", dir / "pixels.onnx", "--include-normalisation"});
+  CHECK(pixels["nodes"].get<int>() == plain["nodes"].get<int>() + 2);
+  // The same metadata in both kinds of file; a string of a message is its length and its bytes.
+  const auto text = [](const std::string& value) { return static_cast<char>(value.size()) + value; };
+  const auto has = [&](const std::string& file, const std::string& key, const std::string& value) {
+    return contains(read_file(dir / file), "\x0a" + text(key) + "\x12" + text(value));
+  };
+  check_ok(run_tacit({"export", shared_run(), "--out", dir / "a.safetensors", "--quiet"}));
+  const auto metadata = read_safetensors(dir / "a.safetensors").metadata;
+  for (const auto& entry : metadata) {
+    CAPTURE(entry.first);
+    CHECK(has("a", entry.first, entry.second) == (entry.first != "format"));
+  }
+  CHECK(has("a", "input", "(x - mean) / std of pixels x in 0...1"));
+  CHECK(has("pixels.onnx", "input", "pixels in 0...1"));
+  figures_of({vit_run(), "--out", dir / "vit.onnx"});
+  CHECK(has("vit.onnx", "names", "timm"));
+  const Outcome said = run_tacit({"export", shared_run(), "--out", dir / "b.onnx"});
+  check_ok(said);
+  CHECK(contains(said.out, "b.onnx: small_cnn, ONNX of operator set 17: image (N, 3, 16, 16)"));
+  CHECK(contains(said.out, "features (N, 64)"));
+
+  check_ok(run_tacit(
+      tiny("byol", dir / "byol",
+           {"--encoder", "small_cnn", "--encoder-width", "8", "--projector", "16,8", "--predictor", "16,8"})));
+  figures_of({dir / "byol", "--out", dir / "online.onnx"});
+  CHECK(figures_of({dir / "byol", "--out", dir / "teacher.onnx", "--teacher"})["teacher"] == true);
+  check_ok(run_tacit({"export", dir / "byol", "--out", dir / "teacher.safetensors", "--teacher", "--quiet"}));
+  for (const char* name : {"conv1.weight", "bn4.running_var"}) {
+    const std::string bytes = bytes_of(read_safetensors(dir / "teacher.safetensors").tensors.at(name));
+    CHECK(contains(read_file(dir / "teacher.onnx"), bytes));
+    CHECK_FALSE(contains(read_file(dir / "online.onnx"), bytes));
+  }
+}
+
+TEST_CASE("export to ONNX: what cannot be, and files in the way") {
+  const TemporaryDirectory dir;
+  const std::string out = dir / "x.onnx";
+  check_error(run_tacit({"export", shared_run(), "--out", out, "--teacher"}), 2, "--teacher: simclr");
+  check_error(run_tacit({"export", shared_run(), "--out", "/proc/no/x.onnx"}), 1, "--out");
+  check_error(run_tacit({"export", dir / "none", "--out", out}), 1, "none");
+  check_ok(run_tacit(tiny("colorization", dir / "gray", {"--encoder-width", "8"})));
+  check_error(run_tacit({"export", dir / "gray", "--out", out, "--include-normalisation"}), 2,
+              "--include-normalisation: the run's encoder sees the lightness");
+  CHECK_FALSE(fs::exists(out));
+  check_ok(run_tacit({"export", dir / "gray", "--out", out, "--quiet"}));
+  CHECK(contains(read_file(out), "(L - 50) / 50 of CIE Lab"));
+  // A file that cannot grow to its size leaves the old one.
+  const std::string before = read_file(out);
+  RunOptions small;
+  small.largest_file = 4096;
+  const Outcome full = run_tacit({"export", shared_run(), "--out", out, "--quiet"}, small);
+  CHECK(full.status != 0);
+  CHECK(read_file(out) == before);
+}
+
+TEST_CASE(
     "--init tells what fitted; another network's weights, nothing that fits and a mislabelled checkpoint are errors") {
   const TemporaryDirectory dir;
   const std::string weights = dir / "encoder.safetensors";
@@ -254,12 +324,14 @@ TEST_CASE(
   arguments.erase(std::find(arguments.begin(), arguments.end(), "--quiet"));
   const Outcome outcome = run_tacit(arguments);
   check_ok(outcome);
-  CHECK(contains(outcome.err, "24 tensors matched, 0 missing, 1 unexpected, first fc.weight"));
+  CHECK(contains(outcome.err, "init        " + weights + ": 24 matched, 0 missing, 1 unexpected (fc.weight)\n"));
+  std::filesystem::remove(weights);  // a resume has no use for it
+  check_ok(run_tacit({"pretrain", "simclr", "--out", dir / "from", "--resume", "--steps", "2", "--quiet"}));
 
   check_error(run_tacit(tiny("simclr", dir / "other", with(kVit, {"--init", weights}))), 1, "--init");
   write_safetensors(dir / "foreign.safetensors", {.tensors = {{"module.x", Tensor::zeros({2})}}, .metadata = {}});
   check_error(run_tacit(small_run(dir / "none", {"--init", dir / "foreign.safetensors"})), 1,
-              "none of the 1 names fits");
+              "none of its 1 names is of small_cnn");
 
   SafeTensors checkpoint = read_safetensors(shared_run() + "/checkpoints/last.safetensors");
   const auto extracted = checkpoint.tensors.extract("model.encoder.conv1.weight");

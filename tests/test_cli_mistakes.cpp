@@ -143,6 +143,10 @@ TEST_CASE("files that a flag names are told with the flag") {
   write_file(dir / "text", "this is no safetensors file");
   check_error(run_tacit(small_run(dir / "run", {"--init", dir / "none"})), 1, "--init");
   check_error(run_tacit(small_run(dir / "run", {"--init", dir / "text"})), 1, "is it a safetensors file?");
+  write_file(dir / "resnet.pth", std::string("PK\3\4") + std::string(26, '\0') + "archive/data.pkl");
+  check_error(run_tacit(small_run(dir / "run", {"--init", dir / "resnet.pth"})), 1,
+              "--init: [safetensors] " + (dir / "resnet.pth") +
+                  ": it is a PyTorch file, not safetensors; convert it: python3 -c 'import ");
   check_error(run_tacit({"knn", dir / "text", "--data", "synthetic"}), 1, "is it a safetensors file?");
   check_error(run_tacit({"pretrain", "simclr", "--config", dir / "none.toml"}), 1, "--config");
   check_error(run_tacit(small_run("/proc/no/run")), 1, "--out");

@@ -1,10 +1,13 @@
 // The index arithmetic of the CUDA kernels, which are plain functions: on the CPU, against the definitions.
 #include <doctest/doctest.h>
 
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "backends/cuda/conv_operands.h"
 #include "backends/cuda/pool_windows.h"
+#include "backends/cuda/ring.h"
 #include "backends/cuda/strided.h"
 #include "tensor/ops.h"
 #include "tensor/random.h"
@@ -28,6 +31,36 @@ std::vector<int64_t> counted(const Shape& shape, const Strides& strides) {
 }
 
 }  // namespace
+
+TEST_CASE("Ring: parts in use never overlap, and what is released is taken again") {
+  constexpr size_t kBytes = 4096;
+  cuda::Ring ring(kBytes);
+  CHECK_FALSE(ring.take(kBytes + 1));
+  REQUIRE(ring.take(kBytes) == size_t{0});  // all of it, and again all of it
+  CHECK_FALSE(ring.take(1));
+  ring.release();
+  CHECK(ring.take(kBytes) == size_t{0});
+  ring.release();
+
+  Random random(3, random_stream("ring"));
+  std::vector<std::pair<size_t, size_t>> used;  // begin, end; oldest first
+  int waits = 0;
+  for (int step = 0; step < 2000; ++step) {
+    const size_t size = 1 + static_cast<size_t>(random.below(step % 7 == 0 ? 2000 : 300));
+    std::optional<size_t> at = ring.take(size);
+    for (; !at; at = ring.take(size)) {
+      REQUIRE_FALSE(used.empty());  // an empty ring has room
+      used.erase(used.begin());
+      ring.release();
+      ++waits;
+    }
+    REQUIRE(*at % 256 == 0);
+    REQUIRE(*at + size <= kBytes);
+    for (const auto& part : used) REQUIRE((*at >= part.second || *at + size <= part.first));
+    used.push_back({*at, *at + size});
+  }
+  CHECK(waits > 100);
+}
 
 TEST_CASE("Strided: the offsets of every element, whatever merges") {
   struct Case {

@@ -273,6 +273,21 @@ TEST_CASE("folders: images that are links to nowhere count as damaged, other suc
                        doctest::Contains("only.jpg (a link to nowhere)"), Error);
 }
 
+TEST_CASE("folders: images in formats that are not read are told by their endings") {
+  const TemporaryDirectory dir;
+  for (const char* name : {"phone", "set/a", "set/b"}) fs::create_directories(dir / name);
+  for (const char* name : {"phone/1.HEIC", "phone/2.heic", "phone/3.webp", "phone/notes.txt"})
+    write_file(dir / name, "x");
+  CHECK_THROWS_WITH_AS(open_data({dir / "phone"}, Split::All),
+                       doctest::Contains("files below it, but 2 .heic, 1 .webp: "), Error);
+  for (const char* name : {"set/a/1.ppm", "set/b/2.ppm"}) write_file(dir / name, ppm(4, 1));
+  for (const char* name : {"set/a/3.heic", "set/b/4.heic", "set/b/5.xmp"}) write_file(dir / name, "x");
+  std::vector<std::string> notes;
+  CHECK(open_data({dir / "set"}, Split::All, {}, &notes)->size() == 2);
+  CHECK(notes == std::vector<std::string>{"warning: " + (dir / "set") +
+                                          " has images in formats that are not read, left out: 2 .heic"});
+}
+
 TEST_CASE("a directory without permission to read is left out, named; classes keep their images") {
   const TemporaryDirectory dir;
   for (const char* name : {"a", "b", "c"}) {

@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "tensor/ops.h"
+#include "tensor/precision.h"
 #include "tensor/random.h"
 
 using namespace tacit;
@@ -387,6 +388,40 @@ TEST_CASE("element-wise kernels may write to their input") {
     CHECK(y.slice(1, 0, 101, 2).to(f64).to_vector<double>() == std::vector<double>(7 * 51, 3.0));
     CHECK(max_abs_difference(y.slice(1, 1, 101, 2), expected.slice(1, 1, 101, 2)) == 0);
   }
+}
+
+TEST_CASE("tf32 and bf16 are for the scope that asks for them: products and convolutions are f32 before and after") {
+  Random random(6, random_stream("tf32"));
+  std::vector<double> values;
+  for (int64_t i = 0; i < 2 * 64 * 64; ++i) values.push_back(random.uniform() - 0.5);
+  const Tensor a = Tensor::from(values, {2, 64, 64}, device()).to(f32), b = a.transpose(1, 2);
+  const Tensor image = a.reshape({2, 8, 8, 64}),
+               w = a.reshape({2 * 64 * 64}).slice(0, 0, 8 * 9 * 64).reshape({8, 3, 3, 64});
+  const auto product = [&] { return matmul(a, b); };
+  const auto convolution = [&] { return conv2d(image, w, {.padding = 1}); };
+  const auto check = [&](const auto& f) {
+    const Tensor before = f();
+    const double size = max_abs_difference(before, before * 0.0);
+    for (const auto& [allowed, error] : {std::pair(Precision::TF32, 0x1p-11), std::pair(Precision::BF16, 0x1p-8)}) {
+      const PrecisionScope outer(allowed);
+      CHECK(precision() == allowed);
+      // 64 or 576 terms of either sign, each of two factors rounded by at most `error`.
+      CHECK(max_abs_difference(f(), before) <= 4 * error * size);
+      {
+        const PrecisionScope inner(Precision::F32);
+        CHECK(max_abs_difference(f(), before) == 0);
+      }
+      CHECK(precision() == allowed);
+    }
+    CHECK(precision() == Precision::F32);
+    CHECK(max_abs_difference(f(), before) == 0);
+  };
+  check(product);
+  check(convolution);
+  const Window window = conv2d_geometry(image.shape(), w.shape(), {.padding = 1}).first;
+  const Tensor dy = convolution();
+  check([&] { return conv2d_dx(image.shape(), dy, w, window); });
+  check([&] { return conv2d_dw(w.shape(), image, dy, window); });
 }
 
 TEST_CASE("none of this fell back") { CHECK(device().backend().fallbacks() == 0); }

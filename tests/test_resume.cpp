@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "process.h"
+#include "run_files.h"
 #include "ssl/train/method_entry.h"
 
 namespace {
@@ -16,20 +17,6 @@ namespace {
 using namespace tacit::testing;
 using Arguments = std::vector<std::string>;
 namespace fs = std::filesystem;
-
-/// metrics.jsonl without the fields that are timing.
-std::string deterministic_metrics(const std::string& run) {
-  std::istringstream lines(read_file(run + "/metrics.jsonl"));
-  std::string text;
-  for (std::string line; std::getline(lines, line);) {
-    nlohmann::ordered_json object = nlohmann::ordered_json::parse(line);
-    object.erase("images_per_second");
-    object.erase("loader_wait");
-    text += object.dump() + "\n";
-  }
-  return text;
-}
-std::string checkpoint_bytes(const std::string& run) { return read_file(run + "/checkpoints/last.safetensors"); }
 
 Arguments resume(const std::string& run, const std::string& method = "simclr") {
   return {"pretrain", method, "--out", run, "--resume", "--quiet"};
@@ -44,10 +31,11 @@ void check_ok(const Outcome& outcome) {
 /// What every test here compares with: one run without any trouble.
 struct Reference {
   TemporaryDirectory dir;
-  std::string run = dir / "run", metrics, checkpoint;
+  std::string run = dir / "run", metrics, events, checkpoint;
   Reference() {
     check_ok(run_tacit(small_run(run, {"--save-every-steps", "5"})));
     metrics = deterministic_metrics(run);
+    events = deterministic_events(run);
     checkpoint = checkpoint_bytes(run);
   }
 };
@@ -58,6 +46,7 @@ const Reference& reference() {
 
 void check_same(const std::string& run) {
   CHECK(deterministic_metrics(run) == reference().metrics);
+  CHECK((deterministic_events(run) == reference().events));  // pictures and histograms too, each once
   CHECK(checkpoint_bytes(run) == reference().checkpoint);
 }
 
@@ -293,6 +282,8 @@ TEST_CASE("no space while saving: exit 1, and the checkpoint before stays") {
   REQUIRE(before.size() > 20000);
   RunOptions options;
   options.largest_file = 16384;  // logs still fit, the checkpoint does not
+  for (const auto& entry : fs::directory_iterator(run))  // with the picture in them events are as large as it
+    if (entry.path().filename().string().starts_with("events")) fs::remove(entry.path());
   Arguments more = resume(run);
   more.insert(more.end(), {"--steps", "6"});
   const Outcome full = run_tacit(more, options);
@@ -367,7 +358,8 @@ TEST_CASE("every method: same bits after a kill and a resume at another number o
     CAPTURE(row.flags);
     const TemporaryDirectory dir;
     check_ok(run_tacit(method_run(row, dir / "whole", {"--threads", "1"})));
-    const std::string metrics = deterministic_metrics(dir / "whole"), checkpoint = checkpoint_bytes(dir / "whole");
+    const std::string metrics = deterministic_metrics(dir / "whole"), events = deterministic_events(dir / "whole"),
+                      checkpoint = checkpoint_bytes(dir / "whole");
     CHECK(lines_of(metrics) == 18);
     for (const char* key : {"\"loss\":", "\"chance_loss\":", "\"feature_std\":"})
       CHECK(contains(read_file(dir / "whole/metrics.jsonl"), key));
@@ -383,6 +375,7 @@ TEST_CASE("every method: same bits after a kill and a resume at another number o
     again.insert(again.end(), {"--threads", "4"});
     check_ok(run_tacit(again));
     CHECK(deterministic_metrics(run) == metrics);
+    CHECK((deterministic_events(run) == events));
     CHECK(checkpoint_bytes(run) == checkpoint);
     // Stopped after 7 steps, and gone on with.
     const std::string stopped = dir / "stopped";

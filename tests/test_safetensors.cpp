@@ -1,6 +1,7 @@
 // safetensors and npy files: round trips, every kind of malformed file built byte by byte, and atomic replacement.
 #include "tensor/safetensors.h"
 
+#include <cmath>
 #include <csignal>
 #include <filesystem>
 #include <limits>
@@ -220,12 +221,96 @@ TEST_CASE("tensors whose dtype, shape or bytes cannot be are refused, by name") 
 TEST_CASE("dtypes and ranks that tacit lacks: listed, but not read") {
   const TemporaryDirectory folder;
   const std::string path = folder / "x.safetensors";
-  write_file(path, file_of(object({entry("half", "F16", "[1]", "[0,2]")}), "12"));
-  CHECK(list_safetensors(path, nullptr).at("half") == "F16 (1,)");
-  CHECK(mentions(error_of([&] { read_safetensors(path); }), "tensor \"half\": tacit has no dtype F16"));
+  write_file(path, file_of(object({entry("small", "F8_E4M3", "[1]", "[0,1]")}), "1"));
+  CHECK(list_safetensors(path, nullptr).at("small") == "F8_E4M3 (1,)");
+  CHECK(mentions(error_of([&] { read_safetensors(path); }), "tensor \"small\": tacit has no dtype F8_E4M3"));
   write_file(path, file_of(object({entry("deep", "U8", "[1,1,1,1,1,1,1]", "[0,1]")}), "1"));
   CHECK(list_safetensors(path, nullptr).at("deep") == "U8 (1, 1, 1, 1, 1, 1, 1)");
   CHECK(mentions(error_of([&] { read_safetensors(path); }), "tensor \"deep\": it has 7 dimensions"));
+}
+
+TEST_CASE("F16 becomes f32, each of its 65,536 values exactly") {
+  const TemporaryDirectory folder;
+  const std::string path = folder / "x.safetensors";
+  std::string halves;
+  for (int bits = 0; bits < 65536; ++bits) halves += {static_cast<char>(bits & 255), static_cast<char>(bits >> 8)};
+  write_file(path, file_of(object({entry("half", "F16", "[256,256]", "[0,131072]")}), halves));
+  CHECK(list_safetensors(path, nullptr).at("half") == "F16 (256, 256)");
+  const Tensor t = read_safetensors(path).tensors.at("half");
+  CHECK(t.dtype() == f32);
+  CHECK(t.shape() == Shape{256, 256});
+  const std::vector<double> values = values_of(t);
+  // Half precision in the words of IEEE 754: 0, the least numbers, the first normal one, 1 and its neighbour, the
+  // largest.
+  CHECK(values[0x0001] == 0x1p-24);
+  CHECK(values[0x03ff] == 1023 * 0x1p-24);
+  CHECK(values[0x0400] == 0x1p-14);
+  CHECK(values[0x3555] == 0.333251953125);
+  CHECK(values[0x3c00] == 1);
+  CHECK(values[0x3c01] == 1 + 0x1p-10);
+  CHECK(values[0xc000] == -2);
+  CHECK(values[0x7bff] == 65504);
+  CHECK(values[0x7c00] == std::numeric_limits<double>::infinity());
+  CHECK(std::signbit(values[0x8000]));
+  bool rising = true, odd = true;
+  for (size_t i = 0; i < 0x7c00; ++i) {
+    rising = rising && values[i] < values[i + 1];
+    odd = odd && values[0x8000 + i] == -values[i];
+  }
+  CHECK(rising);
+  CHECK(odd);
+  for (const size_t nan : {0x7c01, 0x7e00, 0x7fff, 0xfe00}) CHECK(std::isnan(values[nan]));
+}
+
+TEST_CASE("only the tensors that are wanted are read, whatever the others are; a checksum is of all") {
+  const TemporaryDirectory folder;
+  const std::string path = folder / "x.safetensors";
+  write_file(path, file_of(object({entry("a", "BOOL", "[2]", "[0,2]"), entry("b", "U8", "[2]", "[2,4]"),
+                                   entry("c", "F8_E5M2", "[1]", "[4,5]"), entry("d", "U8", "[1]", "[5,6]")}),
+                           "12xy3z"));
+  const auto wanted = [](const std::string& name) { return name == "b" || name == "d"; };
+  const SafeTensors some = read_safetensors(path, wanted);
+  CHECK(some.tensors.size() == 2);
+  check_values(some.tensors.at("b"), {'x', 'y'});
+  check_values(some.tensors.at("d"), {'z'});
+  CHECK(read_safetensors(path, [](const std::string&) { return false; }).tensors.empty());
+
+  SafeTensors content;
+  content.tensors = {{"b", Tensor::ones({3})}, {"other", Tensor::ones({3})}};
+  content.metadata[kDataChecksum] = "";
+  write_safetensors(path, content);
+  CHECK(read_safetensors(path, wanted).tensors.size() == 1);
+  std::string bytes = read_file(path);
+  bytes.back() ^= 1;
+  write_file(path, bytes);
+  CHECK(mentions(error_of([&] { read_safetensors(path, wanted); }), "its data is damaged"));
+}
+
+TEST_CASE("PyTorch's files are refused with the command that converts them, other formats by name") {
+  const TemporaryDirectory folder;
+  const auto refused = [&](const std::string& name, const std::string& bytes) {
+    write_file(folder / name, bytes);
+    const std::string message = error_of([&] { read_safetensors(folder / name); });
+    CHECK(message == error_of([&] { list_safetensors(folder / name, nullptr); }));
+    CHECK_FALSE(mentions(message, "\n"));
+    return message;
+  };
+  // A zip member's header: signature, 22 bytes, the name's length, the extra field's, the name.
+  const auto zip = [](const std::string& member) {
+    return "PK\3\4" + std::string(22, '\0') + static_cast<char>(member.size()) + std::string(3, '\0') + member;
+  };
+  const std::string pickled("\x80\2\x8a\nl\xfc\x9c\x46\xf9 j\xa8P\x19.", 15);
+  for (const std::string& bytes : {zip("archive/data.pkl"), pickled}) {
+    const std::string message = refused("it's.pth", bytes);
+    CHECK(mentions(message, "it is a PyTorch file, not safetensors; convert it: python3 -c 'import "));
+    CHECK(mentions(message, "weights_only=True"));
+    CHECK(mentions(message, "it'\\''s.pth' '"));
+    CHECK(message.ends_with("/it'\\''s.safetensors'"));
+  }
+  CHECK(mentions(refused("x.npz", zip("a.npy")), "NumPy archive"));
+  CHECK(mentions(refused("x.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 9\n"),
+                 "`git lfs pull`"));
+  CHECK(mentions(refused("x", "PK\3\4"), "PyTorch"));
 }
 
 TEST_CASE("paths that are no files") {

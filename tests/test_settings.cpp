@@ -84,14 +84,18 @@ TEST_CASE("resolve: default < recipe < configuration file < command line") {
   CHECK(resolve(layers, 0).warmup_steps(600) == 150);
 }
 
-TEST_CASE("resolve: without a recipe the image size chooses") {
+TEST_CASE("resolve: without a recipe the images' own size chooses") {
   ConfigLayers layers;
   layers.flags = {{"data", {"synthetic"}}};
   CHECK(resolve(layers, 32).recipe == "small-images");
   CHECK(resolve(layers, 224).recipe == "folder");
   CHECK(resolve(layers, 0).recipe == "folder");
-  layers.flags.push_back({"image-size", {"48"}});
-  CHECK(resolve(layers, 224).recipe == "small-images");
+  layers.flags.push_back({"image-size", {"64"}});  // which `folder` has too: saying it changes nothing
+  CHECK(resolve(layers, 0).recipe == "folder");
+  CHECK(resolve(layers, 224).recipe == "folder");
+  CHECK(resolve(layers, 32).recipe == "small-images");
+  layers.flags.back() = {"image-size", {"96"}};
+  CHECK(resolve(layers, 32).recipe == "folder");
 }
 
 TEST_CASE("validate: values that flags alone show to be wrong") {
@@ -105,7 +109,9 @@ TEST_CASE("validate: values that flags alone show to be wrong") {
   CHECK(contains(message({{"batch-size", {"1"}}}), "--batch-size 1"));
   CHECK(contains(message({{"batch-size", {"0"}}}), "--batch-size"));
   CHECK(contains(message({{"encoder", {"resnet19"}}}), "resnet18"));
-  CHECK(contains(message({{"precision", {"bf16"}}}), "not in this build"));
+  CHECK(contains(message({{"precision", {"bf16"}}, {"device", {"reference"}}}), "needs a GPU"));
+  CHECK(contains(message({{"precision", {"tf32"}}, {"device", {"cpu"}}}), "needs a GPU"));
+  CHECK(message({{"precision", {"tf32"}}, {"device", {"cuda:1"}}}).empty());
   CHECK(contains(message({{"precision", {"fp31"}}}), "fp32"));
   CHECK(contains(message({{"method", {"simclear"}}}), "unknown method 'simclear'; there are: simclr, moco"));
   CHECK(contains(message({{"queue-size", {"64"}}}), "--queue-size is of moco; simclr has no such setting"));

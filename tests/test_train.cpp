@@ -42,7 +42,7 @@ TEST_CASE("event files: CRC-32C, records that read back, cut at a step, half-wri
       events.add(step, {{"loss", 1.0 / static_cast<double>(step)}, {"lr", 0.5}});
     path = events.path();
   }
-  std::vector<EventScalar> read = read_events(path);
+  std::vector<EventValue> read = read_events(path);
   REQUIRE(read.size() == 400);
   CHECK(read[398].step == 200);
   CHECK(read[398].tag == "loss");
@@ -257,6 +257,39 @@ TEST_CASE("trainer: steps, epochs and rates are counted from where the run stand
   const std::vector<float> before = nn::state_dict(*method).begin()->second.to_vector<float>();
   CHECK(contains(error_of([&] { train(training); }), "the loss is nan at step 10"));  // and not -nan
   CHECK(nn::state_dict(*method).begin()->second.to_vector<float>() == before);
+
+  // Late: the same figures, read when the next step has begun, but where the model is looked at.
+  poison = false;
+  training.stop = {};
+  training.late = true;
+  training.needs_model = [](const StepRecord& record) { return record.step == 11; };
+  training.done = 9;
+  training.last = 12;
+  std::vector<std::pair<int64_t, int64_t>> seen;  // the step reported, the steps made by then
+  training.on_step = [&](StepRecord& record) {
+    seen.push_back({record.step, after + 1});
+    CHECK(record.current == (record.step == after + 1));
+    CHECK(record.mean_steps == record.step - 9);
+    CHECK(record.metrics.empty());
+  };
+  CHECK(train(training) == StopReason::Finished);
+  CHECK(seen == std::vector<std::pair<int64_t, int64_t>>{{10, 11}, {11, 11}, {12, 12}});
+  // What was made is reported before the error of a batch that cannot be read.
+  seen.clear();
+  const auto next = training.next;
+  training.next = [&] {
+    if (after + 1 == 11) throw Error("no more");
+    return next();
+  };
+  training.needs_model = {};
+  after = 8;
+  CHECK(contains(error_of([&] { train(training); }), "no more"));
+  CHECK(seen == std::vector<std::pair<int64_t, int64_t>>{{10, 11}, {11, 11}});
+  training.next = next;
+  poison = true;
+  seen.clear();
+  CHECK(contains(error_of([&] { train(training); }), "the loss is nan at step 10"));
+  CHECK(seen.empty());
 }
 
 TEST_CASE("fine-tuning learns labels, whatever the number of images") {

@@ -1,13 +1,14 @@
-// What the tests of ssl/train share: the message of an error, and the smallest model that trains.
+// What the tests of ssl/train share: the message of a usage error, and the smallest model that trains.
 #pragma once
 
 #include <string>
 
 #include "ssl/train/method_entry.h"
+#include "tests/values.h"
 
 namespace tacit::testing {
 
-/// The message of the UsageError that f throws; "" for none.
+/// The message of the UsageError that f throws; "" for none. Of any Error: error_of() in values.h.
 template <class F>
 std::string usage_error(F&& f) {
   try {
@@ -17,17 +18,6 @@ std::string usage_error(F&& f) {
   }
   return "";
 }
-/// The same of any Error.
-template <class F>
-std::string error_of(F&& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
-}
-
 /// For checkpoints, the loop and the memory it takes.
 inline ssl::TrainConfig tiny_config() {
   ssl::TrainConfig c;

@@ -118,9 +118,13 @@ speed() {
   if [ -d "$dir/wheels" ]; then  # timm, where the machine's Python lacks it
     python3 -m pip install -q --no-index --no-deps --upgrade --target /tmp/tacit-gpu-python "$dir"/wheels/*.whl || failed=1
   fi
-  # Beside PyTorch, in turns.
-  PYTHONPATH=/tmp/tacit-gpu-python timeout 400 python3 bench/compare_pytorch.py --build "$root" --device cuda --rounds 2 \
-    resnet18-256 vit-tiny vit-tiny-224 simclr-resnet18 simclr-small-cnn 2>&1 | tee "$out/speed.txt" || failed=1
+  # Beside PyTorch, in turns; what is asked for first.
+  : > "$out/speed.txt"
+  for one in "bf16 simclr-resnet18-512" "bf16 simclr-resnet18-512 --compile" "tf32 resnet18-256 vit-tiny-224" \
+    "fp32 resnet18-256 vit-tiny vit-tiny-224 simclr-resnet18 simclr-small-cnn"; do
+    PYTHONPATH=/tmp/tacit-gpu-python timeout 200 python3 bench/compare_pytorch.py --build "$root" --device cuda \
+      --rounds 2 --precision $one 2>&1 | tee -a "$out/speed.txt" || failed=1
+  done
   report "[$figures]" "see the JSON, and beside PyTorch speed.txt"
   return $failed
 }

@@ -11,4 +11,4 @@ step "Debian packages" install_packages $TACIT_PACKAGES
 # ON by name: a build directory keeps what it was once told.
 step "build (build/)" build release -DTACIT_WERROR=$werror -DTACIT_UNITY=$unity \
   -DTACIT_TESTS=ON -DTACIT_EXAMPLES=ON -DTACIT_BENCHMARKS=ON
-step "tests (without the slow ones, demo_accuracy and test_million, which .ci/full runs)" run_tests build -LE slow -j "$(nproc)"
+step "tests (without the slow ones, demo_accuracy, reference and test_million, which .ci/full runs)" run_tests build -LE slow -j "$(nproc)"

@@ -7,6 +7,7 @@
 
 namespace tacit::cpu {
 
+/// One for the process: "cpu".
 class CpuBackend final : public Backend {
  public:
   CpuBackend();
@@ -63,6 +64,7 @@ class CpuBackend final : public Backend {
 
 /// Threads used from now on by every kernel and loader (default: all cores); n >= 1.
 void set_threads(int n);
+/// How many threads those are.
 int threads();
 
 /// What OpenBLAS runs as, and whether that is far below what the CPU can do (with the remedy); for `tacit info`.

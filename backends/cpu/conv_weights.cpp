@@ -195,19 +195,26 @@ void WeightSum<T>::run(T* sum, const PixelBlock* first, const PixelBlock* end) {
   std::vector<T*> rows(g_.group_filters);
   for (int64_t i = 0; i < g_.group_filters; ++i) rows[i] = sum + i * g_.filter_size();
 
-  const T* from[kGemmDepth];
-  for (const PixelBlock* b = first; b != end; ++b) {
-    int64_t depth = 0;
-    for (int64_t h = b->h0; h < b->h1; ++h)
-      for (int64_t w = b->w0; w < b->w1; ++w)
-        for (int64_t n = b->n0; n < b->n1; ++n)
-          from[depth++] = dy_ + ((n * g_.out_height + h) * g_.out_width + w) * g_.filters;
+  const T* from[2][kGemmDepth];  // of this block, and of the next
+  const auto pixels_of = [&](const PixelBlock& b, const T** pixels) {
+    for (int64_t h = b.h0; h < b.h1; ++h)
+      for (int64_t w = b.w0; w < b.w1; ++w)
+        for (int64_t n = b.n0; n < b.n1; ++n)
+          *pixels++ = dy_ + ((n * g_.out_height + h) * g_.out_width + w) * g_.filters;
+    return b.count();
+  };
+  int64_t depth = pixels_of(*first, from[0]), next_depth = 0;
+  for (const PixelBlock* b = first; b != end; ++b, depth = next_depth) {
+    const T** const here = from[(b - first) % 2];
+    const T** const next = from[(b - first + 1) % 2];
+    next_depth = b + 1 != end ? pixels_of(b[1], next) : 0;
     if (one_tap)
       pack_taps(*b, packed.as<T>());
     else
       pack_patches(*b, packed.as<T>(), patches.as<T>());
-    gemm.by_columns({from, g_.group_filters, depth, nullptr, 0, rows.data(), panels_.data(),
-                     static_cast<int64_t>(panels_.size()), b != first, gather.as<T>()});
+    gemm.by_columns({here, g_.group_filters, depth, nullptr, 0, rows.data(), panels_.data(),
+                     static_cast<int64_t>(panels_.size()), b != first, gather.as<T>(), nullptr, nullptr, next,
+                     next_depth});
   }
 }
 

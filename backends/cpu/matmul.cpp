@@ -122,7 +122,8 @@ void Product<float>::block(const Matrix<float>& out, const BlockRange& range, do
   GemmPiece piece{};
   auto panels =
       make_panels(packed ? packed + range.j * b.rows : local.as<float>(), panel_size, range.j, range.columns, &run, 1);
-  const float* from[kGemmDepth];  // by rows at most kBlockRows, by columns at most kGemmDepth
+  // By rows at most kBlockRows; by columns at most kGemmDepth, and then those of the next step.
+  const float* from[2 * kGemmDepth];
   static_assert(kBlockRows <= kGemmDepth);
   float* to[kBlockRows];
   float step_sums[kBlockRows];
@@ -135,8 +136,9 @@ void Product<float>::block(const Matrix<float>& out, const BlockRange& range, do
     const int64_t depth = std::min(step, end - k);
     run = {0, packed ? k : 0, depth};
     piece = {k, depth};
+    const int64_t next_depth = by_rows ? 0 : std::min(step, end - k - depth);
     if (!by_rows)
-      for (int64_t i = 0; i < depth; ++i) from[i] = a.at(range.i, k + i);
+      for (int64_t i = 0; i < depth + next_depth; ++i) from[i] = a.at(range.i, k + i);
     if (!packed) pack_panels(local.as<float>(), panel_size, b, k, depth, range.j, range.columns);
     const GemmBlock<float> block{from,
                                  range.rows,
@@ -149,7 +151,9 @@ void Product<float>::block(const Matrix<float>& out, const BlockRange& range, do
                                  k > range.k,
                                  gather.as<float>(),
                                  k == 0 ? bias : nullptr,
-                                 sums != nullptr ? step_sums : nullptr};
+                                 sums != nullptr ? step_sums : nullptr,
+                                 from + depth,
+                                 next_depth};
     (by_rows ? gemm.by_rows : gemm.by_columns)(block);
     for (int64_t i = 0; sums != nullptr && i < range.rows; ++i)
       sums[range.i + i] = static_cast<double>(step_sums[i]) + (k > range.k ? sums[range.i + i] : 0.0);

@@ -71,8 +71,7 @@ __device__ void weighted_rows(T weight, const T* tile, int size, const F& f) {
 template <class T>
 __global__ void attention_kernel(Heads<const T> q, Heads<const T> k, Heads<const T> v, Heads<T> y, T* lse,
                                  int64_t queries, int64_t keys, int D, int E, T scale) {
-  extern __shared__ double memory[];
-  T* const tile_k = reinterpret_cast<T*>(memory);
+  T* const tile_k = dynamic_shared<T>();
   T* const tile_v = tile_k + kKeys * (D + 1);
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   T* const my_q = tile_v + kKeys * (E + 1) + warp * (D + E);
@@ -121,8 +120,7 @@ template <class T>
 __global__ void attention_dq_kernel(Heads<const T> q, Heads<const T> k, Heads<const T> v, Heads<const T> dy,
                                     Heads<T> dq, const T* lse, const T* along, int64_t queries, int64_t keys, int D,
                                     int E, T scale) {
-  extern __shared__ double memory[];
-  T* const tile_k = reinterpret_cast<T*>(memory);
+  T* const tile_k = dynamic_shared<T>();
   T* const tile_v = tile_k + kKeys * (D + 1);
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   T* const my_q = tile_v + kKeys * (E + 1) + warp * (2 * D + E);
@@ -152,8 +150,7 @@ template <class T>
 __global__ void attention_dkv_kernel(Heads<const T> q, Heads<const T> k, Heads<const T> v, Heads<const T> dy,
                                      Heads<T> dk, Heads<T> dv, const T* lse, const T* along, int64_t queries,
                                      int64_t keys, int D, int E, T scale) {
-  extern __shared__ double memory[];
-  T* const tile_q = reinterpret_cast<T*>(memory);
+  T* const tile_q = dynamic_shared<T>();
   T* const tile_dy = tile_q + kKeys * (D + 1);
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   T* const my_k = tile_dy + kKeys * (E + 1) + warp * 2 * (D + E);

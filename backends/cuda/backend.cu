@@ -89,8 +89,7 @@ int64_t CudaBackend::available_memory() const {
 
 void CudaBackend::upload(void* dst, const void* host, size_t bytes) {
   if (bytes == 0) return;
-  check(cudaMemcpyAsync(dst, host, bytes, cudaMemcpyHostToDevice, stream()), "upload");
-  check(cudaStreamSynchronize(state_->stream), "upload");
+  state_->uploads.copy(dst, host, bytes, stream());
 }
 
 void CudaBackend::download(void* host, const void* src, size_t bytes) {

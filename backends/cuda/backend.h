@@ -36,6 +36,8 @@ class CudaBackend final : public Backend {
   void arg_reduce(ReduceOp, const View& index, const View& in) override;
   void top_k(const View& values, const View& index, const View& in) override;
   void matmul(const View& out, const View& a, const View& b) override;
+  void linear(const LinearArgs&) override;
+  void linear_dw(const View& dw, const View& db, const View& dy, const View& x) override;
   void gather(const View& out, const View& in, const View& index, int dim) override;
   void scatter_add(const View& out, const View& index, const View& src, int dim) override;
   void random(Distribution, const View& out, uint64_t seed, uint64_t stream, const View& step) override;
@@ -68,6 +70,10 @@ class CudaBackend final : public Backend {
 
  private:
   struct State;
+  struct Epilogue;
+  /// out = a b with what the epilogue adds; false, with nothing done, where cuBLASLt has no such algorithm.
+  bool product(const View& out, const View& a, const View& b, const Epilogue&);
+
   std::unique_ptr<State> state_;
 };
 

@@ -34,7 +34,7 @@ template <class Combine, int kBlock>
 __device__ double over_block(double value) {
   value = over_warp<Combine>(value);
   if constexpr (kBlock > 32) {
-    __shared__ double warps[kBlock / 32];
+    __shared__ Shared<double[kBlock / 32]> warps;
     __syncthreads();  // the last call's readers are done
     if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = value;
     __syncthreads();
@@ -58,7 +58,7 @@ inline constexpr int kColumnsX = 32, kColumnsY = 8;
 // partial[(piece K + k) columns + c] = combination over the piece's rows r of f(r, c, …)[k]
 template <class Combine, int K, class F>
 __global__ void columns_kernel(int64_t rows, int64_t columns, int64_t rows_a_piece, const F f, double* partial) {
-  __shared__ double shared[kColumnsY][K][kColumnsX];
+  __shared__ Shared<double[kColumnsY][K][kColumnsX]> shared;
   const int64_t c = int64_t{blockIdx.x} * kColumnsX + threadIdx.x;
   const int64_t begin = blockIdx.y * rows_a_piece, end = begin + rows_a_piece < rows ? begin + rows_a_piece : rows;
   double values[K];

@@ -9,6 +9,7 @@
 
 #include "backends/cuda/conv_operands.h"
 #include "backends/cuda/launch.h"
+#include "tensor/precision.h"
 
 namespace tacit::cuda {
 
@@ -20,28 +21,94 @@ void check_cudnn(cudnnStatus_t status, const char* what) {
 
 int to_int(int64_t value) { return ConvSizes::to_int(value); }
 
+/// How a convolution is computed: the type of its tensors and what may become of f32 numbers. (CUDNN_DEFAULT_MATH alone
+/// would let tensor cores round them to tf32 always.)
+struct Arithmetic {
+  cudnnDataType_t type = CUDNN_DATA_FLOAT;
+  cudnnMathType_t math = CUDNN_FMA_MATH;
+  bool narrow() const { return type == CUDNN_DATA_BFLOAT16; }
+};
+
+Arithmetic arithmetic() {
+  switch (precision()) {
+    case Precision::TF32:
+      return {CUDNN_DATA_FLOAT, CUDNN_DEFAULT_MATH};
+    case Precision::BF16:
+      return {CUDNN_DATA_BFLOAT16, CUDNN_TENSOR_OP_MATH};
+    case Precision::F32:
+      break;
+  }
+  return {};
+}
+/// Of weights' gradients: cuDNN would give bf16 ones.
+Arithmetic arithmetic_of_dw() {
+  const Arithmetic a = arithmetic();
+  return a.narrow() ? Arithmetic{CUDNN_DATA_FLOAT, CUDNN_DEFAULT_MATH} : a;
+}
+
+struct Narrow {
+  BFloat16* to;
+  const float* from;
+  TACIT_HD void operator()(int64_t i) const { to[i] = BFloat16(from[i]); }
+};
+struct Widen {
+  float* to;
+  const BFloat16* from;
+  TACIT_HD void operator()(int64_t i) const { to[i] = static_cast<float>(from[i]); }
+};
+
+/// Dense f32 tensors as a convolution takes them: themselves, or bf16 copies.
+class Operands {
+ public:
+  Operands(const Arithmetic& a, cudaStream_t stream) : narrow_(a.narrow()), stream_(stream), scratch_(stream) {}
+  const void* in(const View& v) {
+    if (!narrow_) return v.data;
+    auto* const copy = scratch_.take<BFloat16>(v.numel());
+    for_each_index(stream_, v.numel(), Narrow{copy, v.ptr<const float>()});
+    return copy;
+  }
+  void* out(const View& v) {
+    if (!narrow_) return v.data;
+    made_ = v;
+    return copy_ = scratch_.take<BFloat16>(v.numel());
+  }
+  /// Puts the result where it belongs, if there is one.
+  cudnnStatus_t finish(cudnnStatus_t status) {
+    if (narrow_ && status == CUDNN_STATUS_SUCCESS)
+      for_each_index(stream_, made_.numel(), Widen{made_.ptr<float>(), copy_});
+    return status;
+  }
+
+ private:
+  bool narrow_;
+  cudaStream_t stream_;
+  Scratch scratch_;
+  View made_;
+  BFloat16* copy_ = nullptr;
+};
+
 /// cuDNN's words for the three tensors and the window of a convolution, for the length of a call.
 struct Descriptors {
-  Descriptors(const Shape& xs, const Shape& ws, const Shape& ys, const Window& window) {
+  Descriptors(const Arithmetic& arithmetic, const Shape& xs, const Shape& ws, const Shape& ys, const Window& window) {
     check_cudnn(cudnnCreateTensorDescriptor(&x), "descriptor");
     check_cudnn(cudnnCreateTensorDescriptor(&y), "descriptor");
     check_cudnn(cudnnCreateFilterDescriptor(&w), "descriptor");
     check_cudnn(cudnnCreateConvolutionDescriptor(&convolution), "descriptor");
     constexpr cudnnTensorFormat_t kFormat = CUDNN_TENSOR_NHWC;
-    constexpr cudnnDataType_t kType = CUDNN_DATA_FLOAT;
+    const cudnnDataType_t type = arithmetic.type;
     check_cudnn(
-        cudnnSetTensor4dDescriptor(x, kFormat, kType, to_int(xs[0]), to_int(xs[3]), to_int(xs[1]), to_int(xs[2])), "x");
+        cudnnSetTensor4dDescriptor(x, kFormat, type, to_int(xs[0]), to_int(xs[3]), to_int(xs[1]), to_int(xs[2])), "x");
     check_cudnn(
-        cudnnSetTensor4dDescriptor(y, kFormat, kType, to_int(ys[0]), to_int(ys[3]), to_int(ys[1]), to_int(ys[2])), "y");
+        cudnnSetTensor4dDescriptor(y, kFormat, type, to_int(ys[0]), to_int(ys[3]), to_int(ys[1]), to_int(ys[2])), "y");
     check_cudnn(
-        cudnnSetFilter4dDescriptor(w, kType, kFormat, to_int(ws[0]), to_int(ws[3]), to_int(ws[1]), to_int(ws[2])), "w");
+        cudnnSetFilter4dDescriptor(w, type, kFormat, to_int(ws[0]), to_int(ws[3]), to_int(ws[1]), to_int(ws[2])), "w");
     check_cudnn(
         cudnnSetConvolution2dDescriptor(convolution, to_int(window.padding_h), to_int(window.padding_w),
                                         to_int(window.stride_h), to_int(window.stride_w), to_int(window.dilation_h),
-                                        to_int(window.dilation_w), CUDNN_CROSS_CORRELATION, kType),
+                                        to_int(window.dilation_w), CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT),
         "window");
     check_cudnn(cudnnSetConvolutionGroupCount(convolution, to_int(xs[3] / ws[3])), "groups");
-    check_cudnn(cudnnSetConvolutionMathType(convolution, CUDNN_FMA_MATH), "math type");  // no tf32 behind f32's back
+    check_cudnn(cudnnSetConvolutionMathType(convolution, arithmetic.math), "math type");
   }
   ~Descriptors() {
     cudnnDestroyConvolutionDescriptor(convolution);
@@ -58,10 +125,12 @@ struct Descriptors {
 };
 
 /// Which of the three products, and everything that it depends on.
-using Key = std::array<int64_t, 17>;
+using Key = std::array<int64_t, 18>;
 
-Key key_of(int64_t product, const Shape& x, const Shape& w, const Shape& y, const Window& window) {
+Key key_of(int64_t product, const Arithmetic& arithmetic, const Shape& x, const Shape& w, const Shape& y,
+           const Window& window) {
   return {product,
+          arithmetic.math,
           x[0],
           x[1],
           x[2],
@@ -89,7 +158,7 @@ struct Choice {
 /// The first of the list of `get`, one of cudnnGetConvolution…Algorithm_v7, best first, that works, repeats its bits
 /// and needs no more than 1 GiB beside.
 template <class Performance, class Get, class... Descriptors>
-Choice choose(Get get, cudnnHandle_t handle, Descriptors... descriptors) {
+Choice choose(Get get, const Arithmetic& arithmetic, cudnnHandle_t handle, Descriptors... descriptors) {
   constexpr size_t kMostWorkspace = size_t{1} << 30;
   constexpr int kAlgorithms = 16;
   Performance list[kAlgorithms];
@@ -97,7 +166,7 @@ Choice choose(Get get, cudnnHandle_t handle, Descriptors... descriptors) {
   if (get(handle, descriptors..., kAlgorithms, &count, list) != CUDNN_STATUS_SUCCESS) return {};
   for (int i = 0; i < count; ++i)
     if (list[i].status == CUDNN_STATUS_SUCCESS && list[i].determinism == CUDNN_DETERMINISTIC &&
-        list[i].memory <= kMostWorkspace && list[i].mathType == CUDNN_FMA_MATH)
+        list[i].memory <= kMostWorkspace && (list[i].mathType == CUDNN_FMA_MATH || list[i].mathType == arithmetic.math))
       return {static_cast<int>(list[i].algo), list[i].memory};
   return {};
 }
@@ -140,45 +209,50 @@ Cudnn::~Cudnn() { cudnnDestroy(state_->handle); }
 
 bool Cudnn::conv2d(const View& y, const View& x, const View& w, const Window& window) {
   if (y.dtype != f32 || y.numel() == 0 || x.numel() == 0) return false;
-  const Descriptors d(x.shape, w.shape, y.shape, window);
+  const Arithmetic how = arithmetic();
+  const Descriptors d(how, x.shape, w.shape, y.shape, window);
   return state_->convolve(
-      key_of(0, x.shape, w.shape, y.shape, window),
+      key_of(0, how, x.shape, w.shape, y.shape, window),
       [&] {
-        return choose<cudnnConvolutionFwdAlgoPerf_t>(cudnnGetConvolutionForwardAlgorithm_v7, state_->handle, d.x, d.w,
-                                                     d.convolution, d.y);
+        return choose<cudnnConvolutionFwdAlgoPerf_t>(cudnnGetConvolutionForwardAlgorithm_v7, how, state_->handle, d.x,
+                                                     d.w, d.convolution, d.y);
       },
       [&](int algorithm, void* workspace, size_t bytes) {
         const float one = 1, zero = 0;
-        return cudnnConvolutionForward(state_->handle, &one, d.x, x.data, d.w, w.data, d.convolution,
-                                       static_cast<cudnnConvolutionFwdAlgo_t>(algorithm), workspace, bytes, &zero, d.y,
-                                       y.data);
+        Operands operands(how, state_->stream);
+        return operands.finish(cudnnConvolutionForward(state_->handle, &one, d.x, operands.in(x), d.w, operands.in(w),
+                                                       d.convolution, static_cast<cudnnConvolutionFwdAlgo_t>(algorithm),
+                                                       workspace, bytes, &zero, d.y, operands.out(y)));
       });
 }
 
 bool Cudnn::conv2d_dx(const View& dx, const View& dy, const View& w, const Window& window) {
   if (dx.dtype != f32 || dx.numel() == 0 || dy.numel() == 0) return false;
-  const Descriptors d(dx.shape, w.shape, dy.shape, window);
+  const Arithmetic how = arithmetic();
+  const Descriptors d(how, dx.shape, w.shape, dy.shape, window);
   return state_->convolve(
-      key_of(1, dx.shape, w.shape, dy.shape, window),
+      key_of(1, how, dx.shape, w.shape, dy.shape, window),
       [&] {
-        return choose<cudnnConvolutionBwdDataAlgoPerf_t>(cudnnGetConvolutionBackwardDataAlgorithm_v7, state_->handle,
-                                                         d.w, d.y, d.convolution, d.x);
+        return choose<cudnnConvolutionBwdDataAlgoPerf_t>(cudnnGetConvolutionBackwardDataAlgorithm_v7, how,
+                                                         state_->handle, d.w, d.y, d.convolution, d.x);
       },
       [&](int algorithm, void* workspace, size_t bytes) {
         const float one = 1, zero = 0;
-        return cudnnConvolutionBackwardData(state_->handle, &one, d.w, w.data, d.y, dy.data, d.convolution,
-                                            static_cast<cudnnConvolutionBwdDataAlgo_t>(algorithm), workspace, bytes,
-                                            &zero, d.x, dx.data);
+        Operands operands(how, state_->stream);
+        return operands.finish(cudnnConvolutionBackwardData(
+            state_->handle, &one, d.w, operands.in(w), d.y, operands.in(dy), d.convolution,
+            static_cast<cudnnConvolutionBwdDataAlgo_t>(algorithm), workspace, bytes, &zero, d.x, operands.out(dx)));
       });
 }
 
 bool Cudnn::conv2d_dw(const View& dw, const View& x, const View& dy, const Window& window) {
   if (dw.dtype != f32 || dw.numel() == 0 || dy.numel() == 0 || x.numel() == 0) return false;
-  const Descriptors d(x.shape, dw.shape, dy.shape, window);
+  const Arithmetic how = arithmetic_of_dw();
+  const Descriptors d(how, x.shape, dw.shape, dy.shape, window);
   return state_->convolve(
-      key_of(2, x.shape, dw.shape, dy.shape, window),
+      key_of(2, how, x.shape, dw.shape, dy.shape, window),
       [&] {
-        return choose<cudnnConvolutionBwdFilterAlgoPerf_t>(cudnnGetConvolutionBackwardFilterAlgorithm_v7,
+        return choose<cudnnConvolutionBwdFilterAlgoPerf_t>(cudnnGetConvolutionBackwardFilterAlgorithm_v7, how,
                                                            state_->handle, d.x, d.y, d.convolution, d.w);
       },
       [&](int algorithm, void* workspace, size_t bytes) {

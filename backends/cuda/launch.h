@@ -21,6 +21,21 @@ inline void check(cudaError_t status, const char* what) {
 
 constexpr int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+#ifdef TACIT_CUDA_EMULATED  // tests/cuda_emulator runs the kernels on the CPU, without a GPU
+using emulator::dynamic_shared, emulator::Shared;
+#else
+/// A static array in shared memory: __shared__ Shared<float[32]> tile. (The emulator's starts as NaN.)
+template <class T>
+using Shared = T;
+
+/// A block's dynamic shared memory, of as many bytes as launch() was told.
+template <class T>
+__device__ T* dynamic_shared() {
+  extern __shared__ double memory[];
+  return reinterpret_cast<T*>(memory);
+}
+#endif
+
 /// How many blocks, of any size that tensors have; launch() checks them against what CUDA counts.
 struct Grid {
   int64_t x = 1, y = 1, z = 1;
@@ -39,7 +54,13 @@ void launch(cudaStream_t stream, void (*kernel)(Parameters...), const Grid& bloc
     check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
                                static_cast<int>(shared)),
           "shared memory");
-  kernel<<<grid, block, shared, stream>>>(std::forward<Args>(args)...);
+#ifdef TACIT_CUDA_EMULATED
+  emulator::launch(kernel, grid, block, shared, stream, args...);
+#else
+  // clang-format off
+  kernel<<<grid, block, shared, stream>>>(std::forward<Args>(args)...);  // which it takes for comparisons
+  // clang-format on
+#endif
   check(cudaGetLastError(), "kernel launch");
 }
 

@@ -1,9 +1,11 @@
-// Matrix products by cuBLASLt, in plain f32 or f64. Row-major out = a b is, in cuBLAS's column-major words,
-// outᵀ = bᵀ aᵀ, and a row-major matrix read by columns is its transpose: so b and a are passed in that order, as they
-// lie. The rule: a plan depends on the shape, the layout and the alignments only, never on a timing.
+// Matrix products and linear maps by cuBLASLt, in f32 (with tf32 or bf16 factors where a PrecisionScope allows them) or
+// f64. Row-major out = a b is, in cuBLAS's column-major words, outᵀ = bᵀ aᵀ, and a row-major matrix read by columns is
+// its transpose: so b and a are passed in that order, as they lie. The rule: a plan depends on the shape, the layout
+// and the alignments only, never on a timing.
 #include "backends/cuda/backend.h"
 #include "backends/cuda/launch.h"
 #include "backends/cuda/state.h"
+#include "tensor/precision.h"
 
 namespace tacit::cuda {
 
@@ -78,12 +80,41 @@ class Layout {
   cublasLtMatrixLayout_t layout_ = nullptr;
 };
 
+/// What follows a linear map in one pass: gelu and its derivative, which share their exponential, or a factor.
+template <class T>
+struct Finish {
+  T *y, *derivative;
+  const T* factor;
+  bool gelu;
+  TACIT_HD void operator()(int64_t i) const {
+    T value = y[i];
+    if (derivative != nullptr) derivative[i] = Gelu::df(value, T(0));
+    if (gelu) value = Gelu::f(value);
+    y[i] = factor != nullptr ? value * factor[i] : value;
+  }
+};
+
+/// What f32 products are computed in.
+cublasComputeType_t f32_arithmetic() {
+  switch (precision()) {
+    case Precision::TF32:
+      return CUBLAS_COMPUTE_32F_FAST_TF32;
+    case Precision::BF16:
+      return CUBLAS_COMPUTE_32F_FAST_16BF;
+    case Precision::F32:
+      break;
+  }
+  return CUBLAS_COMPUTE_32F;
+}
+
+/// Whether an epilogue may read or write it as it lies.
+bool fits_epilogue(const View& bias) {
+  return (bias.strides[0] == 1 || bias.shape[0] == 1) && reinterpret_cast<uintptr_t>(bias.data) % 16 == 0;
+}
+
 }  // namespace
 
-// out[…, m, n] = sum over k of a[…, m, k] b[…, k, n]
-void CudaBackend::matmul(const View& out, const View& a, const View& b) {
-  if (out.numel() == 0) return;
-  if (a.shape[-1] == 0) return fill(out, 0);
+bool CudaBackend::product(const View& out, const View& a, const View& b, const Epilogue& epilogue) {
   Scratch scratch(stream());
   const bool direct = out.strides[-1] == 1 && out.strides[-2] >= out.shape[-1];
   View y = out;
@@ -96,6 +127,7 @@ void CudaBackend::matmul(const View& out, const View& a, const View& b) {
   TACIT_CHECK(wide || out.dtype == f32, "[matmul] needs f32 or f64, got ", name_of(out.dtype));
   const size_t element = size_of(out.dtype);
   const cudaDataType_t type = wide ? CUDA_R_64F : CUDA_R_32F;
+  const cublasComputeType_t arithmetic = wide ? CUBLAS_COMPUTE_64F : f32_arithmetic();
 
   // The innermost leading dimension that is left after merging is a batch; the others are walked.
   const Strided<3> at(leading(out.shape, 2),
@@ -105,9 +137,15 @@ void CudaBackend::matmul(const View& out, const View& a, const View& b) {
   const auto stride = [&](int k) { return at.rank == 0 ? int64_t{0} : at.stride[k][last]; };
 
   cublasLtMatmulDesc_t product = nullptr;
-  check_blas(cublasLtMatmulDescCreate(&product, wide ? CUBLAS_COMPUTE_64F : CUBLAS_COMPUTE_32F, type), "product");
+  check_blas(cublasLtMatmulDescCreate(&product, arithmetic, type), "product");
   const std::unique_ptr<std::remove_pointer_t<cublasLtMatmulDesc_t>, decltype(&cublasLtMatmulDescDestroy)> owner(
       product, &cublasLtMatmulDescDestroy);
+
+  const auto set = [&](cublasLtMatmulDescAttributes_t attribute, const auto value) {
+    check_blas(cublasLtMatmulDescSetAttribute(product, attribute, &value, sizeof value), "description");
+  };
+  set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue.kind);
+  if (epilogue.bias != nullptr) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, epilogue.bias);
 
   for (int64_t first = 0; first < at.count; first += batch) {
     int64_t offsets[3];
@@ -116,17 +154,15 @@ void CudaBackend::matmul(const View& out, const View& a, const View& b) {
                  left_matrix = left.matrix(offsets[1], stride(1));
     const cublasOperation_t op_right = right_matrix.transposed ? CUBLAS_OP_T : CUBLAS_OP_N,
                             op_left = left_matrix.transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
-    check_blas(cublasLtMatmulDescSetAttribute(product, CUBLASLT_MATMUL_DESC_TRANSA, &op_right, sizeof op_right),
-               "transposition");
-    check_blas(cublasLtMatmulDescSetAttribute(product, CUBLASLT_MATMUL_DESC_TRANSB, &op_left, sizeof op_left),
-               "transposition");
+    set(CUBLASLT_MATMUL_DESC_TRANSA, op_right);
+    set(CUBLASLT_MATMUL_DESC_TRANSB, op_left);
     const auto count = static_cast<int32_t>(batch);
     const Layout layout_a(type, right_matrix, count), layout_b(type, left_matrix, count), layout_c(type, c, count);
 
     const std::lock_guard lock(state_->mutex);
     const int64_t align_a = alignment_of(right_matrix, element), align_b = alignment_of(left_matrix, element),
                   align_c = alignment_of(c, element);
-    const ProductKey key = {wide,
+    const ProductKey key = {arithmetic,
                             c.rows,
                             c.columns,
                             a.shape[-1],
@@ -141,37 +177,65 @@ void CudaBackend::matmul(const View& out, const View& a, const View& b) {
                             c.batch_stride,
                             align_a,
                             align_b,
-                            align_c};
+                            align_c,
+                            epilogue.kind};
     auto plan = state_->plans.find(key);
     if (plan == state_->plans.end()) {
       cublasLtMatmulPreference_t preference = nullptr;
       check_blas(cublasLtMatmulPreferenceCreate(&preference), "preference");
-      const auto set = [&](cublasLtMatmulPreferenceAttributes_t attribute, const auto value) {
+      const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, const auto value) {
         check_blas(cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof value), "preference");
       };
-      set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, State::kWorkspaceBytes);
-      set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, static_cast<uint32_t>(align_a));
-      set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, static_cast<uint32_t>(align_b));
-      set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, static_cast<uint32_t>(align_c));
-      set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, static_cast<uint32_t>(align_c));
+      prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, State::kWorkspaceBytes);
+      prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, static_cast<uint32_t>(align_a));
+      prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, static_cast<uint32_t>(align_b));
+      prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, static_cast<uint32_t>(align_c));
+      prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, static_cast<uint32_t>(align_c));
       cublasLtMatmulHeuristicResult_t found{};
       int n = 0;
       const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(state_->blas, product, layout_a, layout_b, layout_c,
                                                                    layout_c, preference, 1, &found, &n);
       cublasLtMatmulPreferenceDestroy(preference);
-      check_blas(status, "has no algorithm");
-      TACIT_CHECK(n > 0, "[matmul] cuBLASLt has no algorithm for ", a.shape, " times ", b.shape);
-      plan = state_->plans.emplace(key, found.algo).first;
+      plan = state_->plans.emplace(key, std::nullopt).first;
+      if (status == CUBLAS_STATUS_SUCCESS && n > 0) plan->second = found.algo;
     }
+    if (!plan->second) return false;
     const double one_wide = 1, zero_wide = 0;
     const float one = 1, zero = 0;
     check_blas(cublasLtMatmul(state_->blas, product, wide ? static_cast<const void*>(&one_wide) : &one,
                               right_matrix.data, layout_a, left_matrix.data, layout_b,
                               wide ? static_cast<const void*>(&zero_wide) : &zero, c.data, layout_c, c.data, layout_c,
-                              &plan->second, state_->workspace, State::kWorkspaceBytes, stream()),
+                              &*plan->second, state_->workspace, State::kWorkspaceBytes, stream()),
                "product");
   }
   if (!direct) copy(out, y);
+  return true;
+}
+
+// out[…, m, n] = sum over k of a[…, m, k] b[…, k, n]
+void CudaBackend::matmul(const View& out, const View& a, const View& b) {
+  if (out.numel() == 0) return;
+  if (a.shape[-1] == 0) return fill(out, 0);
+  TACIT_CHECK(product(out, a, b, {}), "[matmul] cuBLASLt has no algorithm for ", a.shape, " times ", b.shape);
+}
+
+// y = gelu?(x w + bias) * factor?. (cuBLASLt's own GELU is the approximation by tanh.)
+void CudaBackend::linear(const LinearArgs& a) {
+  const bool simple =
+      a.y.dtype == f32 && a.y.numel() > 0 && a.x.shape[1] > 0 && a.bias.defined() && fits_epilogue(a.bias);
+  if (!simple || !product(a.y, a.x, a.w, {CUBLASLT_EPILOGUE_BIAS, a.bias.data})) return Backend::linear(a);
+  if (a.gelu || a.factor.defined())
+    for_each_index(stream(), a.y.numel(),
+                   Finish<float>{a.y.ptr<float>(), a.derivative.ptr<float>(), a.factor.ptr<const float>(), a.gelu});
+}
+
+// dw = dyᵀ x, and beside it the sums of dyᵀ's rows.
+void CudaBackend::linear_dw(const View& dw, const View& db, const View& dy, const View& x) {
+  const bool simple = dw.dtype == f32 && dw.numel() > 0 && dy.shape[0] > 0 && fits_epilogue(db);
+  View left = dy;
+  left.shape = {dy.shape[1], dy.shape[0]};
+  left.strides = {dy.strides[1], dy.strides[0]};
+  if (!simple || !product(dw, left, x, {CUBLASLT_EPILOGUE_BGRADB, db.data})) Backend::linear_dw(dw, db, dy, x);
 }
 
 }  // namespace tacit::cuda

@@ -8,16 +8,25 @@
 #include <array>
 #include <map>
 #include <mutex>
+#include <optional>
 
 #include "backends/cuda/backend.h"
+#include "backends/cuda/uploads.h"
 #ifdef TACIT_WITH_CUDNN
 #include "backends/cuda/cudnn.h"
 #endif
 
 namespace tacit::cuda {
 
-/// A product's shape, layout, type and alignments: what a plan depends on.
-using ProductKey = std::array<int64_t, 16>;
+/// A product's shape, layout, arithmetic and alignments: what a plan depends on.
+using ProductKey = std::array<int64_t, 17>;
+
+/// What a product does besides: add a bias to each row of the result, or sum the rows of its left factor (both: one
+/// number for each column of w.x + bias, or for each row of dw).
+struct CudaBackend::Epilogue {
+  cublasLtEpilogue_t kind = CUBLASLT_EPILOGUE_DEFAULT;
+  void* bias = nullptr;  ///< read by EPILOGUE_BIAS, written by EPILOGUE_BGRADB
+};
 
 struct CudaBackend::State {
   State() = default;
@@ -29,12 +38,13 @@ struct CudaBackend::State {
   cudaStream_t stream = nullptr;
   cublasLtHandle_t blas = nullptr;
   void* workspace = nullptr;  ///< cuBLASLt's
+  Uploads uploads;
   static constexpr size_t kWorkspaceBytes = size_t{32} << 20;
 #ifdef TACIT_WITH_CUDNN
   std::unique_ptr<Cudnn> cudnn;
 #endif
-  std::mutex mutex;  ///< guards plans
-  std::map<ProductKey, cublasLtMatmulAlgo_t> plans;
+  std::mutex mutex;                                                 ///< guards plans
+  std::map<ProductKey, std::optional<cublasLtMatmulAlgo_t>> plans;  ///< nothing: cuBLASLt has no algorithm
 };
 
 }  // namespace tacit::cuda

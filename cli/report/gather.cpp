@@ -7,7 +7,6 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "nn/eval_mode.h"
 #include "ssl/evaluate/knn.h"
 #include "ssl/evaluate/linear.h"
 #include "ssl/evaluate/pca.h"
@@ -179,15 +178,11 @@ json neighbours_picture(ssl::Pretrained& run, const ssl::FeatureSet& bank_featur
 /// null where the method predicts no pixels.
 json reconstruction_picture(ssl::Pretrained& run, const ssl::ImageSourcePtr& test, uint64_t seed) {
   const ssl::ImageSourcePtr images = varied(test, kReconstructions);
-  const nn::EvalMode mode(*run.method);
-  const ssl::PlainViews& views = run.method_views;
-  std::vector<ssl::PictureColumn> columns;
-  ssl::for_each_plain_batch(*images, views.normalisation, views.image_size, views.channels, images->size(),
-                            [&](const Tensor& batch, int64_t) { columns = run.method->reconstruct(batch, seed); });
+  const std::vector<ssl::PictureColumn> columns = ssl::reconstruction(*run.method, *images, run.method_views, seed);
   if (columns.empty()) return {};
   std::string title = "Test images:";
   for (const ssl::PictureColumn& column : columns) title += (title.back() == ':' ? " " : ", ") + column.name;
-  return picture(title, ssl::columns_sheet(columns, views.normalisation).png());
+  return picture(title, ssl::columns_sheet(columns, run.method_views.normalisation).png());
 }
 
 bool labelled(const ssl::FeatureSet& set) {

@@ -46,6 +46,7 @@ struct ViewPolicy {
 /// its source) for images of this size and channels: as many views as the method takes. Throws Error listing the known
 /// names.
 std::vector<ViewPolicy> augmentation(const std::string& name, int64_t image_size, int64_t channels);
+/// The names that augmentation() takes.
 std::vector<std::string> augmentation_names();
 
 /// What happens to one image for one view.
@@ -64,6 +65,7 @@ struct ViewParameters {
   double erase_top = 0, erase_left = 0;      ///< fractions of the room that the box leaves
   uint64_t erase_seed = 0;                   ///< of the noise
 };
+/// Draws them for an image of this size.
 ViewParameters draw_view(const ViewPolicy&, int64_t height, int64_t width, Random&);
 
 /// The view as (size, size, channels) f32, normalised by the policy's mean and std. `channels` 1 or 3;

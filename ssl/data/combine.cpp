@@ -27,6 +27,7 @@ class Subset final : public Wrapped {
   Image image_for(int64_t i, int64_t side) const override { return whole_->image_for(at(i), side); }
   std::optional<int64_t> label(int64_t i) const override { return whole_->label(at(i)); }
   std::string file(int64_t i) const override { return whole_->file(at(i)); }
+  int64_t encoded_bytes(int64_t i) const override { return whole_->encoded_bytes(at(i)); }
   std::vector<int64_t> order(uint64_t seed, int64_t epoch) const override {
     if (!has_own_order()) return ImageSource::order(seed, epoch);
     std::vector<int64_t> place(static_cast<size_t>(whole_->size()), -1), order;
@@ -113,6 +114,7 @@ class Concatenated final : public ImageSource {
   }
   std::optional<int64_t> label(int64_t i) const override { return part(i).label(within(i)); }
   std::string file(int64_t i) const override { return part(i).file(within(i)); }
+  int64_t encoded_bytes(int64_t i) const override { return part(i).encoded_bytes(within(i)); }
   int64_t channels() const override {
     int64_t most = 1;
     for (const ImageSourcePtr& p : parts_) most = std::max(most, p->channels());

@@ -43,12 +43,6 @@ std::string named(const Damage& damage, const ImageSource& source, size_t most) 
 
 }  // namespace
 
-std::string first_of(const std::vector<std::string>& list, size_t most) {
-  if (list.size() <= most) return join(list);
-  return join(std::vector<std::string>(list.begin(), list.begin() + static_cast<std::ptrdiff_t>(most))) + " and " +
-         std::to_string(list.size() - most) + " more";
-}
-
 bool too_damaged(const Damage& damage, const ImageSource& source, double max_damaged) {
   return static_cast<double>(damage.size()) >
          std::max(max_damaged > 0 ? 1.0 : 0.0, max_damaged * static_cast<double>(source.size()));

@@ -28,7 +28,4 @@ void check_damage(const Damage&, const ImageSource&, double max_damaged);
 /// out". Names twenty at most. There must be one.
 std::string damage_warning(const Damage&, const ImageSource&, const std::string& fate);
 
-/// "a, b and 7 more": the first `most` of a list, and how many are not shown.
-std::string first_of(const std::vector<std::string>& list, size_t most);
-
 }  // namespace tacit::ssl

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <map>
 #include <sstream>
 
 #include "ssl/data/damage.h"
@@ -12,6 +13,7 @@
 #include "ssl/data/sources.h"
 #include "tensor/counted.h"
 #include "tensor/error.h"
+#include "tensor/join.h"
 #include "tensor/random.h"
 #include "tensor/read_file.h"
 
@@ -51,6 +53,11 @@ class FolderSource final : public ImageSource {
     return labels_[static_cast<size_t>(i)];
   }
   std::string file(int64_t i) const override { return files_[static_cast<size_t>(i)]; }
+  int64_t encoded_bytes(int64_t i) const override {
+    std::error_code gone;
+    const auto bytes = fs::file_size(file(i), gone);
+    return gone ? 0 : static_cast<int64_t>(bytes);
+  }
   int64_t channels() const override { return 3; }
   std::pair<int64_t, int64_t> image_size() const override { return size_; }
   std::vector<std::string> class_names() const override { return names_; }
@@ -64,6 +71,20 @@ class FolderSource final : public ImageSource {
   std::pair<int64_t, int64_t> size_{0, 0};
 };
 
+/// A file's ending in lower case: ".jpg".
+std::string ending_of(const std::string& path) {
+  std::string ending = fs::path(path).extension().string();
+  for (char& c : ending) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return ending;
+}
+
+/// An image to people, but in a format that is not read.
+bool is_foreign_image(const std::string& path) {
+  for (const char* known : {".heic", ".heif", ".webp", ".avif", ".gif", ".tif", ".tiff", ".jxl", ".jp2", ".dng"})
+    if (ending_of(path) == known) return true;
+  return false;
+}
+
 bool hidden(const fs::path& path) { return path.filename().string().starts_with('.'); }
 
 bool unreadable(const fs::path& directory) {
@@ -72,9 +93,14 @@ bool unreadable(const fs::path& directory) {
 
 /// What a search could not look into.
 struct LeftOut {
-  std::vector<std::string> links;        ///< to nowhere
-  std::vector<std::string> directories;  ///< without permission
+  std::vector<std::string> links;          ///< to nowhere
+  std::vector<std::string> directories;    ///< without permission
+  std::map<std::string, int64_t> foreign;  ///< images in formats that are not read: how many files of each ending
 
+  /// "12 .heic, 3 .webp"
+  std::string formats() const {
+    return join(foreign, [](const auto& entry) { return std::to_string(entry.second) + " " + entry.first; });
+  }
   void tell(const std::string& where, std::vector<std::string>& notes) {
     const auto add = [&](std::vector<std::string>& paths, const char* one, const char* more, const char* what) {
       if (paths.empty()) return;
@@ -84,6 +110,8 @@ struct LeftOut {
     };
     add(links, "link", "links", " to nowhere left out");
     add(directories, "directory", "directories", " without permission to read left out");
+    if (!foreign.empty())
+      notes.push_back("warning: " + where + " has images in formats that are not read, left out: " + formats());
   }
 };
 
@@ -108,6 +136,8 @@ std::vector<std::string> images_below(const fs::path& directory, LeftOut& left_o
       left_out.directories.push_back(path);
     } else if (is_image_file(path) && (at->is_regular_file(ignored) || leads_nowhere(at->path()))) {
       files.push_back(path);
+    } else if (is_foreign_image(path)) {
+      ++left_out.foreign[ending_of(path)];
     } else if (leads_nowhere(at->path())) {
       left_out.links.push_back(path);
     }
@@ -153,8 +183,9 @@ Tree read_tree(const std::string& directory, const DataOptions& options) {
     }
   }
   left_out.tell(directory, notes);
-  const auto& [links, closed] = left_out;
+  const auto& [links, closed, foreign] = left_out;
   TACIT_CHECK(!files.empty(), "[folder] ", directory, " has no ", kImageFiles, " files below it",
+              foreign.empty() ? "" : ", but " + left_out.formats() + ": convert these",
               links.empty() ? "" : ", but links to nowhere: " + first_of(links, 5),
               closed.empty() ? "" : ", but directories without permission to read: " + first_of(closed, 5));
   return {std::make_shared<FolderSource>(std::move(files), std::move(labels), std::move(names), options.max_pixels),
@@ -216,8 +247,7 @@ std::string split_directory(const std::string& path, std::initializer_list<const
 }  // namespace
 
 bool is_image_file(const std::string& path) {
-  std::string ending = fs::path(path).extension().string();
-  for (char& c : ending) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  const std::string ending = ending_of(path);
   for (const char* known : {".jpg", ".jpeg", ".png", ".bmp", ".pgm", ".ppm", ".pnm"})
     if (ending == known) return true;
   return false;

@@ -33,6 +33,8 @@ class ImageSource {
   virtual std::optional<int64_t> label(int64_t i) const = 0;
   /// The file it came from, or "" where images are not files.
   virtual std::string file(int64_t) const { return ""; }
+  /// The length of that file; 0 where images are not files.
+  virtual int64_t encoded_bytes(int64_t) const { return 0; }
   /// Channels of the stored images: 1 or 3; folders with any colour say 3.
   virtual int64_t channels() const = 0;
   /// The size most images have {H, W}; {0, 0} when sizes vary.
@@ -49,13 +51,16 @@ class ImageSource {
   virtual uint64_t identity() const { return 0; }
   bool labelled() const { return !class_names().empty(); }
 };
+/// Sources are shared, and do not change.
 using ImageSourcePtr = std::shared_ptr<const ImageSource>;
 
 /// Fraction of a source that may be unreadable. One image always may.
 constexpr double kMaxDamaged = 0.01;
 
+/// The part of a data set to open.
 enum class Split { Train, Test, Unlabeled, All };
 
+/// How open_data() reads.
 struct DataOptions {
   bool no_labels = false;           ///< take all images as unlabelled; a folder's class sub-directories mean nothing
   int64_t limit = 0;                ///< of every split but Test: the first n after a shuffle seeded by 0; 0 = all

@@ -13,6 +13,7 @@
 
 namespace tacit::ssl {
 
+/// What a Loader gives: B images of side S with C channels.
 struct Batch {
   std::vector<Tensor> views;        ///< each (B, S, S, C) f32, normalised
   Tensor labels;                    ///< (B) i64, -1 where unknown

@@ -69,6 +69,16 @@ void columns(const Image& image, const Taps& taps, int64_t row, int64_t size, bo
 
 }  // namespace
 
+std::vector<float> resampling_matrix(int64_t source, int64_t size, Filter filter) {
+  Taps taps;
+  make_taps(taps, 0, static_cast<double>(source), source, size, true, filter);
+  std::vector<float> matrix(static_cast<size_t>(size * source));
+  for (int64_t j = 0; j < size; ++j)
+    std::copy_n(taps.weights.begin() + j * taps.stride, taps.count[static_cast<size_t>(j)],
+                matrix.begin() + j * source + taps.first[static_cast<size_t>(j)]);
+  return matrix;
+}
+
 void resample(const Image& image, const Box& box, int64_t height, int64_t width, bool flip, bool antialias,
               Filter filter, float* out) {
   // Kept between calls: this runs for every view.

@@ -15,7 +15,9 @@ enum class Filter { Bilinear, Bicubic };
 /// bilinear, and PIL's bicubic, a = -0.5, whose overshoot is clamped), taking only pixels of the box; without it the
 /// nearest pixels of the image are mixed. `flip` mirrors left and right.
 void resample(const Image&, const Box&, int64_t height, int64_t width, bool flip, bool antialias, Filter, float* out);
-/// The same into a square, bilinear.
+/// The weights (size, source), row by row, by which PIL's filter with antialias makes `size` values of `source`.
+std::vector<float> resampling_matrix(int64_t source, int64_t size, Filter);
+/// The same as resample() into a square, bilinear.
 inline void resample(const Image& image, const Box& box, int64_t size, bool flip, bool antialias, float* out) {
   resample(image, box, size, size, flip, antialias, Filter::Bilinear, out);
 }

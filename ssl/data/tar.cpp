@@ -154,6 +154,7 @@ class TarSource final : public ImageSource {
     });
     return entry.name;
   }
+  int64_t encoded_bytes(int64_t i) const override { return samples_[static_cast<size_t>(i)].length; }
   int64_t channels() const override { return 3; }
   std::pair<int64_t, int64_t> image_size() const override { return size_; }
   std::vector<std::string> class_names() const override { return names_; }

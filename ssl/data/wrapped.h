@@ -13,6 +13,7 @@ class Wrapped : public ImageSource {
   Image image_for(int64_t i, int64_t side) const override { return whole_->image_for(i, side); }
   std::optional<int64_t> label(int64_t i) const override { return whole_->label(i); }
   std::string file(int64_t i) const override { return whole_->file(i); }
+  int64_t encoded_bytes(int64_t i) const override { return whole_->encoded_bytes(i); }
   int64_t channels() const override { return whole_->channels(); }
   std::pair<int64_t, int64_t> image_size() const override { return whole_->image_size(); }
   std::vector<std::string> class_names() const override { return whole_->class_names(); }

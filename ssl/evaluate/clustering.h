@@ -36,6 +36,7 @@ std::vector<int64_t> assignment(const std::vector<double>& cost, int64_t n);
 /// The largest accuracy that naming the clusters by classes, one to one, can give.
 double cluster_accuracy(const std::vector<int64_t>& clusters, const std::vector<int64_t>& labels);
 
+/// What k clusters share with the classes; fractions.
 struct ClusteringScores {
   int64_t k = 0;
   double nmi = 0, accuracy = 0;

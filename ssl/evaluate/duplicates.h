@@ -13,6 +13,7 @@ namespace tacit::ssl {
 /// to brightness and contrast. Images of one colour: 1 where the colours are equal, else 0.
 double pixel_correlation(const float* a, const float* b, int64_t height, int64_t width, int64_t channels);
 
+/// Images that are nearly the same.
 struct DuplicateGroup {
   std::vector<int64_t> images;     ///< ascending, at least two
   std::vector<double> similarity;  ///< of each to the member that it resembles most

@@ -16,6 +16,7 @@ namespace tacit::ssl {
 struct ThreeWay {
   double pixels = 0, random = 0, run = 0;
 };
+/// What `tacit evaluate` prints; accuracies are fractions.
 struct EvaluationTable {
   ThreeWay knn, linear;
   int64_t k = 20;                                    ///< of knn

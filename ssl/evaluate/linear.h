@@ -18,6 +18,7 @@ struct LinearProbeOptions {
   double validation_fraction = 0.1;
   uint64_t seed = 0;  ///< of the held-out part and of the order of the batches
 };
+/// A learning rate, and the accuracy on the held-out part of train.
 struct SweepPoint {
   double lr = 0, validation_top1 = 0;
 };

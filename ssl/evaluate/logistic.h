@@ -14,6 +14,7 @@ struct LogisticProblem {
   double l2 = 1;
   std::vector<uint8_t> rows;  ///< N flags; empty: all
 };
+/// A fitted classifier.
 struct LogisticFit {
   std::vector<double> weight;  ///< (classes, D + 1), the last column is the bias
   double loss = 0;             ///< the minimised function, penalty included
@@ -28,6 +29,7 @@ Tensor log_probabilities(const Tensor& design, const LogisticFit&);
 /// The most probable class of every row.
 std::vector<int64_t> predict(const Tensor& design, const LogisticFit&);
 
+/// How the L2 penalty is chosen.
 struct CrossValidationOptions {
   std::vector<double> grid = {1e-4, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1, 3, 10};  ///< of l2
   int folds = 5;                                                              ///< class-balanced

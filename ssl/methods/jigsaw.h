@@ -38,6 +38,7 @@ struct PatchGeometry {
 /// Throws Error naming the flags where patches would have fewer than 6 pixels or the gap is negative.
 PatchGeometry patch_geometry(int64_t image_size, int64_t grid, std::optional<int64_t> gap);
 
+/// Shuffled patches and their answer.
 struct Puzzle {
   Tensor patches;  ///< (B grid², p, p, C): row b grid² + i is what lies at place i of image b's puzzle
   Tensor labels;   ///< (B) i64: which permutation; place i shows cell permutation[i]

@@ -22,6 +22,7 @@ struct Separation {
   double mean = 0;
   int64_t least = 0;
 };
+/// Of a set (count, grid²).
 Separation separation(const Tensor& permutations);
 
 }  // namespace tacit::ssl

@@ -5,7 +5,6 @@
 #include "optim/schedule.h"
 #include "optim/sgd.h"
 #include "ssl/train/method_entry.h"
-#include "tensor/safetensors.h"
 
 namespace tacit::ssl {
 
@@ -16,6 +15,12 @@ PlainViews plain_views(const TrainConfig& config, const std::vector<float>& mean
   views.normalisation.lightness = method_entry(config.method).lightness;
   views.image_size = config.image_size;
   views.channels = config.encoder_options().channels;
+  return views;
+}
+
+PlainViews method_views(const TrainConfig& config, PlainViews views) {
+  views.normalisation.lightness = false;
+  views.channels = config.channels;
   return views;
 }
 
@@ -52,32 +57,6 @@ std::function<double(int64_t)> make_schedule(const TrainConfig& config, int64_t 
   };
 }
 
-void check_initial_weights(const std::string& file) {
-  about_flag("init", [&] {
-    std::map<std::string, std::string> metadata;
-    list_safetensors(file, &metadata);
-    if (metadata.count("tacit_checkpoint_format")) load_checkpoint_info(file);
-  });
-}
-
-nn::LoadReport load_initial_weights(Method& method, const std::string& file) {
-  nn::Encoder& encoder = method.encoder();
-  const nn::StateDict state = about_flag("init", [&] {
-    const SafeTensors content = read_safetensors(file);
-    if (content.metadata.count("tacit_checkpoint_format"))
-      return nn::state_dict(load_pretrained(file).method->encoder());
-    check_finite(file, content.tensors);
-    return content.tensors;
-  });
-  // A classifier beyond the encoder is left out; a weight that the file lacks is not.
-  const nn::LoadReport report = about_flag("init", [&] { return nn::load_state(encoder, state, false); });
-  TACIT_CHECK(report.missing.empty(), "--init ", file, " lacks ", report.missing.size(),
-              " of the encoder's tensors, first ", report.missing[0],
-              "; is it the same --encoder, --encoder-width and --stem?");
-  method.encoder_replaced();
-  return report;
-}
-
 ShownViews shown_views(const TrainConfig& config) {
   const auto shown = method_entry(config.method).shown;
   return shown ? shown(config) : ShownViews{};
@@ -99,9 +78,8 @@ Pretrained load_pretrained(const std::string& run) {
     throw Error(path + ": its weights are not those of " + checkpoint.info.config.method + " with " +
                 checkpoint.info.config.encoder + ", which it says to be: " + e.what());
   }
-  loaded.views = loaded.method_views = plain_views(loaded.info.config, loaded.info.mean, loaded.info.std);
-  loaded.method_views.normalisation.lightness = false;
-  loaded.method_views.channels = loaded.info.config.channels;
+  loaded.views = plain_views(loaded.info.config, loaded.info.mean, loaded.info.std);
+  loaded.method_views = method_views(loaded.info.config, loaded.views);
   return loaded;
 }
 

@@ -15,6 +15,8 @@ namespace tacit::ssl {
 
 /// How images enter the method's encoder without augmentation, given the mean and std of its views.
 PlainViews plain_views(const TrainConfig&, const std::vector<float>& mean, const std::vector<float>& std);
+/// How they enter the method itself; differs where the encoder sees their lightness.
+PlainViews method_views(const TrainConfig&, PlainViews of_encoder);
 /// A fresh method with its encoder; config.image_size and config.channels must be resolved. Throws UsageError for a
 /// method that this version lacks.
 std::unique_ptr<Method> make_method(const TrainConfig&);
@@ -22,12 +24,6 @@ std::unique_ptr<Method> make_method(const TrainConfig&);
 std::unique_ptr<optim::Optimizer> make_optimizer(const TrainConfig&, nn::Module&);
 /// The learning rate of step 0, 1, … of `steps`: linear warm-up, then cosine to 0 or drops.
 std::function<double(int64_t)> make_schedule(const TrainConfig&, int64_t steps);
-/// Throws Error naming --init where that file is not there or is no safetensors file. Reads its list of tensors only.
-void check_initial_weights(const std::string& file);
-/// Loads encoder weights from a tacit checkpoint or a file of encoder tensors (config.init). Gives the names that
-/// fitted and those of the file that the encoder lacks. Throws Error where none fits or one of the encoder's is
-/// missing.
-nn::LoadReport load_initial_weights(Method&, const std::string& file);
 
 /// How the method's network is shown views: masked, cut, turned. Empty where it is the views themselves.
 ShownViews shown_views(const TrainConfig&);
@@ -37,7 +33,7 @@ struct Pretrained {
   CheckpointInfo info;
   std::unique_ptr<Method> method;
   PlainViews views;         ///< how images enter its encoder
-  PlainViews method_views;  ///< how they enter the method itself; differs where the encoder sees their lightness
+  PlainViews method_views;  ///< how they enter the method itself
 };
 /// RUN may be a run directory or a checkpoint file. Throws Error naming the file.
 Pretrained load_pretrained(const std::string& run);

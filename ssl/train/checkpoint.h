@@ -14,6 +14,7 @@ namespace tacit::ssl {
 /// Written by this version; a file with a higher one is refused.
 inline constexpr int64_t kCheckpointFormat = 1;
 
+/// What a checkpoint says beside its tensors.
 struct CheckpointInfo {
   TrainConfig config;  ///< what changes numbers; data, paths and device are not in a checkpoint
   int64_t step = 0;    ///< optimiser steps done

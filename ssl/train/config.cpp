@@ -31,7 +31,8 @@ void check_optimisation(const TrainConfig& c) {
   for (const int64_t epoch : c.lr_drop_epochs) check_range<int64_t>("lr-drop-epochs", epoch, 1, c.epochs);
   check_range("clip", c.clip, 0., 1e30);
   check_choice("precision", c.precision, {"fp32", "tf32", "bf16"});
-  check(c.precision == "fp32", "--precision " + c.precision + " is not in this build, which computes in fp32 only");
+  check(c.precision == "fp32" || c.device.empty() || c.device.rfind("cuda", 0) == 0,
+        "--precision " + c.precision + " needs a GPU, not --device " + c.device + "; leave it out");
 }
 
 }  // namespace
@@ -80,11 +81,10 @@ Settings settings_of(TrainConfig& c) {
   Settings s;
   s.group("Method")
       .add("method", &c.method, "the method, as in `pretrain METHOD`", trajectory)
-      .add(
-          "recipe", &c.recipe,
-          "named set of defaults; `tacit pretrain METHOD --help` lists them (default by the images: small-images up to "
-          "64 pixels, else folder)",
-          trajectory);
+      .add("recipe", &c.recipe,
+           "named set of defaults; `tacit pretrain METHOD --help` lists them (default by the images: small-images if "
+           "they have up to 64 pixels, else folder)",
+           trajectory);
   for (const MethodEntry& entry : method_entries()) entry.add_settings(s, c);
   s.group("Data")
       .add("data", &c.data, kDataHelp, place)
@@ -111,7 +111,10 @@ Settings settings_of(TrainConfig& c) {
            trajectory)
       .add("checkpoint-activations", &c.checkpoint_activations,
            "ResNets, ViTs: compute each block again in the backward pass instead of keeping it: less memory, more time")
-      .add("init", &c.init, "initial encoder weights, FILE.safetensors", place);
+      .add("init", &c.init,
+           "initial encoder weights, FILE.safetensors of tacit, torchvision, timm, MAE, MoCo and others "
+           "(docs/weights.md)",
+           place);
   s.group("Optimisation")
       .add("epochs", &c.epochs, "length of the schedule", trajectory)
       .add("batch-size", &c.batch_size, "images a step", trajectory)
@@ -133,7 +136,8 @@ Settings settings_of(TrainConfig& c) {
       .add("warmup-epochs", &c.warmup_epochs, "epochs of linear warm-up", trajectory)
       .add("warmup-fraction", &c.warmup_fraction, "the same as a fraction of the schedule", trajectory)
       .add("clip", &c.clip, "largest norm of the gradient (0: unlimited)", trajectory)
-      .add("precision", &c.precision, "fp32 (tf32 and bf16 where the device has them)", trajectory);
+      .add("precision", &c.precision,
+           "of products: fp32, or on a GPU tf32 or bf16, which round their operands to 10 or 7 bits", trajectory);
   s.group("Run")
       .add("seed", &c.seed, "of weights, order and views", trajectory)
       .add("device", &c.device, "cpu, cuda, cuda:1 or reference (default: cuda where a GPU works, else cpu)", place)

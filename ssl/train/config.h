@@ -16,6 +16,7 @@ namespace tacit::ssl {
 /// What --epochs may be at most.
 inline constexpr int64_t kMostEpochs = 1'000'000;
 
+/// Every setting of a training run, resolved or not; settings_of() has their help.
 struct TrainConfig {
   std::string method = "simclr", recipe;  ///< recipe "": chosen by the image size
 

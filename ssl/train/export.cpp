@@ -14,7 +14,7 @@ bool starts_with(const std::string& text, const char* start) { return text.rfind
 
 }  // namespace
 
-std::vector<std::string> export_formats() { return {"torchvision", "timm", "mae"}; }
+std::vector<std::string> export_formats() { return {"torchvision", "timm", "mae", "onnx"}; }
 
 std::string default_export_format(const std::string& encoder) { return nn::is_vit(encoder) ? "timm" : "torchvision"; }
 
@@ -40,6 +40,13 @@ std::string timm_call(nn::Encoder& encoder) {
   return text.str();
 }
 
+nn::Encoder& exported_encoder(Pretrained& run, bool teacher) {
+  nn::Encoder* const encoder = teacher ? run.method->teacher() : &run.method->encoder();
+  check(encoder != nullptr, "--teacher: " + run.info.config.method +
+                                " has no teacher; methods with a momentum encoder have one, such as moco and byol");
+  return *encoder;
+}
+
 nn::StateDict exported_tensors(Pretrained& run, const std::string& format, bool teacher) {
   const std::string& name = run.info.config.encoder;
   const bool vit = nn::is_vit(name), resnet = nn::is_resnet(name);
@@ -48,10 +55,7 @@ nn::StateDict exported_tensors(Pretrained& run, const std::string& format, bool 
   check(format != "timm" || vit || resnet, "--format timm has no names for the run's " + name + "; use torchvision");
   check(format != "mae" || vit,
         "--format mae is of ViTs, the run's encoder is " + name + "; use " + std::string(default_export_format(name)));
-  nn::Encoder* const encoder = teacher ? run.method->teacher() : &run.method->encoder();
-  check(encoder != nullptr, "--teacher: " + run.info.config.method +
-                                " has no teacher; methods with a momentum encoder have one, such as moco and byol");
-  nn::StateDict tensors = nn::state_dict(*encoder);
+  nn::StateDict tensors = nn::state_dict(exported_encoder(run, teacher));
   if (format == "mae")
     for (const auto& [full, tensor] : nn::state_dict(*run.method))
       if (const std::string official = mae_decoder_name(full); !official.empty()) tensors[official] = tensor;

@@ -11,12 +11,16 @@ namespace tacit::ssl {
 
 /// torchvision: convolutional encoders (ResNets: strict=True). timm: ViTs and ResNets (strict=True, num_classes=0).
 /// mae: ViTs under the official MAE's names, which are timm's, with mask_token and decoder_* where the run has them.
+/// onnx: the network itself, by onnx_model(); exported_tensors() has no such format.
 std::vector<std::string> export_formats();
-/// What is exported without a choice: timm for ViTs, torchvision for others.
+/// What is exported without a choice, and the names in an ONNX file: timm for ViTs, torchvision for others.
 std::string default_export_format(const std::string& encoder);
 
-/// Tensors as torch lays them out. teacher: of the momentum encoder, with its own batch norm statistics. Throws Error
-/// naming the flag where the encoder does not fit the format, or the method has no teacher.
+/// The encoder that is exported. teacher: the momentum encoder, with its own batch norm statistics; throws UsageError
+/// where the method has none.
+nn::Encoder& exported_encoder(Pretrained&, bool teacher);
+
+/// Tensors as torch lays them out, of exported_encoder(). Throws UsageError where the encoder does not fit the format.
 nn::StateDict exported_tensors(Pretrained&, const std::string& format, bool teacher);
 
 /// How timm makes this ViT, so that the exported weights give the same features: "VisionTransformer(img_size=32, …)".

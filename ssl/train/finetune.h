@@ -38,6 +38,7 @@ struct FinetuneOptions {
 /// "default": FinetuneOptions as they are; "mixup": with mixup 0.8 and CutMix 1.0, MAE's, for networks that learn few
 /// images by heart (ViTs); "mae": ViT-B's of MAE's FINETUNE.md. Throws Error listing the names.
 FinetuneOptions finetune_recipe(const std::string& name);
+/// The names that finetune_recipe() takes.
 std::vector<std::string> finetune_recipe_names();
 /// Throws UsageError where the recipe is of ViTs and the encoder of that name is none.
 void check_finetune_recipe(const std::string& recipe, const std::string& encoder);

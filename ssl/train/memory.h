@@ -9,6 +9,7 @@
 
 namespace tacit::ssl {
 
+/// How much a run may take, and who says so.
 struct MemoryLimit {
   int64_t bytes = 0;
   std::string reason;  ///< "--memory-limit", "free under the cgroup's limit", "90 % of what is available", …

@@ -48,7 +48,9 @@ struct MethodEntry {
 
 /// Throws UsageError listing the known ones.
 const MethodEntry& method_entry(const std::string& name);
+/// All of them, in the order of --help.
 std::span<const MethodEntry> method_entries();
+/// Their names.
 std::vector<std::string> method_names();
 
 /// The recipe of that name of config's method. Throws UsageError listing those there are.
@@ -57,8 +59,8 @@ const Recipe& recipe_of(const TrainConfig& config, const std::string& name);
 void apply_recipe(TrainConfig&, const std::string& name);
 /// The settings that recipes differ in, whose default thus depends on the recipe.
 std::vector<std::string> set_by_recipes();
-/// The recipe for images of this size (their shorter side; 0: sizes vary): "small-images" up to 64 pixels, else
-/// "folder".
+/// The recipe for images of this size (their shorter side, or the larger one that they are seen at; 0: sizes vary):
+/// "small-images" up to 64 pixels, else "folder".
 std::string default_recipe(int64_t image_size);
 
 // The entries, one file each in entries/.

@@ -8,6 +8,7 @@
 
 namespace tacit::ssl {
 
+/// How images are mixed.
 struct MixOptions {
   double mixup = 0, cutmix = 0;  ///< alpha of lambda ~ Beta(alpha, alpha); 0: not this one
   double cutmix_share = 0.5;     ///< probability of CutMix where both are on

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "nn/eval_mode.h"
 #include "tensor/atomic_file.h"
 
 #define STB_IMAGE_WRITE_IMPLEMENTATION
@@ -116,6 +117,16 @@ ContactSheet neighbours_sheet(const ImageSource& queries, const std::vector<int6
       put_plain(sheet, static_cast<int64_t>(q), static_cast<int64_t>(k) + 1, bank.image(neighbours[q][k]), size, 3);
   }
   return sheet;
+}
+
+std::vector<PictureColumn> reconstruction(Method& method, const ImageSource& source, const PlainViews& views,
+                                          uint64_t seed) {
+  const nn::EvalMode mode(method);
+  const NoGrad no_grad;
+  std::vector<PictureColumn> columns;
+  for_each_plain_batch(source, views.normalisation, views.image_size, views.channels, source.size(),
+                       [&](const Tensor& images, int64_t) { columns = method.reconstruct(images, seed); });
+  return columns;
 }
 
 ContactSheet columns_sheet(const std::vector<PictureColumn>& columns, const ViewPolicy& policy) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "ssl/data/loader.h"
+#include "ssl/evaluate/features.h"
 #include "ssl/methods/method.h"
 
 namespace tacit::ssl {
@@ -25,6 +26,9 @@ class ContactSheet {
   /// Throws Error when the file cannot be written; atomic.
   void write_png(const std::string& path) const;
   std::string png() const { return png_of(rgb_, width_, height_); }
+  /// In pixels.
+  int64_t width() const { return width_; }
+  int64_t height() const { return height_; }
 
  private:
   int64_t rows_, columns_, tile_, scale_, width_, height_;
@@ -42,6 +46,10 @@ ContactSheet views_sheet(ImageSourcePtr, LoaderOptions, const ShownViews& shown 
 /// A row a query: the query, then the images of `bank` at its `neighbours` (nearest first), all at `size` pixels.
 ContactSheet neighbours_sheet(const ImageSource& queries, const std::vector<int64_t>& rows, const ImageSource& bank,
                               const std::vector<std::vector<int64_t>>& neighbours, int64_t size);
+
+/// What the method makes of all images of a source, in evaluation mode and without augmentation: see
+/// Method::reconstruct(). Empty where it predicts no pixels.
+std::vector<PictureColumn> reconstruction(Method&, const ImageSource&, const PlainViews& method_views, uint64_t seed);
 
 /// A row an image, a column each of `columns`, whose pixels are put back to [0, 1] by the policy's mean and std.
 ContactSheet columns_sheet(const std::vector<PictureColumn>& columns, const ViewPolicy&);

@@ -7,68 +7,24 @@
 
 #include "nn/norm.h"
 #include "ssl/data/fingerprint.h"
-#include "ssl/data/some_indices.h"
-#include "ssl/evaluate/knn.h"
-#include "ssl/evaluate/linear.h"
+#include "ssl/data/overlap.h"
 #include "ssl/train/build.h"
 #include "ssl/train/check.h"
+#include "ssl/train/import.h"
+#include "ssl/train/inspection.h"
 #include "ssl/train/interrupt.h"
 #include "ssl/train/memory.h"
 #include "ssl/train/method_entry.h"
+#include "ssl/train/online_evaluation.h"
 #include "ssl/train/picture.h"
 #include "ssl/train/run_directory.h"
+#include "ssl/train/watch.h"
 #include "tensor/counted.h"
+#include "tensor/precision.h"
 
 namespace tacit::ssl {
 
 namespace {
-
-constexpr int64_t kEvaluationTrain = 5000, kEvaluationTest = 1000;
-
-/// At most n images of a source, the same in every process.
-ImageSourcePtr sample(const ImageSourcePtr& source, int64_t n) {
-  return source->size() <= n ? source : subset(source, some_indices(source->size(), n, "evaluation subset"));
-}
-
-/// Whether an evaluation could test on images that the run learns from.
-bool learns_from_test(const TrainConfig& config) {
-  if ((config.split != "all" && config.split != "test") || !config.test_data.empty()) return false;
-  try {
-    return open_data(config.data, Split::Test, config.data_options())->labelled();
-  } catch (const Error&) {
-    return false;  // there is no test split to spoil
-  }
-}
-
-/// kNN(20) and a linear probe on part of the data while a run goes on. It changes nothing that the run depends on.
-class OnlineEvaluation {
- public:
-  OnlineEvaluation(const TrainConfig& config, const ImageSourcePtr& train, PlainViews views)
-      : views_(std::move(views)) {
-    const ImageSourcePtr test = open_data(config.data, Split::Test, config.data_options());
-    if (!train->labelled() || !test->labelled() || train->class_names().size() < 2) return;
-    train_ = without_damaged(sample(train, kEvaluationTrain), nullptr, config.max_damaged);
-    test_ = without_damaged(sample(test, kEvaluationTest), nullptr, config.max_damaged);
-    // One rate that suits standardised features, without the sweep of `tacit linear`; about 600 steps, however few
-    // images there are.
-    probe_ = {.learning_rates = {1e-2}, .epochs = 600, .batch_size = 256, .validation_fraction = 0};
-    probe_.epochs /= (train_->size() + probe_.batch_size - 1) / probe_.batch_size;
-  }
-  bool possible() const { return train_ != nullptr; }
-  void add_to(std::map<std::string, double>& metrics, nn::Encoder& encoder) const {
-    const FeatureSet train = encoder_features(encoder, *train_, views_),
-                     test = encoder_features(encoder, *test_, views_);
-    KnnOptions options;
-    options.k = std::min<int64_t>(20, train_->size());
-    metrics["knn_top1"] = knn(train, test, options).top1;
-    metrics["linear_top1"] = linear_probe(train, test, probe_).top1;
-  }
-
- private:
-  PlainViews views_;
-  ImageSourcePtr train_, test_;
-  LinearProbeOptions probe_;
-};
 
 class Pretraining {
  public:
@@ -79,9 +35,12 @@ class Pretraining {
     if (config_.resume) RunDirectory::check_resumable(config_.out);
     policies_ = views_of(config_);
     plan_schedule();
-    check_training_memory(config_,
-                          config_.eval_every > 0 ? std::min(source_->size(), kEvaluationTrain) + kEvaluationTest : 0);
+    check_training_memory(config_, config_.eval_every > 0
+                                       ? std::min(source_->size(), OnlineEvaluation::kTrain) + OnlineEvaluation::kTest
+                                       : 0);
     if (config_.eval_every > 0) prepare_evaluation();
+    inspection_ =
+        std::make_unique<Inspection>(config_, source_, encoder_views(), method_views(config_, encoder_views()));
     method_ = make_method(config_);
     optimizer_ = make_optimizer(config_, *method_);
     const bool fresh = !(config_.resume && RunDirectory::has_checkpoint(config_.out));
@@ -106,7 +65,12 @@ class Pretraining {
     loader_ = std::make_unique<Loader>(source_, loader_options(), plan_.done / plan_.steps_per_epoch,
                                        plan_.done % plan_.steps_per_epoch);
     Training training;
-    training.next = [&] { return loader_->next(); };
+    watch_ = std::make_unique<RunWatch>(plan_.chance, plan_.steps_per_epoch);
+    training.next = [&] {
+      Batch batch = loader_->next();
+      say_all(watch_->batch(batch));
+      return batch;
+    };
     training.loss = [&](const Batch& batch, const Progress& progress) { return method_->loss(batch.views, progress); };
     training.after_step = [&](const Progress& progress) { method_->after_step(progress); };
     training.metrics = [&] { return method_->metrics(); };
@@ -119,6 +83,10 @@ class Pretraining {
     training.clip = config_.clip;
     training.remedy = [&] { return remedy(); };
     training.on_step = [&](StepRecord& record) { on_step(record); };
+    training.late = !default_device().backend().host_accessible();
+    training.needs_model = [&](const StepRecord& record) {
+      return evaluates_at(record) || inspection_->due(record) || saves_at(record);
+    };
     training.stop = interrupted;
     observer_.begin(plan_);
 
@@ -153,6 +121,8 @@ class Pretraining {
     return options;
   }
 
+  PlainViews encoder_views() const { return plain_views(config_, policies_[0].mean, policies_[0].std); }
+
   /// Shows the method its first batches; the loader is made only for one that looks.
   void prepare_method() {
     std::unique_ptr<Loader> loader;
@@ -176,11 +146,14 @@ class Pretraining {
   }
 
   void prepare_evaluation() {
-    evaluation_ =
-        std::make_unique<OnlineEvaluation>(config_, source_, plain_views(config_, policies_[0].mean, policies_[0].std));
-    if (evaluation_->possible()) return;
-    evaluation_.reset();
-    observer_.say("the data has no labels: --eval-every is ignored");
+    evaluation_ = std::make_unique<OnlineEvaluation>(config_, source_, encoder_views());
+    if (!evaluation_->possible()) {
+      evaluation_.reset();
+      observer_.say("the data has no labels: --eval-every is ignored");
+      return;
+    }
+    const std::string warning = learns_from_test(config_) ? "" : overlap_warning(*source_, evaluation_->test());
+    if (!warning.empty()) observer_.say(warning);
   }
 
   void describe() {
@@ -211,17 +184,22 @@ class Pretraining {
     if (learns_from_test(config_))
       observer_.say("warning: --split " + config_.split +
                     ": the test images are learned from; what an evaluation says of them will be too good");
-    for (const std::string& line : method_->describe(source_->size(), config_.batch_size)) observer_.say(line);
+    const bool chunks = config_.chunk_size > 0;
+    const std::string noise =
+        batch_norm_warning(*method_, chunks ? config_.chunk_size : config_.batch_size, config_.bn_splits.value_or(0),
+                           chunks ? "--chunk-size" : "--batch-size");
+    if (!noise.empty()) observer_.say(noise);
+    say_all(method_->describe(source_->size(), config_.batch_size));
   }
 
   /// What the files of a new run can be wrong about, found before its directory is made: a corrected command may then
   /// use the same --out. Gives the contact sheet of the views.
   ContactSheet first_look() {
     if (!config_.init.empty()) {
-      const nn::LoadReport report = load_initial_weights(*method_, config_.init);
-      observer_.say("init        " + config_.init + ": " + counted(report.matched.size(), "tensor") + " matched, " +
-                    std::to_string(report.missing.size()) + " missing, " + std::to_string(report.unexpected.size()) +
-                    " unexpected" + (report.unexpected.empty() ? "" : ", first " + report.unexpected[0]));
+      const ImportReport report = load_initial_weights(*method_, config_);
+      observer_.say("init        " + config_.init + ": " + report.names.text());
+      for (const std::string& note : report.notes)
+        observer_.say((note.rfind("warning:", 0) == 0 ? "" : "            ") + note);
     }
     return views_sheet(source_, loader_options(), shown_views(config_));
   }
@@ -229,8 +207,8 @@ class Pretraining {
   /// A new run: its first checkpoint is what a run that fails in its first epoch leaves.
   void begin(const ContactSheet& views) {
     directory_->write_config(settings_of(config_).toml());
-    directory_->cut_to(0);
-    views.write_png(directory_->images() + "/views.png");
+    directory_->cut_to(-1);
+    directory_->log_picture(0, "views", views);
     save(0);
   }
 
@@ -276,17 +254,29 @@ class Pretraining {
                   ", which is then kept instead");
   }
 
+  bool evaluates_at(const StepRecord& record) const {
+    return evaluation_ && record.epoch_end && record.epoch % config_.eval_every == 0;
+  }
+  bool saves_at(const StepRecord& record) const {
+    return (record.epoch_end && record.epoch % config_.save_every == 0) ||
+           (config_.save_every_steps > 0 && record.step % config_.save_every_steps == 0);
+  }
+
   void on_step(StepRecord& record) {
     record.metrics["chance_loss"] = plan_.chance.loss;
     if (plan_.chance.top1 > 0) record.metrics["chance_top1"] = plan_.chance.top1;
-    const bool evaluated = evaluation_ && record.epoch_end && record.epoch % config_.eval_every == 0;
+    const bool evaluated = evaluates_at(record);
     if (evaluated) evaluation_->add_to(record.metrics, method_->encoder());
     if (evaluated || record.step % config_.log_every == 0) directory_->log(record);
+    if (inspection_->due(record)) inspection_->look(record.step, *method_, *optimizer_, *directory_);
     last_ = record;
-    const bool end_of_epochs = record.epoch_end && record.epoch % config_.save_every == 0;
-    const bool end_of_steps = config_.save_every_steps > 0 && record.step % config_.save_every_steps == 0;
-    if (end_of_epochs || end_of_steps || interrupted()) save(record.step);
+    if (saves_at(record) || (record.current && interrupted())) save(record.step);
     observer_.step(record);
+    say_all(watch_->step(record));
+  }
+
+  void say_all(const std::vector<std::string>& lines) const {
+    for (const std::string& line : lines) observer_.say(line);
   }
 
   void save(int64_t step) {
@@ -325,6 +315,8 @@ class Pretraining {
   RunPlan plan_;
   std::vector<ViewPolicy> policies_;
   std::unique_ptr<OnlineEvaluation> evaluation_;
+  std::unique_ptr<Inspection> inspection_;
+  std::unique_ptr<RunWatch> watch_;
   std::unique_ptr<Method> method_;
   std::unique_ptr<optim::Optimizer> optimizer_;
   std::unique_ptr<RunDirectory> directory_;
@@ -339,6 +331,9 @@ class Pretraining {
 
 PretrainResult pretrain(const TrainConfig& config, const ImageSourcePtr& source, const PretrainObserver& observer) {
   const InterruptScope scope;
+  const PrecisionScope precision(config.precision == "tf32"   ? Precision::TF32
+                                 : config.precision == "bf16" ? Precision::BF16
+                                                              : Precision::F32);
   return Pretraining(config, source, observer).run();
 }
 

@@ -16,6 +16,7 @@ struct RunPlan {
   int64_t steps = 0, steps_per_epoch = 0, epochs = 0;  ///< of the whole schedule
   Chance chance;                                       ///< of a network that knows nothing
 };
+/// Who is told of a run as it goes.
 struct PretrainObserver {
   std::function<void(const std::string& line)> say = [](const std::string&) {};
   std::function<void(const RunPlan&)> begin = [](const RunPlan&) {};

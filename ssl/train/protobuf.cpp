@@ -19,7 +19,8 @@ std::string varint(uint64_t value) {
 std::string integer(int field, int64_t value) { return key(field, kVarint) + varint(static_cast<uint64_t>(value)); }
 std::string fixed64(int field, double value) { return key(field, kFixed64) + raw(value); }
 std::string fixed32(int field, float value) { return key(field, kFixed32) + raw(value); }
-std::string bytes(int field, const std::string& value) { return key(field, kBytes) + varint(value.size()) + value; }
+std::string bytes_key(int field, uint64_t size) { return key(field, kBytes) + varint(size); }
+std::string bytes(int field, const std::string& value) { return bytes_key(field, value.size()) + value; }
 
 bool Reader::next() {
   if (at_ >= message_.size()) return false;

@@ -25,6 +25,9 @@ std::string fixed64(int field, double value);
 std::string fixed32(int field, float value);
 std::string bytes(int field, const std::string& value);
 
+/// What `bytes` puts before a value of that size, for values written apart.
+std::string bytes_key(int field, uint64_t size);
+
 /// Walks the fields of a message, which must outlive it; ends at the end or at what is no field.
 class Reader {
  public:

@@ -64,12 +64,14 @@ TrainConfig resolve(const ConfigLayers& layers, int64_t data_image_size) {
   TrainConfig config;
   config.method = said.method;
   const int64_t size = said.image_size != 0 ? said.image_size : data_image_size;
-  apply_recipe(config, said.recipe.empty() ? default_recipe(size) : said.recipe);
+  // Photographs stay photographs, perhaps few, at whatever --image-size they are seen.
+  const std::string chosen = default_recipe(data_image_size == 0 ? 0 : std::max(size, data_image_size));
+  apply_recipe(config, said.recipe.empty() ? chosen : said.recipe);
   const int64_t recipe_epochs = config.epochs;
   const Settings settings = apply_layers(config, layers);
   settings.check_used();
   scale_schedule(config, settings, recipe_epochs);
-  if (config.recipe.empty()) config.recipe = default_recipe(size);
+  if (config.recipe.empty()) config.recipe = chosen;
   // A recipe's patch is for its usual images; others get the default.
   const int64_t seen = config.image_size > 0 ? config.image_size : std::min(size, kLargestDefault);
   if (config.patch_size > 0 && seen % config.patch_size != 0 && !settings.said("patch-size")) config.patch_size = 0;

@@ -119,6 +119,16 @@ void RunDirectory::log(const StepRecord& record) {
   events_->add(record.step, scalars);
 }
 
+void RunDirectory::log_picture(int64_t step, const std::string& name, const ContactSheet& sheet) {
+  const EventImage image{.height = sheet.height(), .width = sheet.width(), .png = sheet.png()};
+  write_file_atomically(images() + "/" + name + ".png", image.png);
+  events_->add_image(step, name, image);
+}
+
+void RunDirectory::log_histograms(int64_t step, const std::vector<std::pair<std::string, Histogram>>& histograms) {
+  events_->add_histograms(step, histograms);
+}
+
 void RunDirectory::sync() const {
   if (fs::exists(metrics())) sync_file(metrics());
   if (events_) sync_file(events_->path());

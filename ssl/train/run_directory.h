@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "ssl/train/picture.h"
 #include "ssl/train/tfevents.h"
 #include "ssl/train/trainer.h"
 
@@ -42,10 +43,15 @@ class RunDirectory {
 
   /// Of a new run the first file, which makes it one; of a resumed run after its checkpoint was accepted.
   void write_config(const std::string& toml) const;
-  /// Removes the lines and events after `step` and opens the event file. Call once, before log().
+  /// Removes the lines and events after `step` and opens the event file; -1: all of them, also those of before the
+  /// first step, for a run that begins. Call once, before log().
   void cut_to(int64_t step);
   /// One line of metrics.jsonl and one event.
   void log(const StepRecord&);
+  /// images/NAME.png, which it replaces, and an event.
+  void log_picture(int64_t step, const std::string& name, const ContactSheet&);
+  /// An event.
+  void log_histograms(int64_t step, const std::vector<std::pair<std::string, Histogram>>&);
   /// Forces the logs to the disk: a checkpoint must not be ahead of them.
   void sync() const;
 

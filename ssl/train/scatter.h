@@ -9,6 +9,7 @@
 
 namespace tacit::ssl {
 
+/// Points in two dimensions, coloured by their labels.
 struct ScatterPlot {
   Tensor points;                         ///< (N, 2)
   std::vector<int64_t> labels;           ///< N; negative: grey

@@ -34,6 +34,7 @@ class Settings {
   /// Where the value lives. An empty optional is "not set".
   using Target = std::variant<bool*, int64_t*, double*, std::string*, std::optional<bool>*, std::optional<int64_t>*,
                               std::optional<double>*, std::vector<std::string>*, std::vector<int64_t>*>;
+  /// A flag: its name, help and place, what it sets and what a change of it would do.
   struct Setting {
     std::string name, help, group;
     Target target;

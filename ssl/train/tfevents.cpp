@@ -19,10 +19,12 @@ namespace tacit::ssl {
 namespace {
 
 constexpr const char* kPrefix = "events.out.tfevents.";
-// Fields of Event, of Summary and of Summary.Value.
+// Fields of Event, of Summary, of Summary.Value and of its messages Image and HistogramProto.
 constexpr int kWallTime = 1, kStep = 2, kFileVersion = 3, kSummary = 5;
 constexpr int kValue = 1;
-constexpr int kTag = 1, kSimpleValue = 2;
+constexpr int kTag = 1, kSimpleValue = 2, kImage = 4, kHisto = 5;
+constexpr int kHeight = 1, kWidth = 2, kColorspace = 3, kEncodedImage = 4;
+constexpr int kMin = 1, kMax = 2, kNum = 3, kSum = 4, kSumSquares = 5, kBucketLimit = 6, kBucket = 7;
 
 std::string record(const std::string& payload) {
   const std::string length = protobuf::raw(static_cast<uint64_t>(payload.size()));
@@ -61,22 +63,78 @@ class RecordReader {
   size_t end_ = 0;
 };
 
-EventScalar parse_value(const std::string& bytes) {
-  EventScalar scalar;
-  protobuf::Reader value(bytes);
-  while (value.next()) {
-    if (value.field == kTag) scalar.tag = value.bytes;
-    float number = 0;
-    if (value.field == kSimpleValue && value.bytes.size() == sizeof number) {
-      std::memcpy(&number, value.bytes.data(), sizeof number);
-      scalar.value = number;
-    }
-  }
-  return scalar;
+std::string packed(const std::vector<double>& values) {
+  return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(double)};
 }
 
-std::vector<EventScalar> parse_event(const std::string& payload, int64_t* step) {
-  std::vector<EventScalar> scalars;
+std::string value_of(const std::string& tag, const std::string& what) {
+  return protobuf::bytes(kValue, protobuf::bytes(kTag, tag) + what);
+}
+
+std::string message_of(const Histogram& h) {
+  return protobuf::fixed64(kMin, h.min) + protobuf::fixed64(kMax, h.max) +
+         protobuf::fixed64(kNum, static_cast<double>(h.count)) + protobuf::fixed64(kSum, h.sum) +
+         protobuf::fixed64(kSumSquares, h.sum_squares) + protobuf::bytes(kBucketLimit, packed(h.limits)) +
+         protobuf::bytes(kBucket, packed(h.counts));
+}
+
+/// As many whole numbers as there are in the bytes.
+template <class T>
+std::vector<T> numbers_in(const std::string& bytes) {
+  std::vector<T> values(bytes.size() / sizeof(T));
+  if (!values.empty()) std::memcpy(values.data(), bytes.data(), values.size() * sizeof(T));
+  return values;
+}
+/// The one number, or 0 where it is not whole.
+template <class T>
+double number_in_bytes(const std::string& bytes) {
+  const std::vector<T> values = numbers_in<T>(bytes);
+  return values.empty() ? 0 : static_cast<double>(values[0]);
+}
+
+EventImage parse_image(const std::string& bytes) {
+  EventImage parsed;
+  protobuf::Reader image(bytes);
+  while (image.next()) {
+    const auto number = static_cast<int64_t>(image.number);
+    if (image.field == kHeight) parsed.height = number;
+    if (image.field == kWidth) parsed.width = number;
+    if (image.field == kColorspace) parsed.colorspace = number;
+    if (image.field == kEncodedImage) parsed.png = image.bytes;
+  }
+  return parsed;
+}
+
+Histogram parse_histogram(const std::string& bytes) {
+  Histogram h;
+  protobuf::Reader histo(bytes);
+  while (histo.next()) {
+    const double number = number_in_bytes<double>(histo.bytes);
+    if (histo.field == kMin) h.min = number;
+    if (histo.field == kMax) h.max = number;
+    if (histo.field == kNum) h.count = static_cast<int64_t>(number);
+    if (histo.field == kSum) h.sum = number;
+    if (histo.field == kSumSquares) h.sum_squares = number;
+    if (histo.field == kBucketLimit) h.limits = numbers_in<double>(histo.bytes);
+    if (histo.field == kBucket) h.counts = numbers_in<double>(histo.bytes);
+  }
+  return h;
+}
+
+EventValue parse_value(const std::string& bytes) {
+  EventValue parsed;
+  protobuf::Reader value(bytes);
+  while (value.next()) {
+    if (value.field == kTag) parsed.tag = value.bytes;
+    if (value.field == kSimpleValue) parsed.value = number_in_bytes<float>(value.bytes);
+    if (value.field == kImage) parsed.image = parse_image(value.bytes);
+    if (value.field == kHisto) parsed.histogram = parse_histogram(value.bytes);
+  }
+  return parsed;
+}
+
+std::vector<EventValue> parse_event(const std::string& payload, int64_t* step) {
+  std::vector<EventValue> values;
   protobuf::Reader event(payload);
   while (event.next()) {
     if (event.field == kStep) *step = static_cast<int64_t>(event.number);
@@ -84,10 +142,10 @@ std::vector<EventScalar> parse_event(const std::string& payload, int64_t* step) 
     const std::string inner = event.bytes;
     protobuf::Reader summary(inner);
     while (summary.next())
-      if (summary.field == kValue) scalars.push_back(parse_value(summary.bytes));
+      if (summary.field == kValue) values.push_back(parse_value(summary.bytes));
   }
-  for (EventScalar& scalar : scalars) scalar.step = *step;
-  return scalars;
+  for (EventValue& value : values) value.step = *step;
+  return values;
 }
 
 std::vector<std::string> event_files(const std::string& directory) {
@@ -134,9 +192,26 @@ EventFile::EventFile(const std::string& directory) {
 
 void EventFile::add(int64_t step, const std::vector<std::pair<std::string, double>>& scalars) {
   std::string summary;
-  for (const auto& scalar : scalars)
-    summary += protobuf::bytes(kValue, protobuf::bytes(kTag, scalar.first) +
-                                           protobuf::fixed32(kSimpleValue, static_cast<float>(scalar.second)));
+  for (const auto& [tag, value] : scalars)
+    summary += value_of(tag, protobuf::fixed32(kSimpleValue, static_cast<float>(value)));
+  add_summary(step, summary);
+}
+
+void EventFile::add_image(int64_t step, const std::string& tag, const EventImage& image) {
+  add_summary(step, value_of(tag, protobuf::bytes(kImage, protobuf::integer(kHeight, image.height) +
+                                                              protobuf::integer(kWidth, image.width) +
+                                                              protobuf::integer(kColorspace, image.colorspace) +
+                                                              protobuf::bytes(kEncodedImage, image.png))));
+}
+
+void EventFile::add_histograms(int64_t step, const std::vector<std::pair<std::string, Histogram>>& histograms) {
+  std::string summary;
+  for (const auto& [tag, histogram] : histograms)
+    summary += value_of(tag, protobuf::bytes(kHisto, message_of(histogram)));
+  add_summary(step, summary);
+}
+
+void EventFile::add_summary(int64_t step, const std::string& summary) {
   append_to_file(path_, record(protobuf::fixed64(kWallTime, wall_time()) + protobuf::integer(kStep, step) +
                                protobuf::bytes(kSummary, summary)));
 }
@@ -157,12 +232,12 @@ void cut_events(const std::string& directory, int64_t last) {
   }
 }
 
-std::vector<EventScalar> read_events(const std::string& path) {
-  std::vector<EventScalar> all;
+std::vector<EventValue> read_events(const std::string& path) {
+  std::vector<EventValue> all;
   RecordReader records(path);
   for (std::string payload; records.next(payload);) {
     int64_t step = 0;
-    for (EventScalar& scalar : parse_event(payload, &step)) all.push_back(std::move(scalar));
+    for (EventValue& value : parse_event(payload, &step)) all.push_back(std::move(value));
   }
   return all;
 }

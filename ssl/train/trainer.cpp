@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <optional>
 
 #include "ssl/train/settings.h"
 
@@ -11,51 +12,99 @@ namespace {
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-void one_step(Training& t, StepRecord& record, const Batch& batch) {
-  t.optimizer->set_lr(record.lr);
-  const Progress progress{record.step - 1, t.steps};
-  const Variable loss = t.loss(batch, progress);
-  record.loss = loss.item();
-  TACIT_CHECK(std::isfinite(record.loss), "the loss is ", shortest(record.loss), " at step ", record.step, " (epoch ",
-              record.epoch, ", lr ", record.lr, "). ", t.remedy ? t.remedy() : "Try a smaller --lr");
-  if (t.metrics)
-    for (const auto& metric : t.metrics()) record.metrics[metric.first] = metric.second.item();
-  t.optimizer->zero_grad();
-  loss.backward();
-  if (t.clip > 0) record.metrics["grad_norm"] = t.optimizer->clip_grad_norm(t.clip);
-  t.optimizer->step();
-  if (t.after_step) t.after_step(progress);
-}
+/// A step whose figures are not read yet.
+struct Made {
+  StepRecord record;
+  Tensor loss;
+  std::map<std::string, Tensor> metrics;
+};
+
+class Loop {
+ public:
+  explicit Loop(Training& t) : t_(t) {}
+
+  StopReason run() {
+    for (int64_t step = t_.done; step < t_.last; ++step) {
+      const double start = now();
+      const Batch batch = next();
+      const double ready = now();
+      Made made;
+      StepRecord& record = made.record;
+      record.step = step + 1;
+      record.epoch = step / t_.steps_per_epoch + 1;
+      record.epoch_end = record.step % t_.steps_per_epoch == 0;
+      record.lr = t_.lr(step);
+      record.images = static_cast<int64_t>(batch.indices.size());
+      record.waited = ready - start;
+      make(made, batch);
+      report_pending(false);
+      record.seconds = now() - start;
+      pending_ = std::move(made);
+      const bool last = step + 1 == t_.last, wanted = t_.needs_model && t_.needs_model(pending_->record);
+      if (!t_.late || last || wanted) report_pending(true);
+      if (!t_.stop || !t_.stop()) continue;
+      report_pending(true);
+      return StopReason::Interrupted;
+    }
+    return StopReason::Finished;
+  }
+
+ private:
+  Batch next() {
+    try {
+      return t_.next();
+    } catch (...) {
+      report_pending(true);
+      throw;
+    }
+  }
+
+  void make(Made& made, const Batch& batch) {
+    StepRecord& record = made.record;
+    t_.optimizer->set_lr(record.lr);
+    const Progress progress{record.step - 1, t_.steps};
+    const Variable loss = t_.loss(batch, progress);
+    made.loss = loss.value();
+    if (!t_.late) read_loss(made);
+    if (t_.metrics) made.metrics = t_.metrics();
+    t_.optimizer->zero_grad();
+    loss.backward();
+    if (t_.clip > 0) record.metrics["grad_norm"] = t_.optimizer->clip_grad_norm(t_.clip);
+    t_.optimizer->step();
+    if (t_.after_step) t_.after_step(progress);
+  }
+
+  void read_loss(Made& made) const {
+    StepRecord& record = made.record;
+    record.loss = made.loss.item();
+    TACIT_CHECK(std::isfinite(record.loss), "the loss is ", shortest(record.loss), " at step ", record.step, " (epoch ",
+                record.epoch, ", lr ", record.lr, "). ", t_.remedy ? t_.remedy() : "Try a smaller --lr");
+  }
+
+  void report_pending(bool current) {
+    if (!pending_) return;
+    // Nothing is pending while it is reported, whatever is thrown.
+    Made made = std::move(*pending_);
+    pending_.reset();
+    StepRecord& record = made.record;
+    record.current = current;
+    if (t_.late) read_loss(made);
+    for (const auto& metric : made.metrics) record.metrics[metric.first] = metric.second.item();
+    if (record.epoch != epoch_) epoch_ = record.epoch, epoch_loss_ = 0, epoch_steps_ = 0;
+    epoch_loss_ += record.loss;
+    record.mean_steps = ++epoch_steps_;
+    record.mean_loss = epoch_loss_ / static_cast<double>(epoch_steps_);
+    if (t_.on_step) t_.on_step(record);
+  }
+
+  Training& t_;
+  std::optional<Made> pending_;
+  int64_t epoch_ = -1, epoch_steps_ = 0;
+  double epoch_loss_ = 0;
+};
 
 }  // namespace
 
-StopReason train(Training& t) {
-  double epoch_loss = 0;
-  int64_t epoch_steps = 0;
-  for (int64_t step = t.done; step < t.last; ++step) {
-    if (step % t.steps_per_epoch == 0) {
-      epoch_loss = 0;
-      epoch_steps = 0;
-    }
-    const double start = now();
-    const Batch batch = t.next();
-    const double ready = now();
-    StepRecord record;
-    record.step = step + 1;
-    record.epoch = step / t.steps_per_epoch + 1;
-    record.epoch_end = record.step % t.steps_per_epoch == 0;
-    record.lr = t.lr(step);
-    record.images = static_cast<int64_t>(batch.indices.size());
-    one_step(t, record, batch);
-    epoch_loss += record.loss;
-    record.mean_steps = ++epoch_steps;
-    record.mean_loss = epoch_loss / static_cast<double>(epoch_steps);
-    record.seconds = now() - start;
-    record.waited = ready - start;
-    if (t.on_step) t.on_step(record);
-    if (t.stop && t.stop()) return StopReason::Interrupted;
-  }
-  return StopReason::Finished;
-}
+StopReason train(Training& t) { return Loop(t).run(); }
 
 }  // namespace tacit::ssl

@@ -16,6 +16,7 @@ namespace tacit::ssl {
 struct StepRecord {
   int64_t step = 0, epoch = 0;
   bool epoch_end = false;  ///< the last step of its epoch
+  bool current = true;     ///< the model is as this step left it; false: the next step has begun (Training::late)
   double loss = 0, lr = 0;
   double mean_loss = 0;                   ///< of this epoch's steps so far, of those in this process
   int64_t mean_steps = 0;                 ///< so many
@@ -26,8 +27,10 @@ struct StepRecord {
   int64_t images = 0;  ///< source images, not views
 };
 
+/// Why a training ended.
 enum class StopReason : uint8_t { Finished, Interrupted };
 
+/// What the loop is given.
 struct Training {
   std::function<Batch()> next;                                  ///< batches in order, from `done` on
   std::function<Variable(const Batch&, const Progress&)> loss;  ///< records a graph
@@ -42,10 +45,16 @@ struct Training {
   double clip = 0;                           ///< largest gradient norm; 0: none
   std::function<void(StepRecord&)> on_step;  ///< optional; evaluate, log, save
   std::function<bool()> stop;                ///< optional; asked after each step
+  /// For devices that compute while the host goes on: a step's figures are read when the next step is on its way, so
+  /// that the device never waits for the host. Steps that `needs_model` names (the last one, and one after which `stop`
+  /// says so, besides) are read at once, since their on_step looks at the model.
+  bool late = false;
+  std::function<bool(const StepRecord&)> needs_model;
 };
 
 /// Runs steps `done` … `last`-1: lr, forward, loss check, backward, clip, optimiser, after_step, on_step. A loss that
-/// is not finite throws Error naming the step, before the step changes a weight.
+/// is not finite throws Error naming the step: before the step changes a weight or, with `late`, before any on_step
+/// sees the changed ones. A batch that cannot be read throws after the on_step of the steps before it.
 StopReason train(Training&);
 
 }  // namespace tacit::ssl

@@ -34,21 +34,27 @@ def network(file, name, stem):
     return net
 
 
-def compare(file, features, directory, name, stem):
-    net = network(file, name, stem)
-    print(name, stem, net.load_state_dict(load_file(file), strict=True))
+def batch(file, directory):
+    """The images as the exported network is shown them."""
     with safe_open(file, "pt") as f:
         mean, std = (torch.tensor(json.loads(f.metadata()[key])).view(3, 1, 1) for key in ("mean", "std"))
     x = torch.stack([torch.from_numpy(np.array(Image.open(p))).permute(2, 0, 1) / 255 for p in sorted(directory.glob("*.png"))])
+    return (x - mean) / std
+
+
+def compare(file, features, directory, name, stem):
+    net = network(file, name, stem)
+    print(name, stem, net.load_state_dict(load_file(file), strict=True))
     with torch.no_grad():
-        expected = net.eval()((x - mean) / std)
+        expected = net.eval()(batch(file, directory))
     ours = torch.from_numpy(np.load(features))
     error = ((ours - expected).abs().max() / expected.abs().max()).item()
     print(f"features {tuple(ours.shape)}: largest difference {error:.2e} of the largest value")
     return 0 if ours.shape == expected.shape and error < 1e-4 else 1
 
 
-if sys.argv[1] == "images":
-    images(pathlib.Path(sys.argv[2]))
-else:
-    sys.exit(compare(sys.argv[2], sys.argv[3], pathlib.Path(sys.argv[4]), *sys.argv[5:]))
+if __name__ == "__main__":
+    if sys.argv[1] == "images":
+        images(pathlib.Path(sys.argv[2]))
+    else:
+        sys.exit(compare(sys.argv[2], sys.argv[3], pathlib.Path(sys.argv[4]), *sys.argv[5:]))

@@ -9,6 +9,7 @@
 #include "ssl/methods/moco.h"
 #include "ssl/methods/simclr.h"
 #include "ssl/train/build.h"
+#include "ssl/train/import.h"
 #include "ssl/train/method_entry.h"
 #include "tensor/safetensors.h"
 #include "tests/process.h"
@@ -127,7 +128,7 @@ TEST_CASE("bug 30: weights under other names are refused, not skipped; matched, 
               other = nn::make_encoder({.name = "small_cnn", .width = 4, .seed = 2});
   const nn::StateDict good = nn::state_dict(other);
   nn::StateDict prefixed, partly = good;
-  for (const auto& [name, t] : good) prefixed["module." + name] = t;
+  for (const auto& [name, t] : good) prefixed["unknown." + name] = t;
   CHECK(error_of([&] { nn::load_state(encoder, prefixed, false); }) != "");
   partly.erase("bn4.bias");
   partly["fc.weight"] = Tensor::ones({2});
@@ -147,6 +148,8 @@ TEST_CASE("bug 30: weights under other names are refused, not skipped; matched, 
   const TemporaryDirectory dir;
   write_safetensors(dir / "partly.safetensors", {partly, {}});
   write_safetensors(dir / "prefixed.safetensors", {prefixed, {}});
-  CHECK(mentions(error_of([&] { load_initial_weights(*method, dir / "partly.safetensors"); }), "bn4.bias"));
-  CHECK(mentions(error_of([&] { load_initial_weights(*method, dir / "prefixed.safetensors"); }), "--init"));
+  config.init = dir / "partly.safetensors";
+  CHECK(mentions(error_of([&] { load_initial_weights(*method, config); }), "bn4.bias"));
+  config.init = dir / "prefixed.safetensors";
+  CHECK(mentions(error_of([&] { load_initial_weights(*method, config); }), "--init: " + config.init + ": none of its"));
 }

@@ -16,6 +16,8 @@ constexpr int step_k = G == Gather::Rows ? 1 : kGemmSweep;
 template <Gather G>
 constexpr int step_i = G == Gather::Rows ? kRowPitch : 1;
 
+constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
 template <class T>
 inline void copy(T* to, const T* from, int64_t n) {
   int64_t j = 0;
@@ -26,8 +28,38 @@ inline void copy(T* to, const T* from, int64_t n) {
   if (j < n) to[j] = from[j];
 }
 
+/// Fetches what the next gather reads, a few lines between any two pieces of the arithmetic: a gather on its own waits
+/// for memory, a fifth of the time of a product of few columns.
+template <class T>
+class Ahead {
+ public:
+  /// `count` pieces of `length` elements at pieces[i] + offset, spread over `steps` steps of the summed index.
+  Ahead(const T* const* pieces, int64_t count, int64_t offset, int64_t length, int64_t steps)
+      : pieces_(pieces),
+        end_(pieces + count),
+        offset_(offset),
+        length_(length),
+        share_(((length + kLine - 1) / kLine * count * kSteps + steps - 1) / (steps > 0 ? steps : 1)) {}
+
+  static constexpr int64_t kSteps = 16;  ///< between two calls of fetch()
+  void fetch() {
+    for (int64_t i = 0; i < share_ && pieces_ != end_; ++i) {
+      __builtin_prefetch(*pieces_ + offset_ + at_, 0, 2);
+      at_ += kLine;
+      if (at_ >= length_) at_ = 0, ++pieces_;
+    }
+  }
+
+ private:
+  static constexpr int64_t kLine = 64 / sizeof(T);
+  const T* const* pieces_;
+  const T* const* end_;
+  int64_t offset_, length_, share_, at_ = 0;
+};
+
 template <class T, Gather G, int M, int V>
-void tile(const T* a, const GemmPanel<T>& panel, T* const* c, int64_t rows, bool accumulate, const T* bias) {
+void tile(const T* a, const GemmPanel<T>& panel, T* const* c, int64_t rows, bool accumulate, const T* bias,
+          Ahead<T>& ahead) {
   constexpr int lanes = Simd<T>::kLanes, nr = Simd<T>::kNr;
   // Rows beyond `rows` are computed and dropped; columns that fill no vector go through `edge`.
   const bool whole = panel.columns == V * lanes;
@@ -53,14 +85,17 @@ void tile(const T* a, const GemmPanel<T>& panel, T* const* c, int64_t rows, bool
   for (int64_t r = 0; r < panel.run_count; ++r) {
     const T* pa = a + panel.runs[r].a * step_k<G>;
     const T* pb = panel.b + panel.runs[r].b * nr;
-    for (int64_t k = panel.runs[r].length; k > 0; --k) {
-      Vec<T> b[V];
-      TACIT_UNROLL for (int j = 0; j < V; ++j) b[j] = load<Vec<T>>(pb + j * lanes);
-      TACIT_UNROLL for (int i = 0; i < M; ++i) {
-        TACIT_UNROLL for (int j = 0; j < V; ++j) sum[i][j] += b[j] * pa[i * step_i<G>];
+    for (int64_t left = panel.runs[r].length; left > 0; left -= Ahead<T>::kSteps) {
+      ahead.fetch();
+      for (int64_t k = least(left, Ahead<T>::kSteps); k > 0; --k) {
+        Vec<T> b[V];
+        TACIT_UNROLL for (int j = 0; j < V; ++j) b[j] = load<Vec<T>>(pb + j * lanes);
+        TACIT_UNROLL for (int i = 0; i < M; ++i) {
+          TACIT_UNROLL for (int j = 0; j < V; ++j) sum[i][j] += b[j] * pa[i * step_i<G>];
+        }
+        pa += step_k<G>;
+        pb += nr;
       }
-      pa += step_k<G>;
-      pb += nr;
     }
   }
   TACIT_UNROLL for (int i = 0; i < M; ++i) {
@@ -121,22 +156,20 @@ void sum_gathered(T* sums, const T* a, int64_t depth, int64_t rows) {
 }
 
 template <class T, Gather G, int M>
-void row_of_tiles(const T* a, const GemmBlock<T>& block, int64_t first, int64_t rows) {
+void row_of_tiles(const T* a, const GemmBlock<T>& block, int64_t first, int64_t rows, Ahead<T>& ahead) {
   for (int64_t p = 0; p < block.panel_count; ++p) {
     const GemmPanel<T>& panel = block.panels[p];
     if (panel.columns > Simd<T>::kLanes)
-      tile<T, G, M, 2>(a, panel, block.c + first, rows, block.accumulate, block.bias);
+      tile<T, G, M, 2>(a, panel, block.c + first, rows, block.accumulate, block.bias, ahead);
     else
-      tile<T, G, M, 1>(a, panel, block.c + first, rows, block.accumulate, block.bias);
+      tile<T, G, M, 1>(a, panel, block.c + first, rows, block.accumulate, block.bias, ahead);
   }
 }
 
 template <class T, Gather G>
-void row_of_tiles(const T* a, const GemmBlock<T>& block, int64_t first, int64_t rows) {
-  with_tile_rows(rows, [&](auto m) { row_of_tiles<T, G, decltype(m)::value>(a, block, first, rows); });
+void row_of_tiles(const T* a, const GemmBlock<T>& block, int64_t first, int64_t rows, Ahead<T>& ahead) {
+  with_tile_rows(rows, [&](auto m) { row_of_tiles<T, G, decltype(m)::value>(a, block, first, rows, ahead); });
 }
-
-constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 template <class T>
 void by_rows(const GemmBlock<T>& block) {
@@ -144,19 +177,23 @@ void by_rows(const GemmBlock<T>& block) {
   for (int64_t first = 0; first < block.rows; first += kMr) {
     const int64_t rows = least(kMr, block.rows - first);
     gather_rows(a, block, first, rows, tile_rows(rows));
-    row_of_tiles<T, Gather::Rows>(a, block, first, rows);
+    const int64_t next = block.piece_count == 1 ? least(kMr, block.rows - first - rows) : 0;
+    Ahead<T> ahead(block.a + first + rows, next, block.pieces[0].offset, block.depth, block.panel_count * block.depth);
+    row_of_tiles<T, Gather::Rows>(a, block, first, rows, ahead);
   }
 }
 
 template <class T>
 void by_columns(const GemmBlock<T>& block) {
   static_assert(kGemmSweep % kMr == 0);
+  const int64_t tiles = (block.rows + kMr - 1) / kMr * block.panel_count;
+  Ahead<T> ahead(block.next, block.next != nullptr ? block.next_depth : 0, 0, block.rows, tiles * block.depth);
   for (int64_t first = 0; first < block.rows; first += kGemmSweep) {
     const int64_t end = least(first + kGemmSweep, block.rows);
     gather_columns(block.scratch, block, first, end - first);
     if (block.row_sums != nullptr) sum_gathered(block.row_sums + first, block.scratch, block.depth, end - first);
     for (int64_t i = first; i < end; i += kMr)
-      row_of_tiles<T, Gather::Columns>(block.scratch + i - first, block, i, least(kMr, end - i));
+      row_of_tiles<T, Gather::Columns>(block.scratch + i - first, block, i, least(kMr, end - i), ahead);
   }
 }
 

@@ -52,6 +52,10 @@ struct GemmBlock {
   T* scratch;               ///< by_columns only: kGemmScratch elements
   const T* bias = nullptr;  ///< of C's columns, from the first; null: 0
   T* row_sums = nullptr;  ///< by_columns only: for each of `rows`, receives the sum of A over `depth`; null: not wanted
+  /// by_columns only: where the next block's `next_depth` columns begin, `rows` elements each, or null. They are
+  /// fetched into the cache while this block multiplies; by_rows knows its next rows itself.
+  const T* const* next = nullptr;
+  int64_t next_depth = 0;
 };
 
 template <class T>

@@ -1,0 +1,237 @@
+// How a device runs a kernel: the blocks one after another, the threads of a block as fibers. Every choice of who runs
+// next is drawn from TACIT_EMULATOR_SEED, so that code that needs a barrier and has none computes something else.
+#include <map>
+#include <memory>
+#include <mutex>
+#include <numeric>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "tensor/error.h"
+#include "tests/cuda_emulator/fiber.h"
+#include "tests/cuda_emulator/internal.h"
+
+namespace emulator {
+
+namespace {
+
+enum class State { Ready, AtBarrier, InWarp, Ended };
+
+struct Thread {
+  uint3 index;
+  State state = State::Ready;
+  Fiber* fiber = nullptr;  // once it started
+  Site site = {"", 0};     // where it waits
+  // In a warp's exchange: what it gives (and then gets), to whom it listens, and whether it is a vote.
+  unsigned mask = 0, source = 0;
+  uint64_t bits = 0;
+  bool vote = false;
+};
+
+std::mt19937_64::result_type seed() {
+  const char* const text = std::getenv("TACIT_EMULATOR_SEED");
+  return text == nullptr ? 1 : std::strtoull(text, nullptr, 10);
+}
+
+// The one multiprocessor. It runs one block at a time.
+class Multiprocessor {
+ public:
+  void run_grid(const void* kernel, dim3 grid, dim3 block, size_t shared, const std::function<void()>& body) {
+    const std::lock_guard lock(mutex_);
+    kernel_ = kernel;
+    gridDim = grid, blockDim = block;
+    shared_bytes_ = shared;
+    shared_ = std::make_unique<char[]>(shared);  // of just this size, for the address sanitizer
+    const uint64_t blocks = uint64_t{grid.x} * grid.y * grid.z;
+    uint64_t step = 1 + random_() % blocks;  // any step that has no divisor in common visits every block once
+    while (std::gcd(step, blocks) != 1) ++step;
+    uint64_t at = random_() % blocks;
+    for (uint64_t i = 0; i < blocks; ++i, at = (at + step) % blocks) {
+      blockIdx = {static_cast<unsigned>(at % grid.x), static_cast<unsigned>(at / grid.x % grid.y),
+                  static_cast<unsigned>(at / grid.x / grid.y)};
+      run_block(body);
+    }
+  }
+
+  Thread& me() { return threads_[running_]; }
+  unsigned lane() const { return running_ % kWarp; }
+  uint64_t block_number() const { return block_number_; }
+  char* shared() { return shared_.get(); }
+
+  void barrier(Site site) {
+    me().state = State::AtBarrier;
+    me().site = site;
+    ++at_barrier_;
+    bool together = at_barrier_ == threads_.size();
+    for (size_t t = 0; together && t < threads_.size(); ++t) together = threads_[t].site == site;
+    if (together) {
+      at_barrier_ = 0;
+      for (unsigned t = 0; t < threads_.size(); ++t) release(t);
+    }
+    me().fiber->leave();
+  }
+
+  // The last lane to come computes what all of them get.
+  uint64_t exchange(unsigned mask, uint64_t bits, unsigned source, bool vote, Site site) {
+    TACIT_CHECK((mask >> lane() & 1) != 0 && (mask >> source & 1) != 0, where(), ": lane ", lane(), " at ", text(site),
+                " reads lane ", source, ", and the mask has not both");
+    Thread& self = me();
+    self.state = State::InWarp;
+    self.site = site;
+    self.mask = mask, self.bits = bits, self.source = source, self.vote = vote;
+    const unsigned first = running_ - lane();
+    bool together = true;
+    unsigned votes = 0;
+    const auto each_lane = [&](auto&& f) {
+      for (unsigned l = 0; l < kWarp; ++l)
+        if ((mask >> l & 1) != 0) f(l);
+    };
+    each_lane([&](unsigned l) {
+      if (first + l >= threads_.size()) {
+        together = false;
+        return;
+      }
+      const Thread& other = threads_[first + l];
+      together =
+          together && other.state == State::InWarp && other.mask == mask && other.vote == vote && other.site == site;
+      votes |= (other.bits != 0 ? 1u : 0u) << l;
+    });
+    if (together) {
+      uint64_t given[kWarp];
+      each_lane([&](unsigned l) { given[l] = threads_[first + l].bits; });
+      each_lane([&](unsigned l) {
+        Thread& other = threads_[first + l];
+        other.bits = vote ? votes : given[other.source];
+        release(first + l);
+      });
+    }
+    self.fiber->leave();
+    return self.bits;
+  }
+
+ private:
+  void release(unsigned thread) {
+    threads_[thread].state = State::Ready;
+    ready_.push_back(thread);
+  }
+
+  void run_block(const std::function<void()>& body) {
+    ++block_number_;
+    std::memset(shared_.get(), 0xff, shared_bytes_);
+    at_barrier_ = ended_ = 0;
+    threads_.assign(size_t{blockDim.x} * blockDim.y * blockDim.z, Thread());
+    ready_.clear();
+    for (unsigned t = 0; t < threads_.size(); ++t) {
+      threads_[t].index = {t % blockDim.x, t / blockDim.x % blockDim.y, t / blockDim.x / blockDim.y};
+      ready_.push_back(t);
+    }
+    while (!ready_.empty()) {
+      std::swap(ready_[random_() % ready_.size()], ready_.back());
+      running_ = ready_.back();
+      ready_.pop_back();
+      threadIdx = me().index;
+      if (me().fiber == nullptr) start(body);
+      me().fiber->enter();
+      if (me().state == State::Ended) {
+        idle_.push_back(me().fiber);
+        ++ended_;
+      }
+      if (fault_ != nullptr) {
+        forget_fibers();
+        std::rethrow_exception(std::exchange(fault_, nullptr));
+      }
+    }
+    if (ended_ == threads_.size()) return;
+    const std::string what = stuck();
+    forget_fibers();
+    tacit::detail::fail(where(), ": ", what);
+  }
+
+  void start(const std::function<void()>& body) {
+    if (idle_.empty()) {
+      fibers_.push_back(std::make_unique<Fiber>());
+      idle_.push_back(fibers_.back().get());
+    }
+    me().fiber = idle_.back();
+    idle_.pop_back();
+    me().fiber->set_work([this, &body] {
+      try {
+        body();
+      } catch (...) {
+        fault_ = std::current_exception();
+      }
+      me().state = State::Ended;
+    });
+  }
+
+  // After a fault, for fibers that still stand somewhere in the kernel.
+  void forget_fibers() {
+    idle_.clear();
+    fibers_.clear();
+  }
+
+  static std::string text(Site site) { return std::string(site.file) + ":" + std::to_string(site.line); }
+  std::string where() const {
+    const auto of = [](const auto& i) {
+      return "(" + std::to_string(i.x) + ", " + std::to_string(i.y) + ", " + std::to_string(i.z) + ")";
+    };
+    return "[emulator] " + name_of_kernel(kernel_) + ", block " + of(blockIdx) + " of " + of(gridDim);
+  }
+  std::string stuck() const {
+    std::map<std::string, int> places;
+    for (const Thread& t : threads_)
+      ++places[t.state == State::Ended       ? "have ended"
+               : t.state == State::AtBarrier ? "wait for the block at " + text(t.site)
+                                             : "wait for their warp at " + text(t.site)];
+    std::string what = "its threads do not meet:";
+    for (const auto& [place, threads] : places) what += " " + std::to_string(threads) + " " + place + ";";
+    return what;
+  }
+
+  std::mutex mutex_;
+  std::mt19937_64 random_{seed()};
+  const void* kernel_ = nullptr;
+  std::unique_ptr<char[]> shared_;
+  size_t shared_bytes_ = 0;
+  uint64_t block_number_ = 0;
+  std::vector<Thread> threads_;
+  std::vector<unsigned> ready_;
+  unsigned running_ = 0;
+  size_t at_barrier_ = 0, ended_ = 0;
+  std::exception_ptr fault_;
+  std::vector<std::unique_ptr<Fiber>> fibers_;
+  std::vector<Fiber*> idle_;
+};
+
+Multiprocessor& device() {
+  static Multiprocessor one;
+  return one;
+}
+
+}  // namespace
+
+void sync_threads(Site site) { device().barrier(site); }
+uint64_t shuffle(unsigned mask, uint64_t bits, unsigned source, Site site) {
+  return device().exchange(mask, bits, source, false, site);
+}
+unsigned ballot(unsigned mask, bool predicate, Site site) {
+  return static_cast<unsigned>(device().exchange(mask, predicate, device().lane(), true, site));
+}
+unsigned lane() { return device().lane(); }
+uint64_t block_number() { return device().block_number(); }
+void* dynamic_shared_bytes() { return device().shared(); }
+
+void run(const void* kernel, dim3 grid, dim3 block, size_t shared, const std::function<void()>& body) {
+  const bool grid_fits =
+      grid.x > 0 && grid.y > 0 && grid.z > 0 && grid.x <= 0x7fffffff && grid.y <= 65535 && grid.z <= 65535;
+  const uint64_t threads = uint64_t{block.x} * block.y * block.z;
+  if (!grid_fits || threads == 0 || threads > kMostThreads || block.z > 64)
+    remember(cudaErrorInvalidConfiguration);
+  else if (shared > shared_allowed(kernel))
+    remember(cudaErrorInvalidValue);
+  else
+    device().run_grid(kernel, grid, block, shared, body);
+}
+
+}  // namespace emulator

@@ -30,8 +30,7 @@ Tensor picture() {
   return Tensor::from(pixels, {1, 32, 32, 1}).slice(1, 0, 32, 2);
 }
 
-/// 3x3 convolution with padding 1 as a product: each output pixel has a row with the nine input pixels it sees.
-/// x (N, H, W, C), w (K, 3, 3, C) -> (N, H, W, K).
+/// 3x3 convolution with padding 1 as a product; x (N, H, W, C), w (K, 3, 3, C). Each output pixel has a row of columns.
 Tensor im2col_product(const Tensor& x, const Tensor& w) {
   const int64_t n = x.size(0), height = x.size(1), width = x.size(2), c = x.size(3), k = w.size(0);
   const Tensor padded = Tensor::zeros({n, height + 2, width + 2, c});

@@ -10,7 +10,7 @@ cmake --install "$build" --prefix "$scratch/prefix" > "$scratch/install.log" || 
 # A copy: nothing of the source tree but the test's own files may be found by relative includes.
 mkdir -p "$scratch/tree/tests" "$scratch/tree/examples"
 cp -r "$source"/tests/toy_project "$source"/tests/op_table* "$source"/tests/toy_backend.h "$scratch/tree/tests"
-cp "$source"/examples/gradients.cpp "$scratch/tree/examples"
+cp "$source"/examples/01_gradients.cpp "$scratch/tree/examples"
 
 cmake -S "$scratch/tree/tests/toy_project" -B "$scratch/build" -DCMAKE_PREFIX_PATH="$scratch/prefix" \
   -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_BUILD_TYPE=Debug > "$scratch/configure.log" || { cat "$scratch/configure.log"; exit 1; }

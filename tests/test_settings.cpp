@@ -270,7 +270,7 @@ TEST_CASE("every recipe of MoCo takes every variant") {
     }
 }
 
-TEST_CASE("every recipe is valid, has a summary and is in docs/recipes.md") {
+TEST_CASE("every recipe is valid, has a summary and its row in docs/recipes.md") {
   const std::string docs = testing::read_file(TACIT_SOURCE_DIR "/docs/recipes.md");
   for (const MethodEntry& method : method_entries())
     for (const Recipe& recipe : method.recipes) {
@@ -282,6 +282,9 @@ TEST_CASE("every recipe is valid, has a summary and is in docs/recipes.md") {
       c.data = {"synthetic"};
       CHECK_NOTHROW(validate(c));
       CHECK_FALSE(std::string(recipe.summary).empty());
-      CHECK(docs.find("`" + std::string(recipe.name) + "`") != std::string::npos);
+      const std::string row = "| " + std::string(method.name) + " | `" + recipe.name + "` | " + c.encoder + " | " +
+                              std::to_string(c.epochs) + " | " + std::to_string(c.batch_size) + " |";
+      CAPTURE(row);
+      CHECK(docs.find(row) != std::string::npos);
     }
 }

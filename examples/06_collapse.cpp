@@ -2,7 +2,7 @@
 // Without negatives the easy answer is to give every image one and the same feature. BYOL as published does not fall
 // for it; take away the predictor, or the stop-gradient, and the deviation of its projections goes to 0 while the loss
 // looks better than ever.
-//   example_collapse [STEPS]
+//   example_06_collapse [STEPS]
 #include <cstdio>
 
 #include "tacit.h"

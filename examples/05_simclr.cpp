@@ -1,5 +1,5 @@
 // SimCLR in thirty lines: two views of each image, an encoder that learns to tell which belong together.
-//   example_simclr [DATA] [EPOCHS]      DATA as for the command tacit: fashion-mnist, cifar10:DIR, folder:DIR,
+//   example_05_simclr [DATA] [EPOCHS]      DATA as for the command tacit: fashion-mnist, cifar10:DIR, folder:DIR,
 //   synthetic
 #include <iostream>
 

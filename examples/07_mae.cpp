@@ -1,6 +1,6 @@
 // A masked autoencoder paints in what it was not shown. Three quarters of each image's patches are hidden; the encoder
 // sees the rest, a small decoder guesses the hidden ones. Pictures before and after training show what it learned.
-//   example_mae [STEPS]      writes mae_before.png and mae_after.png: image, what the encoder sees, the guess
+//   example_07_mae [STEPS]      writes mae_before.png and mae_after.png: image, what the encoder sees, the guess
 #include <cstdio>
 
 #include "tacit.h"

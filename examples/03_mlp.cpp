@@ -1,6 +1,6 @@
 // A network from its parts: two Linear layers learn which of two spirals a point lies on. A loop of four lines trains
 // it: loss, zero_grad, backward, step. Then it is asked about every point of the plane.
-//   example_mlp [STEPS]
+//   example_03_mlp [STEPS]
 #include <cmath>
 #include <cstdio>
 

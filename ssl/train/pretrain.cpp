@@ -24,6 +24,8 @@ namespace tacit::ssl {
 
 namespace {
 
+/// Images that --augment-on device keeps on the device for the whole run; more come batch by batch.
+constexpr int64_t kMostResident = int64_t{4} << 30;
 constexpr int64_t kEvaluationTrain = 5000, kEvaluationTest = 1000;
 
 /// At most n images of a source, the same in every process.
@@ -80,8 +82,8 @@ class Pretraining {
     if (config_.resume) RunDirectory::check_resumable(config_.out);
     policies_ = views_of(config_);
     plan_schedule();
-    check_training_memory(config_,
-                          config_.eval_every > 0 ? std::min(source_->size(), kEvaluationTrain) + kEvaluationTest : 0);
+    memory_left_ = check_training_memory(
+        config_, config_.eval_every > 0 ? std::min(source_->size(), kEvaluationTrain) + kEvaluationTest : 0);
     if (config_.eval_every > 0) prepare_evaluation();
     method_ = make_method(config_);
     optimizer_ = make_optimizer(config_, *method_);
@@ -104,7 +106,9 @@ class Pretraining {
   }
 
   PretrainResult run() {
-    loader_ = std::make_unique<Loader>(source_, loader_options(), plan_.done / plan_.steps_per_epoch,
+    LoaderOptions loading = loader_options();
+    loading.resident_bytes = std::min(kMostResident, memory_left_ / 2);
+    loader_ = std::make_unique<Loader>(source_, loading, plan_.done / plan_.steps_per_epoch,
                                        plan_.done % plan_.steps_per_epoch);
     Training training;
     training.next = [&] { return loader_->next(); };
@@ -153,6 +157,7 @@ class Pretraining {
     options.max_damaged = config_.max_damaged;
     options.seed = static_cast<uint64_t>(config_.seed);
     options.known_damaged = damaged_;
+    options.device_augmentation = config_.augment_on == "device";
     return options;
   }
 
@@ -329,6 +334,7 @@ class Pretraining {
 
   TrainConfig config_;
   ImageSourcePtr source_;
+  int64_t memory_left_ = 0;  // beside what training takes
   std::string fingerprint_;
   const PretrainObserver& observer_;
   RunPlan plan_;

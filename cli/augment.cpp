@@ -51,6 +51,7 @@ class Augment final : public Command {
     options.channels = config_.channels;
     options.seed = static_cast<uint64_t>(config_.seed);
     options.max_damaged = config_.max_damaged;
+    options.device_augmentation = config_.augment_on == "device";
     const auto shown = ssl::shown_views(config_);
     ssl::views_sheet(source, options, shown).write_png(with_directory(config_.out));
     print_result(common_, config_.out + ": views of '" + config_.augmentation + "' at " +

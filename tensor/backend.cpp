@@ -304,6 +304,15 @@ void Backend::attention_grad(const AttentionGradArgs& a) {
     s.finish();
   }
 }
+void Backend::augment(const AugmentArgs& a) {
+  Stage s(*this, "augment");
+  AugmentArgs staged = a;
+  staged.out = s.out(a.out);
+  staged.pixels = s.in(a.pixels);
+  staged.views = s.in(a.views);
+  reference().augment(staged);
+  s.finish();
+}
 void Backend::sum_squares(const View& out, std::span<const View> xs) {
   Stage s(*this, "sum_squares");
   reference().sum_squares(s.out(out), in_all(s, xs));

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "tensor/augment_args.h"
 #include "tensor/scalar_ops.h"
 #include "tensor/view.h"
 
@@ -224,6 +225,11 @@ class Backend {
   // ---- attention
   virtual void attention(const AttentionArgs&);
   virtual void attention_grad(const AttentionGradArgs&);
+
+  // ---- images
+  /// Views of 8-bit images: cropped and resized, shifted, flipped, coloured, blurred, normalised, erased, in this order
+  /// (ssl/data/augment.h). Values differ between backends by less than 1/255 of a pixel's range.
+  virtual void augment(const AugmentArgs&);
 
   // ---- many tensors at once
   /// out (f64, one element) = sum of squares of every element of every tensor, in a fixed order. Dense.

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "tensor/augment_args.h"
 #include "tensor/tensor.h"
 
 namespace tacit {
@@ -121,6 +122,11 @@ Tensor l2_normalize(const Tensor& x, double eps = 1e-12);
 Tensor sum_squares(std::span<const Tensor> xs);
 /// target += weight * (source - target) for each pair, in place.
 void lerp_(std::span<const Tensor> targets, std::span<const Tensor> sources, const Tensor& weight);
+
+/// A view of an 8-bit image for each entry, (B, size, size, channels) f32, on the device of the packed pixels (bytes)
+/// u8. channels is 1 or 3; 1 where the policy makes lightness.
+Tensor augment_images(const Tensor& pixels, std::span<const AugmentView> views, const AugmentPolicy&, int64_t size,
+                      int64_t channels);
 
 /// Identity of n rows, as u8 (a mask).
 Tensor eye_mask(int64_t n, Device = default_device());

@@ -85,6 +85,45 @@ TEST_CASE("same bits at 1, 2 and 4 threads") {
   }
 }
 
+TEST_CASE("views made by the device: same bits at 1 and 2 threads and across a resume; the loss falls") {
+  const TemporaryDirectory dir;
+  RunOptions options;
+  options.environment = {{"TACIT_FALLBACK", "error"}};
+  const auto run = [&](const std::string& name, const Arguments& more) {
+    Arguments arguments = small_run(dir / name, {"--augment-on", "device"});
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    check_ok(run_tacit(arguments, options));
+    return dir / name;
+  };
+  const std::string one = run("one", {"--threads", "1"}), two = run("two", {"--threads", "2"});
+  const std::string stopped = run("stopped", {"--steps", "23"});
+  const Outcome changed = run_tacit({"pretrain", "simclr", "--out", stopped, "--resume", "--augment-on", "cpu"});
+  CHECK(changed.status == 2);
+  CHECK(contains(changed.err, "augment-on"));
+  check_ok(run_tacit({"pretrain", "simclr", "--out", stopped, "--resume", "--quiet", "--steps", "60"}, options));
+  CHECK(deterministic_metrics(two) == deterministic_metrics(one));
+  CHECK(checkpoint_bytes(two) == checkpoint_bytes(one));
+  CHECK(deterministic_metrics(stopped) == deterministic_metrics(one));
+  std::istringstream lines(deterministic_metrics(one)), host_lines(reference().metrics);
+  std::vector<double> losses;
+  for (std::string line; std::getline(lines, line);) losses.push_back(nlohmann::json::parse(line)["loss"]);
+  REQUIRE(losses.size() == 60);
+  CHECK(losses.back() < losses.front());
+  std::string first;
+  std::getline(host_lines, first);
+  CHECK(losses.front() == doctest::Approx(nlohmann::json::parse(first)["loss"].get<double>()).epsilon(1e-4));
+}
+
+TEST_CASE("views made by the reference device") {
+  const TemporaryDirectory dir;
+  check_ok(run_tacit(small_run(dir / "run", {"--augment-on", "device", "--device", "reference", "--steps", "1"})));
+  check_ok(run_tacit(small_run(dir / "host", {"--device", "reference", "--steps", "1"})));
+  const auto loss = [&](const char* run) {
+    return nlohmann::json::parse(deterministic_metrics(dir / run))["loss"].get<double>();
+  };
+  CHECK(loss("run") == doctest::Approx(loss("host")).epsilon(1e-4));
+}
+
 TEST_CASE("same bits whatever is saved and evaluated on the way") {
   const TemporaryDirectory dir;
   check_ok(run_tacit(small_run(dir / "run", {"--save-every", "7", "--eval-every", "1"})));

@@ -110,6 +110,7 @@ TEST_CASE("validate: values that flags alone show to be wrong") {
   CHECK(contains(message({{"batch-size", {"0"}}}), "--batch-size"));
   CHECK(contains(message({{"encoder", {"resnet19"}}}), "resnet18"));
   CHECK(contains(message({{"precision", {"bf16"}}, {"device", {"reference"}}}), "needs a GPU"));
+  CHECK(contains(message({{"augment-on", {"gpu"}}}), "cpu, device"));
   CHECK(contains(message({{"precision", {"tf32"}}, {"device", {"cpu"}}}), "needs a GPU"));
   CHECK(message({{"precision", {"tf32"}}, {"device", {"cuda:1"}}}).empty());
   CHECK(contains(message({{"precision", {"fp31"}}}), "fp32"));

@@ -55,6 +55,7 @@ class CpuBackend final : public Backend {
                           const View& labels, double smoothing) override;
   void attention(const AttentionArgs&) override;
   void attention_grad(const AttentionGradArgs&) override;
+  void augment(const AugmentArgs&) override;
   void sum_squares(const View& out, std::span<const View> xs) override;
   void lerp(std::span<const View> targets, std::span<const View> sources, const View& weight) override;
   void update(const SgdArgs&) override;

@@ -36,26 +36,17 @@ void shift(const ViewParameters& view, float* x, int64_t size, int64_t channels)
 
 void normalise(const ViewPolicy& policy, float* x, int64_t pixels, int64_t channels) {
   if (policy.mean.empty()) return;
-  TACIT_CHECK(policy.mean.size() == static_cast<size_t>(channels) && policy.std.size() == policy.mean.size(),
-              "[augment] mean and std are of ", policy.mean.size(), " channels, the view has ", channels);
+  check_normalisation(policy, channels);
   float scale[3];
   for (size_t c = 0; c < policy.std.size(); ++c) scale[c] = 1 / policy.std[c];
   cpu::augment_table().normalise(x, pixels, channels, policy.mean.data(), scale);
 }
 
-/// Sides are rounded to pixels and stay below the view's, as timm demands.
 void erase(const ViewParameters& view, bool noise, float* x, int64_t size, int64_t channels) {
-  const auto side = [&](double fraction) {
-    return std::min(size - 1, static_cast<int64_t>(std::llround(fraction * static_cast<double>(size))));
-  };
-  const auto place = [](double fraction, int64_t room) {
-    return static_cast<int64_t>(fraction * static_cast<double>(room + 1));
-  };
-  const int64_t height = side(view.erase_height), width = side(view.erase_width);
-  const int64_t top = place(view.erase_top, size - height), left = place(view.erase_left, size - width);
-  Random random(view.erase_seed, random_stream("random erasing"));
-  for (int64_t y = top; y < top + height; ++y)
-    for (int64_t i = left * channels; i < (left + width) * channels; ++i)
+  const ErasedPart part = erased_part(view, size);
+  Random random(view.erase_seed, part.stream);
+  for (int64_t y = part.top; y < part.top + part.height; ++y)
+    for (int64_t i = part.left * channels; i < (part.left + part.width) * channels; ++i)
       x[y * size * channels + i] = noise ? static_cast<float>(random.normal()) : 0.0f;
 }
 
@@ -80,6 +71,27 @@ void make_view(const Image& source, const ViewParameters& view, const ViewPolicy
 }
 
 }  // namespace
+
+void check_normalisation(const ViewPolicy& policy, int64_t channels) {
+  TACIT_CHECK(policy.mean.size() == static_cast<size_t>(channels) && policy.std.size() == policy.mean.size(),
+              "[augment] mean and std are of ", policy.mean.size(), " channels, the view has ", channels);
+}
+
+ErasedPart erased_part(const ViewParameters& view, int64_t size) {
+  const auto side = [&](double fraction) {
+    return std::min(size - 1, static_cast<int64_t>(std::llround(fraction * static_cast<double>(size))));
+  };
+  const auto place = [](double fraction, int64_t room) {
+    return static_cast<int64_t>(fraction * static_cast<double>(room + 1));
+  };
+  ErasedPart part;
+  part.height = side(view.erase_height);
+  part.width = side(view.erase_width);
+  part.top = place(view.erase_top, size - part.height);
+  part.left = place(view.erase_left, size - part.width);
+  part.stream = random_stream("random erasing");
+  return part;
+}
 
 void apply_view(const Image& source, const ViewParameters& view, const ViewPolicy& policy, int64_t size,
                 int64_t channels, float* out) {

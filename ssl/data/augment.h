@@ -1,5 +1,6 @@
 // Augmentation in two steps: draw_view() turns random numbers into parameters, apply_view() is a pure function of an
-// image and those parameters. So tests, the CPU and one day the GPU share the first and can be compared in the second.
+// image and those parameters. So tests, the CPU and the GPU (device_views.h) share the first and can be compared in the
+// second.
 #pragma once
 
 #include <array>
@@ -71,6 +72,16 @@ ViewParameters draw_view(const ViewPolicy&, int64_t height, int64_t width, Rando
 /// The view as (size, size, channels) f32, normalised by the policy's mean and std. `channels` 1 or 3;
 /// 1 where the policy makes lightness.
 void apply_view(const Image&, const ViewParameters&, const ViewPolicy&, int64_t size, int64_t channels, float* out);
+
+/// Of a view that erases: the box in its pixels, with sides below the view's as timm demands, and the random stream of
+/// its noise, whose seed is the view's.
+struct ErasedPart {
+  int64_t top = 0, left = 0, height = 0, width = 0;
+  uint64_t stream = 0;
+};
+ErasedPart erased_part(const ViewParameters&, int64_t size);
+/// Throws Error unless mean and std are of so many channels.
+void check_normalisation(const ViewPolicy&, int64_t channels);
 
 /// The plain view for evaluation: resized (shorter side to `size`, centre crop; identity when it fits), normalised.
 void plain_view(const Image&, const ViewPolicy&, int64_t size, int64_t channels, float* out);

@@ -68,6 +68,11 @@ class Cached final : public Wrapped {
     return {entry.height, entry.width, entry.channels, std::move(bytes)};
   }
   Image image_for(int64_t i, int64_t) const override { return image(i); }
+  int64_t total_bytes() const override {
+    int64_t bytes = 0;
+    for (const Entry& entry : entries_) bytes += entry.bytes;
+    return bytes;
+  }
 
  private:
   InputFile file_;

@@ -1,28 +1,18 @@
 #include "ssl/data/color.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 #include <vector>
 
 #include "backends/cpu/kernels/augment.h"
-#include "ssl/srgb.h"
+#include "tensor/augment_math.h"
+#include "tensor/augment_taps.h"
 
 namespace tacit::ssl {
 
-namespace {
-
-float linear_of(float c) {
-  constexpr auto kKnee = static_cast<float>(kSrgbKnee), kOffset = static_cast<float>(kSrgbOffset);
-  if (c <= kKnee) return c / static_cast<float>(kSrgbSlope);
-  return std::pow((c + kOffset) / (1 + kOffset), static_cast<float>(kSrgbGamma));
-}
-
-}  // namespace
-
 void adjust_gamma(float* x, int64_t n, double exponent) {
   const auto e = static_cast<float>(exponent);
-  for (int64_t i = 0; i < n; ++i) x[i] = std::pow(std::max(x[i], 1e-4f), e);
+  for (int64_t i = 0; i < n; ++i) x[i] = augment::with_gamma(x[i], e);
 }
 
 void adjust_brightness(float* x, int64_t n, double factor) {
@@ -48,17 +38,12 @@ void to_gray(float* x, int64_t pixels, int64_t channels) {
 }
 
 void gaussian_blur(float* x, int64_t size, int64_t channels, double sigma) {
-  // Taps below e^-14 of the middle one are as good as none.
-  const int64_t kernel = size / 10 | 1, seen = static_cast<int64_t>(std::ceil(std::sqrt(28.0) * sigma));
-  const int64_t reach = std::min({kernel / 2, size - 1, seen});
+  const int64_t reach = augment::blur_reach(size, sigma);
   if (reach == 0) return;
   std::vector<float> weights(static_cast<size_t>(2 * reach + 1));
-  double sum = 0;
-  for (int64_t i = -reach; i <= reach; ++i) sum += std::exp(-0.5 * static_cast<double>(i * i) / (sigma * sigma));
+  const double sum = augment::gaussian_sum(reach, sigma);
   for (int64_t i = -reach; i <= reach; ++i)
-    weights[static_cast<size_t>(i + reach)] =
-        static_cast<float>(std::exp(-0.5 * static_cast<double>(i * i) / (sigma * sigma)) / sum);
-  const auto mirrored = [size](int64_t i) { return i < 0 ? -i : i >= size ? 2 * size - 2 - i : i; };
+    weights[static_cast<size_t>(i + reach)] = static_cast<float>(augment::gaussian(i, sigma) / sum);
   static thread_local std::vector<float> rows, padded;
   static thread_local std::vector<const float*> taps;
   const int64_t line = size * channels;
@@ -69,7 +54,8 @@ void gaussian_blur(float* x, int64_t size, int64_t channels, double sigma) {
     cpu::augment_table().weighted_sum(out, taps.data(), weights.data(), 2 * reach + 1, line);
   };
   for (int64_t y = 0; y < size; ++y) {
-    for (int64_t k = -reach; k <= reach; ++k) taps[static_cast<size_t>(k + reach)] = x + mirrored(y + k) * line;
+    for (int64_t k = -reach; k <= reach; ++k)
+      taps[static_cast<size_t>(k + reach)] = x + augment::mirrored(y + k, size) * line;
     mix(rows.data() + y * line);
   }
   // Along a row: the row itself, shifted by whole pixels, its ends mirrored.
@@ -87,18 +73,11 @@ void gaussian_blur(float* x, int64_t size, int64_t channels, double sigma) {
 }
 
 void solarize(float* x, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) x[i] = x[i] >= 0.5f ? 1 - x[i] : x[i];
+  for (int64_t i = 0; i < n; ++i) x[i] = augment::solarized(x[i]);
 }
 
 void to_lightness(const float* rgb, int64_t pixels, float* lightness) {
-  constexpr float kRed = static_cast<float>(kXyzOfRgb[1][0]), kGreen = static_cast<float>(kXyzOfRgb[1][1]),
-                  kBlue = static_cast<float>(kXyzOfRgb[1][2]);
-  for (int64_t i = 0; i < pixels; ++i) {
-    const float* const p = rgb + 3 * i;
-    const float y = kRed * linear_of(p[0]) + kGreen * linear_of(p[1]) + kBlue * linear_of(p[2]);
-    const float f = y <= static_cast<float>(kLabKnee) ? (static_cast<float>(kLabSlope) * y + 16) / 116 : std::cbrt(y);
-    lightness[i] = (116 * f - 16 - static_cast<float>(kLightnessMean)) / static_cast<float>(kLightnessScale);
-  }
+  for (int64_t i = 0; i < pixels; ++i) lightness[i] = augment::lightness_of(rgb[3 * i], rgb[3 * i + 1], rgb[3 * i + 2]);
 }
 
 }  // namespace tacit::ssl

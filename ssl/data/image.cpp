@@ -2,18 +2,12 @@
 #include <algorithm>
 
 #include "ssl/data/sources.h"
+#include "tensor/augment_math.h"
 #include "tensor/error.h"
 
 namespace tacit::ssl {
 
 namespace {
-
-// (r, g, b) of a pixel with any number of channels; alpha is composed onto black.
-void read_rgb(const uint8_t* p, int64_t channels, int (&rgb)[3]) {
-  for (int c = 0; c < 3; ++c) rgb[c] = channels >= 3 ? p[c] : p[0];
-  if (channels == 4)
-    for (int& value : rgb) value = (value * p[3] + 127) / 255;
-}
 
 class MemorySource final : public ImageSource {
  public:
@@ -52,15 +46,10 @@ Image to_channels(const Image& image, int64_t channels) {
   Image out{image.height, image.width, channels, {}};
   const int64_t n = image.height * image.width;
   out.pixels.resize(static_cast<size_t>(n * channels));
-  for (int64_t i = 0; i < n; ++i) {
-    int rgb[3];
-    read_rgb(image.pixels.data() + i * image.channels, image.channels, rgb);
-    uint8_t* const to = out.pixels.data() + i * channels;
-    if (channels == 3)
-      for (int c = 0; c < 3; ++c) to[c] = static_cast<uint8_t>(rgb[c]);
-    else  // ITU-R 601 luma, rounded
-      to[0] = static_cast<uint8_t>((299 * rgb[0] + 587 * rgb[1] + 114 * rgb[2] + 500) / 1000);
-  }
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t c = 0; c < channels; ++c)
+      out.pixels[static_cast<size_t>(i * channels + c)] = static_cast<uint8_t>(
+          augment::channel_of(image.pixels.data() + i * image.channels, image.channels, channels, c));
   return out;
 }
 

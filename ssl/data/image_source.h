@@ -39,6 +39,8 @@ class ImageSource {
   virtual int64_t channels() const = 0;
   /// The size most images have {H, W}; {0, 0} when sizes vary.
   virtual std::pair<int64_t, int64_t> image_size() const { return {0, 0}; }
+  /// Bytes of all images together where that is known without reading them; 0: unknown.
+  virtual int64_t total_bytes() const { return size() * image_size().first * image_size().second * channels(); }
   /// Class names in the order of the labels; empty when some or all images have no label.
   virtual std::vector<std::string> class_names() const { return {}; }
   /// All indices in the order in which an epoch should see them: random, a pure function of (seed, epoch). A source for

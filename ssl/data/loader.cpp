@@ -11,7 +11,9 @@
 #include <mutex>
 #include <span>
 
+#include "ssl/data/device_views.h"
 #include "tensor/counted.h"
+#include "tensor/ops.h"
 
 namespace tacit::ssl {
 
@@ -39,7 +41,9 @@ struct Loader::State {
     int64_t epoch = 0, position = 0;
     std::shared_ptr<const std::vector<int64_t>> order;
     Batch batch;
-    Damage damage;  // met while preparing it
+    Tensor pixels;                                // of device augmentation: the images, unless they are resident,
+    std::vector<std::vector<AugmentView>> drawn;  // and what becomes of them, for each view
+    Damage damage;                                // met while preparing it
     std::exception_ptr error;
   };
   using SlotPtr = std::shared_ptr<Slot>;
@@ -58,6 +62,7 @@ struct Loader::State {
   std::condition_variable done;
   std::atomic<bool> stop{false};
   std::shared_ptr<Workers> workers;
+  std::shared_ptr<const ResidentImages> resident;
 
   void queue_next() {
     if (!order) order = std::make_shared<const std::vector<int64_t>>(source->order(options.seed, epoch));
@@ -136,24 +141,35 @@ struct Loader::State {
     Batch& batch = slot.batch;
     batch.epoch = slot.epoch;
     batch.position = slot.position;
+    const bool on_device = options.device_augmentation;
     std::vector<float*> to;
-    for (size_t v = 0; v < options.views.size(); ++v) {
+    for (size_t v = 0; v < options.views.size() && !on_device; ++v) {
       batch.views.push_back(Tensor::empty({count, size, size, channels}, f32, host));
       to.push_back(batch.views.back().view().ptr<float>());
     }
     const std::span<const int64_t> drawn(slot.order->data() + first, static_cast<size_t>(count));
     batch.indices.assign(drawn.begin(), drawn.end());
     std::vector<int64_t> labels(static_cast<size_t>(count));
+    std::vector<Image> images(static_cast<size_t>(on_device && !resident ? count : 0));
+    if (on_device) slot.drawn.assign(options.views.size(), std::vector<AugmentView>(static_cast<size_t>(count)));
     const auto make = [&](int64_t b) {
-      int64_t& index = batch.indices[static_cast<size_t>(b)];
+      const auto at = static_cast<size_t>(b);
+      int64_t& index = batch.indices[at];
       const auto number = static_cast<uint64_t>(index);
-      const Image image = readable(index, slot);
-      labels[static_cast<size_t>(b)] = source->label(index).value_or(-1);
+      Image image;
+      if (!resident) image = readable(index, slot);
+      const PackedImage packed = resident ? resident->images[static_cast<size_t>(index)]
+                                          : PackedImage{0, image.height, image.width, image.channels};
+      labels[at] = source->label(index).value_or(-1);
       for (size_t v = 0; v < options.views.size(); ++v) {
         Random random(options.seed, random_stream("augment", static_cast<uint64_t>(slot.epoch), number, v));
-        const ViewParameters view = draw_view(options.views[v], image.height, image.width, random);
-        apply_view(image, view, options.views[v], size, channels, to[v] + b * per_view);
+        const ViewParameters view = draw_view(options.views[v], packed.height, packed.width, random);
+        if (on_device)
+          slot.drawn[v][at] = augment_view(view, packed, size);
+        else
+          apply_view(image, view, options.views[v], size, channels, to[v] + b * per_view);
       }
+      if (!images.empty()) images[at] = std::move(image);
     };
     try {
       workers->for_each(count, make);
@@ -163,6 +179,21 @@ struct Loader::State {
       return;                                                              // next() throws for it
     }
     batch.labels = Tensor::from(labels, {count}, host);
+    if (images.empty()) return;
+    std::vector<int64_t> offsets;
+    slot.pixels = pack_images(images, offsets);
+    for (std::vector<AugmentView>& views : slot.drawn)
+      for (size_t b = 0; b < views.size(); ++b) views[b].offset = offsets[b];
+  }
+
+  /// The views that were drawn for a batch, made by the default device.
+  std::vector<Tensor> device_views(const Slot& slot) const {
+    const Tensor pixels = resident ? resident->pixels : slot.pixels.to(default_device());
+    std::vector<Tensor> views;
+    for (size_t v = 0; v < options.views.size(); ++v)
+      views.push_back(augment_images(pixels, slot.drawn[v], augment_policy(options.views[v], options.channels),
+                                     options.image_size, options.channels));
+    return views;
   }
 };
 
@@ -183,6 +214,9 @@ Loader::Loader(ImageSourcePtr source, LoaderOptions options, int64_t epoch, int6
   for (const int64_t i : s.options.known_damaged) s.damage.emplace(i, "");
   s.epoch = epoch;
   s.position = position;
+  if (s.options.device_augmentation && s.options.resident_bytes > 0)
+    s.resident = resident_images(*s.source, kDecodeMargin * s.options.image_size, s.options.resident_bytes,
+                                 [&](int64_t n, const auto& f) { s.workers->for_each(n, f); });
 }
 
 Loader::~Loader() {
@@ -208,6 +242,7 @@ Batch Loader::next() {
   }
   Batch batch = std::move(slot->batch);
   const Device device = default_device();
+  if (s.options.device_augmentation) batch.views = s.device_views(*slot);
   for (Tensor& view : batch.views) view = view.to(device);
   batch.labels = batch.labels.to(device);
   return batch;

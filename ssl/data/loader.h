@@ -42,6 +42,9 @@ struct LoaderOptions {
   double max_damaged = kMaxDamaged;         ///< fraction of the source that may be unreadable before the run stops
   std::vector<int64_t> known_damaged = {};  ///< met by an earlier process of this run: they count
   std::shared_ptr<Workers> workers = {};    ///< none: oneTBB
+  /// Views are made by the default device from 8-bit images; draws, order and damage are the same, values to 1/255.
+  bool device_augmentation = false;
+  int64_t resident_bytes = 0;  ///< with it: a source of at most so many bytes is uploaded once, not batch by batch
 };
 
 /// Images may be decoded at a scale whose shorter side is at least this many times the view's: crops down to a quarter

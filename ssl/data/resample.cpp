@@ -1,9 +1,9 @@
 #include "ssl/data/resample.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "backends/cpu/kernels/augment.h"
+#include "tensor/augment_taps.h"
 
 namespace tacit::ssl {
 
@@ -16,41 +16,15 @@ struct Taps {
   int64_t stride = 0;
 };
 
-// Keys 1981 with a = -0.5, of a distance in source pixels; 0 from 2 on.
-double cubic(double x) {
-  constexpr double a = -0.5;
-  if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
-  return x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0;
-}
-
 void make_taps(Taps& taps, double begin, double extent, int64_t source, int64_t size, bool antialias, Filter filter) {
-  const double scale = extent / static_cast<double>(size), stretch = antialias ? std::max(scale, 1.0) : 1.0;
-  const double width = stretch * (filter == Filter::Bicubic ? 2 : 1);
-  int64_t low = 0, high = source;
-  if (antialias) {
-    low = std::max<int64_t>(0, static_cast<int64_t>(std::floor(begin)));
-    high = std::min<int64_t>(source, std::max(low + 1, static_cast<int64_t>(std::ceil(begin + extent))));
-  }
-  taps.stride = static_cast<int64_t>(std::ceil(2 * width)) + 1;
+  const augment::TapAxis axis(begin, extent, source, size, antialias, filter == Filter::Bicubic);
+  taps.stride = axis.room();
   taps.first.resize(static_cast<size_t>(size));
   taps.count.resize(static_cast<size_t>(size));
-  taps.weights.assign(static_cast<size_t>(size * taps.stride), 0.0f);
-  for (int64_t j = 0; j < size; ++j) {
-    const double centre = begin + (static_cast<double>(j) + 0.5) * scale - 0.5;  // in positions of pixel centres
-    const int64_t from = std::clamp<int64_t>(static_cast<int64_t>(std::floor(centre - width)) + 1, low, high - 1);
-    const int64_t to = std::clamp<int64_t>(static_cast<int64_t>(std::ceil(centre + width)) - 1, from, high - 1);
-    float* const weights = taps.weights.data() + j * taps.stride;
-    double sum = 0;
-    const auto weight = [&](int64_t i) {
-      const double distance = std::abs(static_cast<double>(i) - centre) / stretch;
-      return filter == Filter::Bicubic ? cubic(distance) : std::max(0.0, 1 - distance);
-    };
-    for (int64_t i = from; i <= to; ++i) sum += weight(i);
-    for (int64_t i = from; i <= to; ++i)
-      weights[i - from] = static_cast<float>(sum > 0 ? weight(i) / sum : 1.0 / static_cast<double>(to - from + 1));
-    taps.first[static_cast<size_t>(j)] = from;
-    taps.count[static_cast<size_t>(j)] = to - from + 1;
-  }
+  taps.weights.resize(static_cast<size_t>(size * taps.stride));
+  for (int64_t j = 0; j < size; ++j)
+    taps.count[static_cast<size_t>(j)] =
+        axis.write(j, taps.first[static_cast<size_t>(j)], taps.weights.data() + j * taps.stride);
 }
 
 template <int64_t C>

@@ -8,7 +8,7 @@
 #include "ssl/methods/batch_metrics.h"
 #include "ssl/methods/color_bins.h"
 #include "ssl/methods/lab.h"
-#include "ssl/srgb.h"
+#include "tensor/srgb.h"
 #include "tensor/counted.h"
 
 namespace tacit::ssl {

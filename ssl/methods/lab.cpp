@@ -3,7 +3,7 @@
 #include <array>
 #include <vector>
 
-#include "ssl/srgb.h"
+#include "tensor/srgb.h"
 #include "tensor/ops.h"
 
 namespace tacit::ssl {

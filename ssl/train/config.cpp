@@ -99,7 +99,8 @@ Settings settings_of(TrainConfig& c) {
   s.group("Augmentation")
       .add("image-size", &c.image_size, "side of the square the encoder sees (0: the data's, at most 64)", trajectory)
       .add("channels", &c.channels, "1 (gray) or 3 (0: the data's)", trajectory)
-      .add("augmentation", &c.augmentation, "policy of the views: " + join(augmentation_names()), trajectory);
+      .add("augmentation", &c.augmentation, "policy of the views: " + join(augmentation_names()), trajectory)
+      .add("augment-on", &c.augment_on, "what makes the views: cpu, or the device; the same to 1/255", trajectory);
   s.group("Encoder")
       .add("encoder", &c.encoder, join(nn::encoder_names()), trajectory)
       .add("encoder-width", &c.encoder_width, "channels of the first stage (0: as published)", trajectory)
@@ -203,6 +204,7 @@ void validate(const TrainConfig& c) {
                                          std::to_string(c.image_size) + "; choose a divisor, or another size");
   }
   check_choice("augmentation", c.augmentation, augmentation_names());
+  check_choice("augment-on", c.augment_on, {"cpu", "device"});
   check_range("max-damaged", c.max_damaged, 0., 1.);
   check_range<int64_t>("encoder-width", c.encoder_width, 0, 4096);
   as_usage("--encoder-width: ", [&] { nn::check_encoder_width(c.encoder, c.encoder_width); });

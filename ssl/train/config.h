@@ -34,10 +34,10 @@ struct TrainConfig {
   // ---- model
   std::string encoder = "small_cnn", stem = "auto", init;
   bool zero_init_residual = false, checkpoint_activations = false;
-  int64_t encoder_width = 0;  ///< 0: the published one
-  int64_t patch_size = 0;     ///< of a ViT; 0: by the image's size
-  std::string pool = "cls";   ///< of a ViT
-  std::string augmentation = "simclr";
+  int64_t encoder_width = 0;                                ///< 0: the published one
+  int64_t patch_size = 0;                                   ///< of a ViT; 0: by the image's size
+  std::string pool = "cls";                                 ///< of a ViT
+  std::string augmentation = "simclr", augment_on = "cpu";  ///< policy, and what makes its views: cpu or device
 
   // ---- of some methods (their entries say which)
   std::string variant = "v2";  ///< of MoCo

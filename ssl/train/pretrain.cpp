@@ -26,6 +26,9 @@ namespace tacit::ssl {
 
 namespace {
 
+/// Images that --augment-on device keeps on the device for the whole run; more come batch by batch.
+constexpr int64_t kMostResident = int64_t{4} << 30;
+
 class Pretraining {
  public:
   Pretraining(const TrainConfig& config, ImageSourcePtr source, const PretrainObserver& observer)
@@ -35,9 +38,9 @@ class Pretraining {
     if (config_.resume) RunDirectory::check_resumable(config_.out);
     policies_ = views_of(config_);
     plan_schedule();
-    check_training_memory(config_, config_.eval_every > 0
-                                       ? std::min(source_->size(), OnlineEvaluation::kTrain) + OnlineEvaluation::kTest
-                                       : 0);
+    memory_left_ = check_training_memory(
+        config_,
+        config_.eval_every > 0 ? std::min(source_->size(), OnlineEvaluation::kTrain) + OnlineEvaluation::kTest : 0);
     if (config_.eval_every > 0) prepare_evaluation();
     inspection_ =
         std::make_unique<Inspection>(config_, source_, encoder_views(), method_views(config_, encoder_views()));
@@ -62,7 +65,9 @@ class Pretraining {
   }
 
   PretrainResult run() {
-    loader_ = std::make_unique<Loader>(source_, loader_options(), plan_.done / plan_.steps_per_epoch,
+    LoaderOptions loading = loader_options();
+    loading.resident_bytes = std::min(kMostResident, memory_left_ / 2);
+    loader_ = std::make_unique<Loader>(source_, loading, plan_.done / plan_.steps_per_epoch,
                                        plan_.done % plan_.steps_per_epoch);
     Training training;
     watch_ = std::make_unique<RunWatch>(plan_.chance, plan_.steps_per_epoch);
@@ -118,6 +123,7 @@ class Pretraining {
     options.max_damaged = config_.max_damaged;
     options.seed = static_cast<uint64_t>(config_.seed);
     options.known_damaged = damaged_;
+    options.device_augmentation = config_.augment_on == "device";
     return options;
   }
 
@@ -310,6 +316,7 @@ class Pretraining {
 
   TrainConfig config_;
   ImageSourcePtr source_;
+  int64_t memory_left_ = 0;  // beside what training takes
   std::string fingerprint_;
   const PretrainObserver& observer_;
   RunPlan plan_;

@@ -2,14 +2,12 @@
 
 #include "backends/cpu/kernels/simd.h"
 #include "backends/cpu/kernels/widths.h"
+#include "tensor/augment_math.h"
 
 namespace tacit::cpu::TACIT_ISA {
 namespace {
 
-inline float least(float a, float b) { return a < b ? a : b; }
-inline float most(float a, float b) { return a > b ? a : b; }
-inline float clamp01(float x) { return x < 0 ? 0.0f : (x > 1 ? 1.0f : x); }
-inline float gray_of(float r, float g, float b) { return 0.299f * r + 0.587f * g + 0.114f * b; }
+using namespace augment;
 
 void weighted_sum(float* out, const float* const* rows, const float* weights, int64_t count, int64_t n) {
   constexpr int kLanes = Simd<float>::kLanes;
@@ -36,7 +34,7 @@ void weighted_sum(float* out, const float* const* rows, const float* weights, in
 }
 
 void scale(float* x, int64_t n, float factor, float shift) {
-  for (int64_t i = 0; i < n; ++i) x[i] = clamp01(x[i] * factor + shift);
+  for (int64_t i = 0; i < n; ++i) x[i] = scaled(x[i], factor, shift);
 }
 
 // Interleaved pixels as planes of a few at a time, where vectors run along pixels.
@@ -86,33 +84,18 @@ void saturate(float* rgb, int64_t pixels, float factor) {
   for_planes<true>(rgb, pixels, [factor](Planes& p, auto width) {
     for (int i = 0; i < decltype(width)::value; ++i) {
       const float gray = gray_of(p.r[i], p.g[i], p.b[i]) * (1 - factor);
-      p.r[i] = clamp01(p.r[i] * factor + gray);
-      p.g[i] = clamp01(p.g[i] * factor + gray);
-      p.b[i] = clamp01(p.b[i] * factor + gray);
+      p.r[i] = scaled(p.r[i], factor, gray);
+      p.g[i] = scaled(p.g[i], factor, gray);
+      p.b[i] = scaled(p.b[i], factor, gray);
     }
   });
-}
-
-// One channel of a pixel of hue h, in sixths of the circle 0 … 6, `offset` sixths on.
-inline float channel(float h, float offset, float high, float range) {
-  float k = h + offset;
-  k = k >= 6 ? k - 6 : k;
-  return high - range * clamp01(least(k, 4 - k));
 }
 
 void turn_hue(float* rgb, int64_t pixels, float turn) {
   for_planes<true>(rgb, pixels, [turn](Planes& p, auto width) {
     for (int i = 0; i < decltype(width)::value; ++i) {
-      const float r = p.r[i], g = p.g[i], b = p.b[i];
-      const float high = most(r, most(g, b)), low = least(r, least(g, b)), range = high - low;
-      const float inverse = range > 0 ? 1 / range : 0.0f;
-      const float of_b = 4 + (r - g) * inverse, of_g = 2 + (b - r) * inverse, of_r = (g - b) * inverse;
-      float h = (high == r ? of_r : high == g ? of_g : of_b) * (1.0f / 6) + turn;
-      h = h < 0 ? h + 1 : h;
-      h = (h >= 1 ? h - 1 : h) * 6;
-      p.r[i] = channel(h, 5, high, range);
-      p.g[i] = channel(h, 3, high, range);
-      p.b[i] = channel(h, 1, high, range);
+      const Rgb to = turned(p.r[i], p.g[i], p.b[i], turn);
+      p.r[i] = to.r, p.g[i] = to.g, p.b[i] = to.b;
     }
   });
 }

@@ -1,9 +1,9 @@
-// sRGB (IEC 61966-2-1) and CIE 1976 L*a*b* under D65: the numbers that ssl/data and ssl/methods share.
+// sRGB (IEC 61966-2-1) and CIE 1976 L*a*b* under D65: the numbers that augmentation and ssl/methods share.
 // The rule: exact constants (216 / 24389, 24389 / 27) rather than the rounded .008856 and 903.3, so that the two pieces
 // of each curve meet; matrix and white as published by B. Lindbloom (brucelindbloom.com), whose rows sum to the white.
 #pragma once
 
-namespace tacit::ssl {
+namespace tacit {
 
 /// Linear RGB -> XYZ, Y of white 1.
 inline constexpr double kXyzOfRgb[3][3] = {
@@ -18,4 +18,4 @@ inline constexpr double kLabKnee = 216.0 / 24389, kLabSlope = 24389.0 / 27;
 /// What a network sees of a pixel's lightness L, 0 … 100: (L - kLightnessMean) / kLightnessScale.
 inline constexpr double kLightnessMean = 50, kLightnessScale = 50;
 
-}  // namespace tacit::ssl
+}  // namespace tacit

@@ -1,10 +1,11 @@
 // How a device runs a kernel: the blocks one after another, the threads of a block as fibers. Every choice of who runs
 // next is drawn from TACIT_EMULATOR_SEED, so that code that needs a barrier and has none computes something else.
+#include <algorithm>
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <numeric>
-#include <random>
 #include <utility>
 #include <vector>
 
@@ -29,10 +30,24 @@ struct Thread {
   bool vote = false;
 };
 
-std::mt19937_64::result_type seed() {
-  const char* const text = std::getenv("TACIT_EMULATOR_SEED");
-  return text == nullptr ? 1 : std::strtoull(text, nullptr, 10);
-}
+// Random numbers that cost nothing beside a switch of fibers (Marsaglia's xorshift64*).
+class Order {
+ public:
+  Order() {
+    const char* const text = std::getenv("TACIT_EMULATOR_SEED");
+    state_ = (text == nullptr ? 1 : std::strtoull(text, nullptr, 10)) * 0x9e3779b97f4a7c15u | 1;
+  }
+  /// Below n, which is below 2^32.
+  uint64_t below(uint64_t n) {
+    state_ ^= state_ >> 12;
+    state_ ^= state_ << 25;
+    state_ ^= state_ >> 27;
+    return (state_ * 0x2545f4914f6cdd1du >> 32) * n >> 32;
+  }
+
+ private:
+  uint64_t state_;
+};
 
 // The one multiprocessor. It runs one block at a time.
 class Multiprocessor {
@@ -44,9 +59,10 @@ class Multiprocessor {
     shared_bytes_ = shared;
     shared_ = std::make_unique<char[]>(shared);  // of just this size, for the address sanitizer
     const uint64_t blocks = uint64_t{grid.x} * grid.y * grid.z;
-    uint64_t step = 1 + random_() % blocks;  // any step that has no divisor in common visits every block once
+    const uint64_t choices = std::min<uint64_t>(blocks, 1u << 31);
+    uint64_t step = 1 + order_.below(choices);  // any step without a common divisor visits every block once
     while (std::gcd(step, blocks) != 1) ++step;
-    uint64_t at = random_() % blocks;
+    uint64_t at = order_.below(choices);
     for (uint64_t i = 0; i < blocks; ++i, at = (at + step) % blocks) {
       blockIdx = {static_cast<unsigned>(at % grid.x), static_cast<unsigned>(at / grid.x % grid.y),
                   static_cast<unsigned>(at / grid.x / grid.y)};
@@ -62,17 +78,15 @@ class Multiprocessor {
   void barrier(Site site) {
     me().state = State::AtBarrier;
     me().site = site;
-    ++at_barrier_;
-    bool together = at_barrier_ == threads_.size();
-    for (size_t t = 0; together && t < threads_.size(); ++t) together = threads_[t].site == site;
-    if (together) {
+    const auto here = [&](const Thread& t) { return t.site == site; };
+    if (++at_barrier_ == threads_.size() && std::all_of(threads_.begin(), threads_.end(), here)) {
       at_barrier_ = 0;
       for (unsigned t = 0; t < threads_.size(); ++t) release(t);
     }
     me().fiber->leave();
   }
 
-  // The last lane to come computes what all of them get.
+  // The last lane to come finds out what all of them get.
   uint64_t exchange(unsigned mask, uint64_t bits, unsigned source, bool vote, Site site) {
     TACIT_CHECK((mask >> lane() & 1) != 0 && (mask >> source & 1) != 0, where(), ": lane ", lane(), " at ", text(site),
                 " reads lane ", source, ", and the mask has not both");
@@ -80,32 +94,9 @@ class Multiprocessor {
     self.state = State::InWarp;
     self.site = site;
     self.mask = mask, self.bits = bits, self.source = source, self.vote = vote;
-    const unsigned first = running_ - lane();
-    bool together = true;
-    unsigned votes = 0;
-    const auto each_lane = [&](auto&& f) {
-      for (unsigned l = 0; l < kWarp; ++l)
-        if ((mask >> l & 1) != 0) f(l);
-    };
-    each_lane([&](unsigned l) {
-      if (first + l >= threads_.size()) {
-        together = false;
-        return;
-      }
-      const Thread& other = threads_[first + l];
-      together =
-          together && other.state == State::InWarp && other.mask == mask && other.vote == vote && other.site == site;
-      votes |= (other.bits != 0 ? 1u : 0u) << l;
-    });
-    if (together) {
-      uint64_t given[kWarp];
-      each_lane([&](unsigned l) { given[l] = threads_[first + l].bits; });
-      each_lane([&](unsigned l) {
-        Thread& other = threads_[first + l];
-        other.bits = vote ? votes : given[other.source];
-        release(first + l);
-      });
-    }
+    unsigned& waiting = in_warp_[running_ / kWarp];
+    waiting |= 1u << lane();
+    if ((waiting & mask) == mask) complete(running_ - lane(), mask);
     self.fiber->leave();
     return self.bits;
   }
@@ -116,18 +107,40 @@ class Multiprocessor {
     ready_.push_back(thread);
   }
 
+  // Gives the lanes of a mask, which all wait, what they came for, unless they wait for different things.
+  void complete(unsigned first, unsigned mask) {
+    const Thread& last = me();
+    unsigned votes = 0;
+    uint64_t given[kWarp];
+    for (unsigned l = 0; l < kWarp; ++l) {
+      if ((mask >> l & 1) == 0) continue;
+      const Thread& t = threads_[first + l];
+      if (t.mask != mask || t.vote != last.vote || !(t.site == last.site)) return;
+      votes |= (t.bits != 0 ? 1u : 0u) << l;
+      given[l] = t.bits;
+    }
+    for (unsigned l = 0; l < kWarp; ++l) {
+      if ((mask >> l & 1) == 0) continue;
+      Thread& t = threads_[first + l];
+      t.bits = t.vote ? votes : given[t.source];
+      release(first + l);
+    }
+    in_warp_[first / kWarp] &= ~mask;
+  }
+
   void run_block(const std::function<void()>& body) {
     ++block_number_;
     std::memset(shared_.get(), 0xff, shared_bytes_);
     at_barrier_ = ended_ = 0;
     threads_.assign(size_t{blockDim.x} * blockDim.y * blockDim.z, Thread());
+    in_warp_.assign((threads_.size() + kWarp - 1) / kWarp, 0);
     ready_.clear();
     for (unsigned t = 0; t < threads_.size(); ++t) {
       threads_[t].index = {t % blockDim.x, t / blockDim.x % blockDim.y, t / blockDim.x / blockDim.y};
       ready_.push_back(t);
     }
     while (!ready_.empty()) {
-      std::swap(ready_[random_() % ready_.size()], ready_.back());
+      std::swap(ready_[order_.below(ready_.size())], ready_.back());
       running_ = ready_.back();
       ready_.pop_back();
       threadIdx = me().index;
@@ -190,13 +203,14 @@ class Multiprocessor {
   }
 
   std::mutex mutex_;
-  std::mt19937_64 random_{seed()};
+  Order order_;
   const void* kernel_ = nullptr;
   std::unique_ptr<char[]> shared_;
   size_t shared_bytes_ = 0;
   uint64_t block_number_ = 0;
   std::vector<Thread> threads_;
   std::vector<unsigned> ready_;
+  std::vector<unsigned> in_warp_;  // of each warp, the lanes that wait for it
   unsigned running_ = 0;
   size_t at_barrier_ = 0, ended_ = 0;
   std::exception_ptr fault_;

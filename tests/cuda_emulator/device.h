@@ -43,7 +43,9 @@ inline constexpr size_t kDefaultShared = size_t{48} << 10, kMostShared = size_t{
 struct Site {
   const char* file;
   int line;
-  bool operator==(const Site& other) const { return line == other.line && std::strcmp(file, other.file) == 0; }
+  bool operator==(const Site& other) const {
+    return line == other.line && (file == other.file || std::strcmp(file, other.file) == 0);
+  }
 };
 
 /// Waits until every thread of the block does, at this line.

@@ -28,8 +28,9 @@ void apply_memory_limit(const std::string& flag);
 /// of so many images on the way (0: none) the larger of the two. image_size and channels must be resolved.
 int64_t estimate_training_memory(const TrainConfig&, int64_t evaluation_images = 0);
 /// Throws Error, with a batch, or chunk, that would fit, where the estimate and what a process takes beside tensors
-/// exceed the limit. The measurement itself stays below it.
-void check_training_memory(const TrainConfig&, int64_t evaluation_images = 0);
+/// exceed the limit. The measurement itself stays below it. Gives what it found: "about 1.2 GB; the limit is 9 GB (90 %
+/// of what is available)".
+std::string check_training_memory(const TrainConfig&, int64_t evaluation_images = 0);
 /// Throws Error where a batch of plain views through the encoder and so many feature values (f32, with copies in work)
 /// would exceed the limit of --memory-limit `flag`.
 void check_features_memory(nn::Encoder&, const PlainViews&, int64_t values, const std::string& flag);

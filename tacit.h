@@ -97,6 +97,7 @@
 #include "tensor/dtype.h"
 #include "tensor/error.h"
 #include "tensor/memory_limit.h"
+#include "tensor/multiply_adds.h"
 #include "tensor/npy.h"
 #include "tensor/ops.h"
 #include "tensor/precision.h"

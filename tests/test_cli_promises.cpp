@@ -57,6 +57,12 @@ TEST_CASE("pretrain says what will learn how; a line of progress an epoch where 
   check_ok(outcome);
   CHECK(contains(outcome.err, "batch norm  over 4 groups of 4 images"));
   CHECK(contains(outcome.err, "no_decay: "));
+  const std::string before = "\n" + outcome.err.substr(0, outcome.err.find("\nepoch "));
+  for (const char* part :
+       {"\ndata  ", " 32 x 32, seen at 16 x 16 x 3, mean ", "\nencoder  ", " an image", "\nrecipe  ", "\noptimiser  ",
+        "\nparameters  decay: ", "\nmemory      about ", "; the limit is 4.0 GB (--memory-limit)", "\nchance  "})
+    CHECK(contains(before, part));
+  CHECK(std::count(before.begin(), before.end(), '\n') <= 12);  // eight of the run; notes and warnings
   size_t lines = 0;
   for (size_t at = 0; (at = outcome.err.find("\nepoch ", at)) != std::string::npos; ++at) ++lines;
   CHECK(lines == 2);

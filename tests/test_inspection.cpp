@@ -184,10 +184,10 @@ TEST_CASE("inspection: shows features, gradients by module and a reconstruction,
     }
     CHECK(method->training());
     CHECK(method->encoder().training());
-    for (const auto& [name, value] : nn::state_dict(*method)) {
-      CAPTURE(name);
-      CHECK(value.dtype() == before.at(name).dtype());
-      CHECK(value.to(f64).to_vector<double>() == before.at(name).to(f64).to_vector<double>());
+    for (const auto& entry : nn::state_dict(*method)) {
+      CAPTURE(entry.first);
+      CHECK(entry.second.dtype() == before.at(entry.first).dtype());
+      CHECK(entry.second.to(f64).to_vector<double>() == before.at(entry.first).to(f64).to_vector<double>());
     }
     for (const auto& [name, value] : optimizer->state())
       CHECK(value.to(f64).to_vector<double>() == moments.at(name).to(f64).to_vector<double>());

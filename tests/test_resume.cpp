@@ -320,7 +320,7 @@ TEST_CASE("no space while saving: exit 1, and the checkpoint before stays") {
   const std::string before = checkpoint_bytes(run);
   REQUIRE(before.size() > 20000);
   RunOptions options;
-  options.largest_file = 16384;  // logs still fit, the checkpoint does not
+  options.largest_file = 16384;                          // logs still fit, the checkpoint does not
   for (const auto& entry : fs::directory_iterator(run))  // with the picture in them events are as large as it
     if (entry.path().filename().string().starts_with("events")) fs::remove(entry.path());
   Arguments more = resume(run);

@@ -215,9 +215,13 @@ bool within(const MemoryLimit& limit, const F& work) {
   return fits;
 }
 
+std::string described(const MemoryLimit& limit) {
+  return "the limit is " + readable_bytes(limit.bytes) + " (" + limit.reason + ")";
+}
+
 std::string about(int64_t need, const MemoryLimit& limit) {
   return (need > limit.bytes ? "about " + readable_bytes(need) : "more than " + readable_bytes(limit.bytes)) +
-         " of memory, the limit is " + readable_bytes(limit.bytes) + " (" + limit.reason + ")";
+         " of memory, " + described(limit);
 }
 
 }  // namespace
@@ -253,13 +257,14 @@ int64_t estimate_training_memory(const TrainConfig& config, int64_t evaluation_i
   return measure(config, evaluation_images).of(config);
 }
 
-int64_t check_training_memory(const TrainConfig& config, int64_t evaluation_images) {
+MemoryFound check_training_memory(const TrainConfig& config, int64_t evaluation_images) {
   const MemoryLimit limit = memory_limit(config.memory_limit);
   TrainingMemory memory;
   const bool measured = within(limit, [&] { memory = measure(config, evaluation_images); });
   const auto needed = [&](const TrainConfig& c) { return measured ? with_the_rest(memory.of(c)) : 0; };
   const int64_t need = needed(config);
-  if (measured && need <= limit.bytes) return limit.bytes - need;
+  if (measured && need <= limit.bytes)
+    return {"about " + readable_bytes(need) + "; " + described(limit), limit.bytes - need};
   std::string remedy = "use a smaller --image-size or --encoder-width";
   TrainConfig smaller = config;
   const bool chunks = config.chunk_size > 0;

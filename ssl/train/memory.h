@@ -28,9 +28,14 @@ void apply_memory_limit(const std::string& flag);
 /// (--batch-size, or --chunk-size), the loader's batches, and similarities of all views by formula. With an evaluation
 /// of so many images on the way (0: none) the larger of the two. image_size and channels must be resolved.
 int64_t estimate_training_memory(const TrainConfig&, int64_t evaluation_images = 0);
+/// What a check found.
+struct MemoryFound {
+  std::string said;  ///< "about 1.2 GB; the limit is 9 GB (90 % of what is available)"
+  int64_t left;      ///< bytes of the limit that training leaves
+};
 /// Throws Error, with a batch, or chunk, that would fit, where the estimate and what a process takes beside tensors
-/// exceed the limit. The measurement itself stays below it. Gives the bytes that the limit leaves.
-int64_t check_training_memory(const TrainConfig&, int64_t evaluation_images = 0);
+/// exceed the limit. The measurement itself stays below it.
+MemoryFound check_training_memory(const TrainConfig&, int64_t evaluation_images = 0);
 /// Throws Error where a batch of plain views through the encoder and so many feature values (f32, with copies in work)
 /// would exceed the limit of --memory-limit `flag`.
 void check_features_memory(nn::Encoder&, const PlainViews&, int64_t values, const std::string& flag);

@@ -1,9 +1,7 @@
 #include "ssl/train/pretrain.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
-#include <sstream>
 
 #include "nn/norm.h"
 #include "ssl/data/fingerprint.h"
@@ -18,6 +16,7 @@
 #include "ssl/train/online_evaluation.h"
 #include "ssl/train/picture.h"
 #include "ssl/train/run_directory.h"
+#include "ssl/train/summary.h"
 #include "ssl/train/watch.h"
 #include "tensor/counted.h"
 #include "tensor/precision.h"
@@ -38,9 +37,11 @@ class Pretraining {
     if (config_.resume) RunDirectory::check_resumable(config_.out);
     policies_ = views_of(config_);
     plan_schedule();
-    memory_left_ = check_training_memory(
+    const MemoryFound memory = check_training_memory(
         config_,
         config_.eval_every > 0 ? std::min(source_->size(), OnlineEvaluation::kTrain) + OnlineEvaluation::kTest : 0);
+    memory_ = memory.said;
+    memory_left_ = memory.left;
     if (config_.eval_every > 0) prepare_evaluation();
     inspection_ =
         std::make_unique<Inspection>(config_, source_, encoder_views(), method_views(config_, encoder_views()));
@@ -164,24 +165,7 @@ class Pretraining {
 
   void describe() {
     plan_.chance = method_->chance(config_.batch_size);
-    std::ostringstream text;
-    text << "data        " << counted(source_->size(), "image");
-    if (source_->labelled()) text << " of " << counted(source_->class_names().size(), "class", "classes");
-    text << ", seen at " << config_.image_size << " x " << config_.image_size << " x " << config_.channels << "\n"
-         << "encoder     " << config_.encoder << ", " << counted(method_->encoder().parameter_count(), "parameter")
-         << ", " << counted(method_->encoder().features(), "feature") << "\n"
-         << "recipe      " << config_.recipe << "; " << counted(plan_.epochs, "epoch") << " of "
-         << counted(plan_.steps_per_epoch, "step") << ", batches of " << config_.batch_size << " x "
-         << counted(policies_.size(), "view") << "\n"
-         << "optimiser   " << config_.optimizer << ", lr " << shortest(config_.effective_lr()) << " (warm-up "
-         << counted(config_.warmup_steps(plan_.steps), "step") << ", then "
-         << (config_.schedule == "cosine" ? "cosine to 0" : "by steps") << ")\n";
-    std::istringstream groups(optimizer_->describe());
-    for (std::string line; std::getline(groups, line);) text << "            " << line << "\n";
-    text << "chance      a network that knows nothing has loss " << shortest(std::round(plan_.chance.loss * 100) / 100);
-    if (plan_.chance.top1 > 0) text << " and accuracy " << shortest(std::round(plan_.chance.top1 * 1e4) / 100) << " %";
-    std::istringstream lines(text.str());
-    for (std::string line; std::getline(lines, line);) observer_.say(line);
+    say_all(summary(config_, *source_, *method_, *optimizer_, plan_, policies_, memory_));
     if (config_.bn_splits.value_or(0) > 1) {
       const int64_t groups = nn::split_groups(config_.batch_size, *config_.bn_splits);
       observer_.say("batch norm  over " + counted(groups, "group") + " of " +
@@ -320,6 +304,7 @@ class Pretraining {
   std::string fingerprint_;
   const PretrainObserver& observer_;
   RunPlan plan_;
+  std::string memory_;  // what the run needs, and may have
   std::vector<ViewPolicy> policies_;
   std::unique_ptr<OnlineEvaluation> evaluation_;
   std::unique_ptr<Inspection> inspection_;

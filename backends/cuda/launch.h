@@ -54,12 +54,10 @@ void launch(cudaStream_t stream, void (*kernel)(Parameters...), const Grid& bloc
     check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
                                static_cast<int>(shared)),
           "shared memory");
-#ifdef TACIT_CUDA_EMULATED
-  emulator::launch(kernel, grid, block, shared, stream, args...);
+#ifndef TACIT_CUDA_EMULATED
+  kernel<<<grid, block, shared, stream>>>(std::forward<Args>(args)...);
 #else
-  // clang-format off
-  kernel<<<grid, block, shared, stream>>>(std::forward<Args>(args)...);  // which it takes for comparisons
-  // clang-format on
+  emulator::launch(kernel, grid, block, shared, stream, args...);
 #endif
   check(cudaGetLastError(), "kernel launch");
 }

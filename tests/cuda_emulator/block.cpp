@@ -72,7 +72,6 @@ class Multiprocessor {
 
   Thread& me() { return threads_[running_]; }
   unsigned lane() const { return running_ % kWarp; }
-  uint64_t block_number() const { return block_number_; }
   char* shared() { return shared_.get(); }
 
   void barrier(Site site) {
@@ -129,7 +128,7 @@ class Multiprocessor {
   }
 
   void run_block(const std::function<void()>& body) {
-    ++block_number_;
+    ++block_number;
     std::memset(shared_.get(), 0xff, shared_bytes_);
     at_barrier_ = ended_ = 0;
     threads_.assign(size_t{blockDim.x} * blockDim.y * blockDim.z, Thread());
@@ -140,16 +139,9 @@ class Multiprocessor {
       ready_.push_back(t);
     }
     while (!ready_.empty()) {
-      std::swap(ready_[order_.below(ready_.size())], ready_.back());
-      running_ = ready_.back();
-      ready_.pop_back();
-      threadIdx = me().index;
-      if (me().fiber == nullptr) start(body);
+      choose();
+      if (me().fiber == nullptr) me().fiber = idle_fiber(body);
       me().fiber->enter();
-      if (me().state == State::Ended) {
-        idle_.push_back(me().fiber);
-        ++ended_;
-      }
       if (fault_ != nullptr) {
         forget_fibers();
         std::rethrow_exception(std::exchange(fault_, nullptr));
@@ -161,21 +153,43 @@ class Multiprocessor {
     tacit::detail::fail(where(), ": ", what);
   }
 
-  void start(const std::function<void()>& body) {
+  // Draws who runs next.
+  void choose() {
+    std::swap(ready_[order_.below(ready_.size())], ready_.back());
+    running_ = ready_.back();
+    ready_.pop_back();
+    threadIdx = me().index;
+  }
+
+  // A fiber that runs the thread chosen and, when that ends, others that have not started: no switch between those.
+  Fiber* idle_fiber(const std::function<void()>& body) {
     if (idle_.empty()) {
       fibers_.push_back(std::make_unique<Fiber>());
       idle_.push_back(fibers_.back().get());
     }
-    me().fiber = idle_.back();
+    Fiber* const fiber = idle_.back();
     idle_.pop_back();
-    me().fiber->set_work([this, &body] {
-      try {
-        body();
-      } catch (...) {
-        fault_ = std::current_exception();
+    fiber->set_work([this, &body] {
+      Fiber* const here = me().fiber;
+      for (;;) {
+        try {
+          body();
+        } catch (...) {
+          fault_ = std::current_exception();
+        }
+        me().state = State::Ended;
+        ++ended_;
+        if (fault_ != nullptr || ready_.empty()) break;
+        choose();
+        if (me().fiber != nullptr) {  // it waits on a stack of its own
+          ready_.push_back(running_);
+          break;
+        }
+        me().fiber = here;
       }
-      me().state = State::Ended;
+      idle_.push_back(here);
     });
+    return fiber;
   }
 
   // After a fault, for fibers that still stand somewhere in the kernel.
@@ -207,7 +221,6 @@ class Multiprocessor {
   const void* kernel_ = nullptr;
   std::unique_ptr<char[]> shared_;
   size_t shared_bytes_ = 0;
-  uint64_t block_number_ = 0;
   std::vector<Thread> threads_;
   std::vector<unsigned> ready_;
   std::vector<unsigned> in_warp_;  // of each warp, the lanes that wait for it
@@ -233,7 +246,6 @@ unsigned ballot(unsigned mask, bool predicate, Site site) {
   return static_cast<unsigned>(device().exchange(mask, predicate, device().lane(), true, site));
 }
 unsigned lane() { return device().lane(); }
-uint64_t block_number() { return device().block_number(); }
 void* dynamic_shared_bytes() { return device().shared(); }
 
 void run(const void* kernel, dim3 grid, dim3 block, size_t shared, const std::function<void()>& body) {

@@ -57,8 +57,8 @@ unsigned ballot(unsigned mask, bool predicate, Site site);
 /// The running thread's place in its warp.
 unsigned lane();
 
-/// Numbers the blocks of all launches, from 1.
-uint64_t block_number();
+/// The block that runs, of all launches' blocks, from 1.
+inline uint64_t block_number = 0;
 /// The block's dynamic shared memory, NaN when the block starts.
 void* dynamic_shared_bytes();
 template <class T>
@@ -77,7 +77,7 @@ class Shared {
 
  private:
   T& of_this_block() {
-    if (block_ != block_number()) std::memset(&value_, 0xff, sizeof value_), block_ = block_number();
+    if (block_ != block_number) std::memset(&value_, 0xff, sizeof value_), block_ = block_number;
     return value_;
   }
   T value_;

@@ -8,8 +8,8 @@
 #include "ssl/methods/batch_metrics.h"
 #include "ssl/methods/color_bins.h"
 #include "ssl/methods/lab.h"
-#include "tensor/srgb.h"
 #include "tensor/counted.h"
+#include "tensor/srgb.h"
 
 namespace tacit::ssl {
 

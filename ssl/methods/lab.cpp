@@ -3,8 +3,8 @@
 #include <array>
 #include <vector>
 
-#include "tensor/srgb.h"
 #include "tensor/ops.h"
+#include "tensor/srgb.h"
 
 namespace tacit::ssl {
 

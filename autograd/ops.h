@@ -75,7 +75,7 @@ Variable gather(const Variable& x, int dim, const Tensor& index);
 Variable index_select(const Variable& x, int dim, const Tensor& index);
 
 // ---- convolution and pooling over (N, H, W, C)
-Variable conv2d(const Variable& x, const Variable& w, const Conv2dOptions& = {});
+Variable conv2d(const Variable& x, const Variable& w, const Conv2dOptions& = {}, Moments* moments = nullptr);
 Variable max_pool2d(const Variable& x, const PoolOptions& = {});
 Variable avg_pool2d(const Variable& x, const PoolOptions& = {});
 Variable adaptive_avg_pool2d(const Variable& x, int64_t out_h, int64_t out_w);
@@ -102,6 +102,19 @@ Variable batch_norm(const Variable& x, const Variable& gamma, const Variable& be
 /// relu(batch_norm(x) + residual), residual (of x's shape) may be undefined; one kernel pair where the backend has it.
 Variable batch_norm_relu(const Variable& x, const Variable& gamma, const Variable& beta, const Variable& residual,
                          const RunningStats& running, bool training, double eps = 1e-5, const BatchSplit& split = {});
+/// The layers behind a convolution as conv_bn_act takes them: what batch_norm does, then + residual and relu if told.
+struct BatchNormAct {
+  Variable gamma, beta;
+  RunningStats running;
+  bool training = true;
+  double eps = 1e-5;
+  BatchSplit split;
+  bool relu = false;
+  Variable residual;  ///< of the convolution's shape; may be undefined, and is without relu
+};
+/// batch_norm(conv2d(x, w)), or batch_norm_relu, as one op: the convolution sums up the statistics of what it writes
+/// where the backend can, instead of a pass over it. With several groups they are separate ops.
+Variable conv_bn_act(const Variable& x, const Variable& w, const Conv2dOptions&, const BatchNormAct&);
 /// How often a fused op was composed of others because the backend has no kernels for it (process-wide).
 int64_t composites();
 /// Over the last dimension. gamma and beta may be undefined.

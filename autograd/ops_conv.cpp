@@ -3,10 +3,10 @@
 
 namespace tacit {
 
-Variable conv2d(const Variable& x, const Variable& w, const Conv2dOptions& options) {
+Variable conv2d(const Variable& x, const Variable& w, const Conv2dOptions& options, Moments* moments) {
   const Window window = conv2d_geometry(x.shape(), w.shape(), options).first;
   return record(
-      "conv2d", conv2d(x.value(), w.value(), options),
+      "conv2d", conv2d(x.value(), w.value(), options, moments),
       {{x, [=, shape = x.shape(), w = w.value()](const Tensor& dy) { return conv2d_dx(shape, dy, w, window); }},
        {w, [=, shape = w.shape(), x = keep(x)](const Tensor& dy) { return conv2d_dw(shape, x(), dy, window); }}});
 }

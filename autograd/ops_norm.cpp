@@ -74,16 +74,21 @@ struct ChannelStatistics {
   Tensor mean, rstd;
 };
 
+// `known`, where given, has the moments of x, one group.
 ChannelStatistics batch_statistics(const char* op, const Tensor& x, const Groups& groups, const RunningStats& running,
-                                   double eps) {
+                                   double eps, const Moments& known) {
   const int64_t n = groups.values();
   TACIT_CHECK(n > 1, "[", op, "] training needs more than one value per channel",
               groups.count() > 1 ? " and group" : "", ", got shape ", x.shape(), " in ", groups.count(),
               groups.count() > 1 ? " groups" : " group", "; use a larger batch, fewer groups or evaluation mode");
-  const Tensor average = Tensor::empty({groups.count(), x.size(-1)}, x.dtype(), x.device()),
-               variance = wanted(true, average);
-  for (int64_t g = 0; g < groups.count(); ++g)
-    x.backend().moments(groups.part(average, g), groups.part(variance, g), groups.part(x, g));
+  Tensor average, variance;
+  if (known.mean.defined()) {
+    average = known.mean.unsqueeze(0), variance = known.var.unsqueeze(0);
+  } else {
+    average = Tensor::empty({groups.count(), x.size(-1)}, x.dtype(), x.device()), variance = wanted(true, average);
+    for (int64_t g = 0; g < groups.count(); ++g)
+      x.backend().moments(groups.part(average, g), groups.part(variance, g), groups.part(x, g));
+  }
   if (running.mean.defined()) {
     const double unbiased = static_cast<double>(n) / static_cast<double>(n - 1);
     const auto over_groups = [](const Tensor& t) { return t.size(0) == 1 ? t.select(0, 0) : mean(t, {0}); };
@@ -105,19 +110,19 @@ void check_batch_norm(const char* op, const Tensor& x, const RunningStats& runni
   }
 }
 
-// The kernel pair of batch_norm and batch_norm_relu.
-Variable record_batch_norm(const char* op, const Variable& x, const Variable& gamma, const Variable& beta,
-                           const Variable& residual, const RunningStats& running, bool training, double eps, bool relu,
-                           const BatchSplit& split) {
+// The kernel pair of batch_norm and batch_norm_relu. `known`: see batch_statistics.
+Variable record_batch_norm(const char* op, const Variable& x, const BatchNormAct& a, const Moments& known) {
+  const bool training = a.training, relu = a.relu;
+  const RunningStats& running = a.running;
   check_batch_norm(op, x.value(), running, training);
-  const Groups groups(op, x.shape(), training ? split : BatchSplit{});
-  const Tensor dense = groups.gather(x.value()), added = groups.gather(residual.value());
-  const Tensor gain = channel_values(op, "gamma", gamma.value(), dense, 1);
-  const Tensor bias = channel_values(op, "beta", beta.value(), dense, 0);
+  const Groups groups(op, x.shape(), training ? a.split : BatchSplit{});
+  const Tensor dense = groups.gather(x.value()), added = groups.gather(a.residual.value());
+  const Tensor gain = channel_values(op, "gamma", a.gamma.value(), dense, 1);
+  const Tensor bias = channel_values(op, "beta", a.beta.value(), dense, 0);
   // In evaluation a copy: the next training step writes the running mean in place, perhaps before this backward pass.
   const ChannelStatistics statistics =
-      training ? batch_statistics(op, dense, groups, running, eps)
-               : ChannelStatistics{running.mean.clone().unsqueeze(0), rsqrt(running.var + eps).unsqueeze(0)};
+      training ? batch_statistics(op, dense, groups, running, a.eps, known)
+               : ChannelStatistics{running.mean.clone().unsqueeze(0), rsqrt(running.var + a.eps).unsqueeze(0)};
   const Tensor centre = statistics.mean, rstd = statistics.rstd;
   const auto normalised = [=] {
     const Tensor y = Tensor::empty(dense.shape(), dense.dtype(), dense.device());
@@ -135,10 +140,10 @@ Variable record_batch_norm(const char* op, const Variable& x, const Variable& ga
   const Tensor y = normalised();
 
   // Without a residual the result need not be kept: a pass over x makes it again, and what relu let through with it.
-  const bool remade = relu && !residual.defined();
+  const bool remade = relu && !a.residual.defined();
   const Tensor kept_y = relu && !remade ? y : Tensor();
   const Variable result =
-      record_joint(op, groups.scatter(y), {x, gamma, beta, residual},
+      record_joint(op, groups.scatter(y), {x, a.gamma, a.beta, a.residual},
                    [=](const Tensor& dy, const std::vector<bool>& needed) -> std::vector<Tensor> {
                      const std::vector<Tensor> d = {needed[0] ? over(dy) : Tensor(), wanted(needed[1], centre),
                                                     wanted(needed[2], centre), wanted(needed[3], dense)};
@@ -168,25 +173,39 @@ Variable record_batch_norm(const char* op, const Variable& x, const Variable& ga
   return result;
 }
 
+Variable normalise(const Variable& x, const BatchNormAct& a, const Moments& known = {}) {
+  if (a.residual.defined()) {
+    TACIT_CHECK(a.relu, "[conv_bn_act] a residual without relu: add it to the result");
+    check_same_kind("batch_norm_relu", x.value(), a.residual.value());
+    TACIT_CHECK(a.residual.shape() == x.shape(), "[batch_norm_relu] residual ", a.residual.shape(),
+                " must have the input's shape ", x.shape());
+  }
+  if (!a.relu) return record_batch_norm("batch_norm", x, a, known);
+  if (x.value().backend().supports(Fused::BatchNormAct)) return record_batch_norm("batch_norm_relu", x, a, known);
+  ++composed;
+  BatchNormAct alone = a;
+  alone.relu = false, alone.residual = {};
+  const Variable y = record_batch_norm("batch_norm", x, alone, known);
+  return relu(a.residual.defined() ? add(y, a.residual) : y);
+}
+
 }  // namespace
 
 Variable batch_norm(const Variable& x, const Variable& gamma, const Variable& beta, const RunningStats& running,
                     bool training, double eps, const BatchSplit& split) {
-  return record_batch_norm("batch_norm", x, gamma, beta, {}, running, training, eps, false, split);
+  return normalise(x, {gamma, beta, running, training, eps, split, false, {}});
 }
 
 Variable batch_norm_relu(const Variable& x, const Variable& gamma, const Variable& beta, const Variable& residual,
                          const RunningStats& running, bool training, double eps, const BatchSplit& split) {
-  if (residual.defined()) {
-    check_same_kind("batch_norm_relu", x.value(), residual.value());
-    TACIT_CHECK(residual.shape() == x.shape(), "[batch_norm_relu] residual ", residual.shape(),
-                " must have the input's shape ", x.shape());
-  }
-  if (x.value().backend().supports(Fused::BatchNormAct))
-    return record_batch_norm("batch_norm_relu", x, gamma, beta, residual, running, training, eps, true, split);
-  ++composed;
-  const Variable y = batch_norm(x, gamma, beta, running, training, eps, split);
-  return relu(residual.defined() ? add(y, residual) : y);
+  return normalise(x, {gamma, beta, running, training, eps, split, true, residual});
+}
+
+Variable conv_bn_act(const Variable& x, const Variable& w, const Conv2dOptions& options, const BatchNormAct& a) {
+  Moments moments;
+  const bool one_group = a.training && a.split.groups == 1;
+  const Variable y = conv2d(x, w, options, one_group ? &moments : nullptr);
+  return normalise(y, a, moments);
 }
 
 int64_t composites() { return composed.load(); }

@@ -35,11 +35,7 @@ int main(int argc, char** argv) try {
   if (argc > 4) set_default_device(Device(argv[4]));
 
   const std::string allowed = argc > 5 ? argv[5] : "fp32";
-  TACIT_CHECK(allowed == "fp32" || allowed == "tf32" || allowed == "bf16", "[bench] unknown precision '", allowed,
-              "'; known: fp32, tf32, bf16");
-  const PrecisionScope scope(allowed == "tf32"   ? Precision::TF32
-                             : allowed == "bf16" ? Precision::BF16
-                                                 : Precision::F32);
+  const PrecisionScope scope(precision_named(allowed));
 
   const bench::Case work = bench::make_case(name);
   for (int i = 0; i < 2; ++i)

@@ -93,6 +93,12 @@ class TimedBackend final : public Backend {
     time(
         convolution("conv2d", x, w, window), {y, x, w}, [&] { inner_->conv2d(y, x, w, window); }, operations(y, w));
   }
+  void conv2d_moments(const View& y, const View& mean, const View& var, const View& x, const View& w,
+                      const Window& window) override {
+    time(
+        convolution("conv2d", x, w, window) + " and moments", {y, x, w},
+        [&] { inner_->conv2d_moments(y, mean, var, x, w, window); }, operations(y, w));
+  }
   void conv2d_dx(const View& dx, const View& dy, const View& w, const Window& window) override {
     time(
         convolution("conv2d_dx", dx, w, window), {dx, dy, w}, [&] { inner_->conv2d_dx(dx, dy, w, window); },

@@ -16,7 +16,7 @@ NinBlock::NinBlock(const std::array<int64_t, 4>& channels, int64_t kernel, int64
 
 Variable NinBlock::operator()(const Variable& x) {
   Variable y = x;
-  for (size_t i = 0; i < convs_.size(); ++i) y = norms_[i].relu(convs_[i](y));
+  for (size_t i = 0; i < convs_.size(); ++i) y = norms_[i].relu(convs_[i], y);
   return y;
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "autograd/ops.h"
+#include "nn/conv.h"
 #include "nn/init.h"
 
 namespace tacit::nn {
@@ -39,30 +40,45 @@ BatchNorm::BatchNorm(int64_t channels, BatchNormOptions options) : options_(opti
   }
 }
 
-bool BatchNorm::use_batch_statistics() {
-  if (!options_.track) return true;
-  if (training() && !KeepRunningStatistics::active())
+BatchNormAct BatchNorm::act(int64_t samples, bool relu, const Variable& residual) {
+  const bool batch = training() || !options_.track, kept = KeepRunningStatistics::active();
+  if (options_.track && batch && !kept)
     num_batches_tracked.value().add_(Tensor::ones({}, i64, num_batches_tracked.value().device()));
-  return training();
+  return {.gamma = weight,
+          .beta = bias,
+          .running = batch && kept ? RunningStats{} : RunningStats{running_mean, running_var, options_.momentum},
+          .training = batch,
+          .eps = options_.eps,
+          .split = {split_groups(samples, options_.splits), options_.strided},
+          .relu = relu,
+          .residual = residual};
 }
 
-RunningStats BatchNorm::running(bool batch) const {
-  if (batch && KeepRunningStatistics::active()) return {};
-  return {running_mean, running_var, options_.momentum};
+namespace {
+int64_t samples_of(const Variable& x) { return x.rank() > 0 ? x.size(0) : 1; }
+
+Variable apply(const Variable& x, const BatchNormAct& a) {
+  if (a.relu) return batch_norm_relu(x, a.gamma, a.beta, a.residual, a.running, a.training, a.eps, a.split);
+  return batch_norm(x, a.gamma, a.beta, a.running, a.training, a.eps, a.split);
 }
 
-BatchSplit BatchNorm::split(const Variable& x) const {
-  return {x.rank() > 0 ? split_groups(x.size(0), options_.splits) : 1, options_.strided};
+Variable apply(const Conv2d& conv, const Variable& x, const BatchNormAct& a) {
+  return conv.bias.defined() ? apply(conv(x), a) : conv_bn_act(x, conv.weight, conv.geometry(), a);
 }
+}  // namespace
 
-Variable BatchNorm::operator()(const Variable& x) {
-  const bool batch = use_batch_statistics();
-  return batch_norm(x, weight, bias, running(batch), batch, options_.eps, split(x));
-}
+Variable BatchNorm::operator()(const Variable& x) { return apply(x, act(samples_of(x), false)); }
 
 Variable BatchNorm::relu(const Variable& x, const Variable& residual) {
-  const bool batch = use_batch_statistics();
-  return batch_norm_relu(x, weight, bias, residual, running(batch), batch, options_.eps, split(x));
+  return apply(x, act(samples_of(x), true, residual));
+}
+
+Variable BatchNorm::operator()(const Conv2d& conv, const Variable& x) {
+  return apply(conv, x, act(samples_of(x), false));
+}
+
+Variable BatchNorm::relu(const Conv2d& conv, const Variable& x, const Variable& residual) {
+  return apply(conv, x, act(samples_of(x), true, residual));
 }
 
 void BatchNorm::visit(Visitor& v) {

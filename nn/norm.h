@@ -6,11 +6,12 @@
 #include "nn/module.h"
 
 namespace tacit {
-struct BatchSplit;    // autograd/ops.h
-struct RunningStats;  // autograd/ops.h
+struct BatchNormAct;  // autograd/ops.h
 }  // namespace tacit
 
 namespace tacit::nn {
+
+class Conv2d;
 
 struct BatchNormOptions {
   double eps = 1e-5, momentum = 0.1;
@@ -47,6 +48,9 @@ class BatchNorm : public Module {
   Variable operator()(const Variable& x);
   /// relu(batch_norm(x) + residual) in one kernel pair where the backend has it; residual may be undefined.
   Variable relu(const Variable& x, const Variable& residual = {});
+  /// Both of conv(x), as one op (conv_bn_act): the statistics come out of the convolution where the backend can.
+  Variable operator()(const Conv2d& conv, const Variable& x);
+  Variable relu(const Conv2d& conv, const Variable& x, const Variable& residual = {});
   void visit(Visitor& v) override;
   void reset(const Initializer&) override;
   const BatchNormOptions& options() const { return options_; }
@@ -55,11 +59,9 @@ class BatchNorm : public Module {
   Buffer running_mean, running_var, num_batches_tracked;
 
  private:
-  /// True when the batch's own statistics are used; counts the batch when they are kept.
-  bool use_batch_statistics();
-  /// What batch_norm() may update.
-  RunningStats running(bool batch) const;
-  BatchSplit split(const Variable& x) const;
+  /// What this layer is to a batch of `samples`; in training it counts the batch, unless statistics are kept as they
+  /// are.
+  BatchNormAct act(int64_t samples, bool relu, const Variable& residual = {});
 
   BatchNormOptions options_;
 };

@@ -53,10 +53,10 @@ ResidualBlock::ResidualBlock(bool bottleneck, int64_t in, int64_t width, int64_t
 }
 
 Variable ResidualBlock::operator()(const Variable& x) {
-  const Variable shortcut = downsample_conv_ ? (*downsample_norm_)((*downsample_conv_)(x)) : x;
+  const Variable shortcut = downsample_conv_ ? (*downsample_norm_)(*downsample_conv_, x) : x;
   Variable y = x;
-  for (size_t i = 0; i + 1 < convs_.size(); ++i) y = norms_[i].relu(convs_[i](y));
-  return norms_.back().relu(convs_.back()(y), shortcut);
+  for (size_t i = 0; i + 1 < convs_.size(); ++i) y = norms_[i].relu(convs_[i], y);
+  return norms_.back().relu(convs_.back(), y, shortcut);
 }
 
 void ResidualBlock::visit(Visitor& v) {
@@ -99,7 +99,7 @@ Variable ResNet::operator()(const Variable& images) {
 }
 
 Variable ResNet::stage_map(const Variable& images, int count) {
-  Variable x = bn1_.relu(conv1_(images));
+  Variable x = bn1_.relu(conv1_, images);
   if (stem_ == Stem::ImageNet) x = max_pool2d(x, kStemPool);
   for (size_t stage = 0; stage < static_cast<size_t>(count); ++stage)
     for (ResidualBlock& block : stages_[stage]) x = run_block(block, x, checkpoint_);

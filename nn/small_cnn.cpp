@@ -21,7 +21,7 @@ Variable SmallCnn::operator()(const Variable& images) { return after_stages(imag
 
 Variable SmallCnn::stage_map(const Variable& images, int count) {
   Variable x = images;
-  for (size_t i = 0; i < static_cast<size_t>(count); ++i) x = norms_[i].relu(convs_[i](x));
+  for (size_t i = 0; i < static_cast<size_t>(count); ++i) x = norms_[i].relu(convs_[i], x);
   return x;
 }
 

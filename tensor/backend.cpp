@@ -178,6 +178,11 @@ void Backend::conv2d(const View& y, const View& x, const View& w, const Window& 
   reference().conv2d(s.out(y), s.in(x), s.in(w), window);
   s.finish();
 }
+void Backend::conv2d_moments(const View& y, const View& mean, const View& var, const View& x, const View& w,
+                             const Window& window) {
+  conv2d(y, x, w, window);
+  moments(mean, var, y);
+}
 void Backend::conv2d_dx(const View& dx, const View& dy, const View& w, const Window& window) {
   Stage s(*this, "conv2d_dx");
   reference().conv2d_dx(s.out(dx), s.in(dy), s.in(w), window);

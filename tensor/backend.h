@@ -196,6 +196,9 @@ class Backend {
 
   // ---- convolution: x (N,H,W,C), w (K, kernel_h, kernel_w, C/groups), y (N,H',W',K). Dense.
   virtual void conv2d(const View& y, const View& x, const View& w, const Window&);
+  /// conv2d, y not empty, and y's moments (see below), which a backend may sum up while it writes y.
+  virtual void conv2d_moments(const View& y, const View& mean, const View& var, const View& x, const View& w,
+                              const Window&);
   virtual void conv2d_dx(const View& dx, const View& dy, const View& w, const Window&);
   virtual void conv2d_dw(const View& dw, const View& x, const View& dy, const Window&);
 

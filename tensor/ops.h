@@ -13,6 +13,8 @@ namespace tacit {
 
 /// Throws Error naming the op unless both are defined, of one dtype and on one device. For the ops built on these too.
 void check_same_kind(const char* op, const Tensor& a, const Tensor& b);
+/// The same unless x is f32 or f64.
+void check_floating(const char* op, const Tensor& x);
 
 #define TACIT_DECLARE(Functor, name, low, high) Tensor name(const Tensor& x);
 TACIT_FOREACH_UNARY(TACIT_DECLARE)
@@ -98,7 +100,10 @@ struct PoolOptions {
 std::pair<Window, Shape> conv2d_geometry(const Shape& x, const Shape& w, const Conv2dOptions&);
 std::pair<Window, Shape> pool_geometry(const char* op, const Shape& x, const PoolOptions&);
 std::pair<Window, Shape> adaptive_pool_geometry(const char* op, const Shape& x, int64_t out_h, int64_t out_w);
-Tensor conv2d(const Tensor& x, const Tensor& w, const Conv2dOptions& = {});
+struct Moments;
+/// `moments`, where given, receives those of the result if that is not empty; some backends sum them up while they make
+/// it.
+Tensor conv2d(const Tensor& x, const Tensor& w, const Conv2dOptions& = {}, Moments* moments = nullptr);
 Tensor conv2d_dx(const Shape& x, const Tensor& dy, const Tensor& w, const Window&);
 Tensor conv2d_dw(const Shape& w, const Tensor& x, const Tensor& dy, const Window&);
 /// {y, index of the maximum (i64, h * W + w); undefined for averages}.
@@ -112,8 +117,11 @@ Tensor adaptive_avg_pool2d(const Tensor& x, int64_t out_h, int64_t out_w);
 Tensor softmax(const Tensor& x);
 Tensor log_softmax(const Tensor& x);
 
-/// Mean and biased variance of every channel (last dimension) over all others: {mean (C), var (C)}.
-std::pair<Tensor, Tensor> moments(const Tensor& x);
+/// Mean and biased variance, (C) each, of every channel (last dimension) over all other dimensions.
+struct Moments {
+  Tensor mean, var;
+};
+Moments moments(const Tensor& x);
 
 /// Rows divided by max(their Euclidean norm, eps): torch.nn.functional.normalize over the last dimension.
 Tensor l2_normalize(const Tensor& x, double eps = 1e-12);

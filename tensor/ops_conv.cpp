@@ -8,8 +8,16 @@ namespace tacit {
 
 namespace {
 
+// 0 where the kernel is larger than the padded input.
 int64_t output_size(int64_t size, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation) {
-  return (size + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1;
+  const int64_t room = size + 2 * padding - dilation * (kernel - 1);
+  return room < 1 ? 0 : (room - 1) / stride + 1;
+}
+
+// y's of a convolution of x by w.
+Shape convolved(const Shape& x, const Shape& w, const Window& k) {
+  return {x[0], output_size(x[1], w[1], k.stride_h, k.padding_h, k.dilation_h),
+          output_size(x[2], w[2], k.stride_w, k.padding_w, k.dilation_w), w[0]};
 }
 
 // Of strides, paddings and dilations: sizes computed with it fit their type.
@@ -32,9 +40,6 @@ std::pair<Window, Shape> conv2d_geometry(const Shape& x, const Shape& w, const C
               " channels, input has ", x[3], " (images are (N, H, W, C))");
   TACIT_CHECK(w[0] % o.groups == 0, "[conv2d] ", w[0], " output channels do not divide into ", o.groups, " groups");
   TACIT_CHECK(w[1] >= 1 && w[2] >= 1, "[conv2d] empty kernel ", w);
-  const int64_t h = x[1] + 2 * o.padding - o.dilation * (w[1] - 1), v = x[2] + 2 * o.padding - o.dilation * (w[2] - 1);
-  TACIT_CHECK(h >= 1 && v >= 1, "[conv2d] kernel ", w[1], " x ", w[2], " with dilation ", o.dilation,
-              " is larger than the padded input ", x);
   Window window{.kernel_h = w[1],
                 .kernel_w = w[2],
                 .stride_h = o.stride,
@@ -44,8 +49,10 @@ std::pair<Window, Shape> conv2d_geometry(const Shape& x, const Shape& w, const C
                 .dilation_h = o.dilation,
                 .dilation_w = o.dilation,
                 .algorithm = o.algorithm};
-  return {window, Shape{x[0], output_size(x[1], w[1], o.stride, o.padding, o.dilation),
-                        output_size(x[2], w[2], o.stride, o.padding, o.dilation), w[0]}};
+  const Shape y = convolved(x, w, window);
+  TACIT_CHECK(y[1] >= 1 && y[2] >= 1, "[conv2d] kernel ", w[1], " x ", w[2], " with dilation ", o.dilation,
+              " is larger than the padded input ", x);
+  return {window, y};
 }
 
 std::pair<Window, Shape> pool_geometry(const char* op, const Shape& x, const PoolOptions& o) {
@@ -74,16 +81,22 @@ std::pair<Window, Shape> adaptive_pool_geometry(const char* op, const Shape& x, 
 // Each of y's numbers is a sum over a window of its group's channels; both gradients have the same products.
 static void count_convolution(const Shape& y, const Shape& w) { MultiplyAdds::add(y.numel(), w[1] * w[2] * w[3]); }
 
-Tensor conv2d(const Tensor& x, const Tensor& w, const Conv2dOptions& options) {
+Tensor conv2d(const Tensor& x, const Tensor& w, const Conv2dOptions& options, Moments* of_y) {
   check_same_kind("conv2d", x, w);
   const auto [window, shape] = conv2d_geometry(x.shape(), w.shape(), options);
   Tensor y = Tensor::empty(shape, x.dtype(), x.device());
   count_convolution(shape, w.shape());
   const Tensor dense_x = x.contiguous_copy_if_needed(), dense_w = w.contiguous_copy_if_needed();
-  if (w.size(3) == 0)
-    y.fill_(0);
-  else if (y.numel() > 0)
+  const bool computed = y.numel() > 0 && w.size(3) > 0;
+  if (!computed) y.fill_(0);
+  if (computed && of_y) {
+    *of_y = {Tensor::empty({w.size(0)}, x.dtype(), x.device()), Tensor::empty({w.size(0)}, x.dtype(), x.device())};
+    y.backend().conv2d_moments(y.view(), of_y->mean.view(), of_y->var.view(), dense_x.view(), dense_w.view(), window);
+  } else if (computed) {
     y.backend().conv2d(y.view(), dense_x.view(), dense_w.view(), window);
+  } else if (of_y && y.numel() > 0) {
+    *of_y = moments(y);
+  }
   return y;
 }
 
@@ -99,12 +112,7 @@ void check_gradient(const char* op, const Shape& x, const Shape& w, const Tensor
                   std::max({k.stride_h, k.stride_w, k.dilation_h, k.dilation_w, k.padding_h, k.padding_w}) <= kLargest,
               "[", op, "] the window's strides, paddings or dilations are out of range");
   const bool groups = w[3] > 0 ? x[3] % w[3] == 0 && x[3] > 0 && w[0] % (x[3] / w[3]) == 0 : x[3] == 0;
-  const auto length = [](int64_t in, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation) {
-    const int64_t room = in + 2 * padding - dilation * (kernel - 1);
-    return room < 1 ? 0 : output_size(in, kernel, stride, padding, dilation);
-  };
-  const Shape y{x[0], length(x[1], w[1], k.stride_h, k.padding_h, k.dilation_h),
-                length(x[2], w[2], k.stride_w, k.padding_w, k.dilation_w), w[0]};
+  const Shape y = convolved(x, w, k);
   TACIT_CHECK(groups && k.kernel_h == w[1] && k.kernel_w == w[2] && dy.shape() == y, "[", op, "] x ", x, " and w ", w,
               " make y ", y, " with this window, of a kernel ", k.kernel_h, " x ", k.kernel_w, "; dy is ", dy.shape());
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace tacit {
 
@@ -14,6 +15,9 @@ enum class Precision : uint8_t {
   BF16   ///< operands may be rounded to bf16, 7 bits, and the results of convolutions too; sums and the gradients of
          ///< weights are not
 };
+
+/// "fp32", "tf32", "bf16". Throws Error for another name.
+Precision precision_named(const std::string& name);
 
 /// Sets the precision of a scope.
 class PrecisionScope {

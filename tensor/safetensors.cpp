@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "tensor/foreign_file.h"
+#include "tensor/join.h"
 
 namespace tacit {
 
@@ -292,17 +293,22 @@ SafeTensors read_safetensors(const std::string& path, const std::function<bool(c
   return out;
 }
 
-std::map<std::string, std::string> list_safetensors(const std::string& path,
-                                                    std::map<std::string, std::string>* metadata) {
+std::map<std::string, SafeTensorsEntry> safetensors_entries(const std::string& path,
+                                                            std::map<std::string, std::string>* metadata) {
   File file(path);
   const Header header = read_header(file);
-  std::map<std::string, std::string> out;
-  for (const Entry& entry : header.entries) {
-    std::string text = std::string(entry.dtype->name) + " (";
-    for (size_t i = 0; i < entry.shape.size(); ++i) text += (i ? ", " : "") + std::to_string(entry.shape[i]);
-    out[entry.name] = text + (entry.shape.size() == 1 ? ",)" : ")");
-  }
+  std::map<std::string, SafeTensorsEntry> out;
+  for (const Entry& entry : header.entries) out[entry.name] = {entry.dtype->name, entry.shape};
   if (metadata) *metadata = header.metadata;
+  return out;
+}
+
+std::map<std::string, std::string> list_safetensors(const std::string& path,
+                                                    std::map<std::string, std::string>* metadata) {
+  std::map<std::string, std::string> out;
+  for (const auto& [name, entry] : safetensors_entries(path, metadata))
+    out[name] = entry.dtype + " (" + join(entry.shape, [](int64_t size) { return std::to_string(size); }) +
+                (entry.shape.size() == 1 ? ",)" : ")");
   return out;
 }
 

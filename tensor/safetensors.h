@@ -27,8 +27,15 @@ inline constexpr const char* kDataChecksum = "data_crc32";
 /// counterpart and tensors of more than kMaxRank dimensions are errors.
 SafeTensors read_safetensors(const std::string& path, const std::function<bool(const std::string& name)>& wanted = {});
 
-/// Names, dtypes and shapes only ("F32 (64, 3, 3, 3)"), of any dtype and rank, without reading the data.
-/// `metadata` may be null.
+/// A tensor as a file's header has it: of any dtype, under the format's name for it ("F32"), and any rank.
+struct SafeTensorsEntry {
+  std::string dtype;
+  std::vector<int64_t> shape;
+};
+/// What a file holds, without reading the data. `metadata` may be null.
+std::map<std::string, SafeTensorsEntry> safetensors_entries(const std::string& path,
+                                                            std::map<std::string, std::string>* metadata);
+/// The same for people: "F32 (64, 3, 3, 3)".
 std::map<std::string, std::string> list_safetensors(const std::string& path,
                                                     std::map<std::string, std::string>* metadata);
 

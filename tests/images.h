@@ -3,7 +3,10 @@
 
 #include <zlib.h>
 
+#include <optional>
+#include <set>
 #include <string>
+#include <utility>
 
 #include "ssl/data/image_source.h"
 #include "tensor/error.h"
@@ -89,5 +92,23 @@ inline std::string error_of(const std::vector<std::string>& specs, ssl::Split sp
   }
   return "no error";
 }
+
+/// A source some of whose images cannot be read.
+class SomeDamaged final : public ssl::ImageSource {
+ public:
+  SomeDamaged(ssl::ImageSourcePtr whole, std::set<int64_t> bad) : whole_(std::move(whole)), bad_(std::move(bad)) {}
+  int64_t size() const override { return whole_->size(); }
+  ssl::Image image(int64_t i) const override {
+    if (bad_.count(i)) throw Error("image " + std::to_string(i) + " is damaged");
+    return whole_->image(i);
+  }
+  std::optional<int64_t> label(int64_t i) const override { return whole_->label(i); }
+  int64_t channels() const override { return whole_->channels(); }
+  std::pair<int64_t, int64_t> image_size() const override { return whole_->image_size(); }
+
+ private:
+  ssl::ImageSourcePtr whole_;
+  std::set<int64_t> bad_;
+};
 
 }  // namespace tacit::testing

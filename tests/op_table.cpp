@@ -238,6 +238,42 @@ RunningStats fresh_statistics(const Variable& x) {
   return {Tensor::zeros({x.size(-1)}, x.dtype(), device), Tensor::ones({x.size(-1)}, x.dtype(), device)};
 }
 
+// v is x, w, gamma, beta, and the residual if there is one.
+void fused_convolutions(Rows& row) {
+  const auto fused = [&row](const std::string& variant, const Conv2dOptions& o, const BatchSplit& split, bool relu,
+                            bool residual) {
+    const auto inputs = [&](const Shape& x, const Shape& w) {
+      Shapes s = {x, w, {w[0]}, {w[0]}};
+      if (residual) s.push_back(conv2d_geometry(x, w, o).second);
+      return s;
+    };
+    std::vector<OpInput> small;
+    for (const Shape& s : inputs({2, 5, 6, 3}, {4, 3, 3, 3})) small.push_back({s});
+    small[2].low = 0.5, small[2].high = 2;
+    row("conv_bn_act", small,
+        [=](const V& v) {
+          return conv_bn_act(v[0], v[1], o,
+                             {.gamma = v[2],
+                              .beta = v[3],
+                              .running = fresh_statistics(v[3]),
+                              .split = split,
+                              .relu = relu,
+                              .residual = residual ? v[4] : Variable()});
+        })
+        .variant(variant)
+        .large(inputs({6, 17, 13, 20}, {33, 3, 3, 20}))
+        .summed(conv_terms)
+        .no_broadcast();
+  };
+  for (const auto& [name, algorithm] :
+       {std::pair{"direct", ConvAlgorithm::Direct}, {"F(2)", ConvAlgorithm::F2}, {"F(4)", ConvAlgorithm::F4}}) {
+    fused(name, {.padding = 1, .algorithm = algorithm}, {}, true, false);
+    fused(std::string(name) + ", residual", {.padding = 0, .algorithm = algorithm}, {}, true, true);
+  }
+  fused("without relu", {.padding = 1}, {}, false, false);
+  fused("groups", {.padding = 1}, {2, true}, true, false);
+}
+
 void norms(Rows& row) {
   const Shape small{4, 3, 2, 3}, odd{5, 7, 9, 35}, big{64, 32, 32, 64};
   const OpInput x{small}, gamma{{3}, 0.5, 2}, beta{{3}}, mean = constant({3}, -1, 1), var = constant({3}, 0.5, 2);
@@ -293,6 +329,7 @@ void norms(Rows& row) {
       .variant("evaluation")
       .large({odd, {35}, {35}, odd, {35}, {35}})
       .summed(row_or_column);
+  fused_convolutions(row);
   row("layer_norm", {{{3, 2, 3}}, gamma, beta}, [](const V& v) { return layer_norm(v[0], v[1], v[2]); })
       .large({{5, 13, 67}, {67}, {67}})
       .bench({{64, 197, 192}, {192}, {192}})

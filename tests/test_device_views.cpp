@@ -7,6 +7,7 @@
 #include <set>
 
 #include "backends/cpu/backend.h"
+#include "images.h"
 #include "ssl/data/device_views.h"
 #include "ssl/data/loader.h"
 #include "tensor/ops.h"
@@ -109,24 +110,6 @@ LoaderOptions loading(bool on_device, int64_t resident_bytes = 0) {
   o.resident_bytes = resident_bytes;
   return o;
 }
-
-/// Some images cannot be read.
-class Broken final : public ImageSource {
- public:
-  Broken(ImageSourcePtr whole, std::set<int64_t> bad) : whole_(std::move(whole)), bad_(std::move(bad)) {}
-  int64_t size() const override { return whole_->size(); }
-  Image image(int64_t i) const override {
-    if (bad_.count(i)) throw Error("image " + std::to_string(i) + " is broken");
-    return whole_->image(i);
-  }
-  std::optional<int64_t> label(int64_t i) const override { return whole_->label(i); }
-  int64_t channels() const override { return 3; }
-  std::pair<int64_t, int64_t> image_size() const override { return whole_->image_size(); }
-
- private:
-  ImageSourcePtr whole_;
-  std::set<int64_t> bad_;
-};
 
 void check_same_bits(const Batch& a, const Batch& b) {
   CHECK(a.indices == b.indices);
@@ -233,11 +216,12 @@ TEST_CASE("resident images: all of them or none") {
   const std::vector<uint8_t> pixels = all->pixels.to_vector<uint8_t>();
   const Image last = source->image(29);
   CHECK(std::equal(last.pixels.begin(), last.pixels.end(), pixels.begin() + all->images[29].offset));
-  CHECK_FALSE(resident_images(Broken(source, {17}), 64, bytes, one_by_one));
+  CHECK_FALSE(resident_images(testing::SomeDamaged(source, {17}), 64, bytes, one_by_one));
 }
 
 TEST_CASE("damage is met, counted and named as on the host, though all would fit") {
-  const auto source = std::make_shared<Broken>(open_data({"synthetic:60"}, Split::All), std::set<int64_t>{3, 4, 41});
+  const auto source =
+      std::make_shared<testing::SomeDamaged>(open_data({"synthetic:60"}, Split::All), std::set<int64_t>{3, 4, 41});
   LoaderOptions host = loading(false), device = loading(true, 1 << 30);
   host.max_damaged = device.max_damaged = 0.2;
   Loader expected(source, host), loader(source, device);

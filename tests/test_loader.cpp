@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "backends/cpu/backend.h"
+#include "images.h"
 #include "ssl/data/loader.h"
 
 using namespace tacit;
@@ -23,23 +24,6 @@ LoaderOptions options_for(int64_t prefetch = 2) {
   o.prefetch = prefetch;
   return o;
 }
-
-/// Some images cannot be read.
-class Damaged final : public ImageSource {
- public:
-  Damaged(ImageSourcePtr whole, std::set<int64_t> bad) : whole_(std::move(whole)), bad_(std::move(bad)) {}
-  int64_t size() const override { return whole_->size(); }
-  Image image(int64_t i) const override {
-    if (bad_.count(i)) throw Error("image " + std::to_string(i) + " is damaged");
-    return whole_->image(i);
-  }
-  std::optional<int64_t> label(int64_t i) const override { return whole_->label(i); }
-  int64_t channels() const override { return 3; }
-
- private:
-  ImageSourcePtr whole_;
-  std::set<int64_t> bad_;
-};
 
 /// Threads of our own in place of oneTBB's, into which the thread sanitizer cannot see.
 class OwnThreads final : public Workers {
@@ -117,7 +101,7 @@ TEST_CASE("an epoch shows each image at most once; orders and views differ betwe
 
 TEST_CASE("damaged images are replaced by the next readable one and named; too many stop the run") {
   const ImageSourcePtr whole = open_data({"synthetic:400"}, Split::All);
-  Loader loader(std::make_shared<Damaged>(whole, std::set<int64_t>{7, 8, 399}), options_for());
+  Loader loader(std::make_shared<testing::SomeDamaged>(whole, std::set<int64_t>{7, 8, 399}), options_for());
   std::multiset<int64_t> seen;
   for (int64_t i = 0; i < loader.batches_per_epoch(); ++i)
     for (const int64_t index : loader.next().indices) seen.insert(index);
@@ -128,7 +112,7 @@ TEST_CASE("damaged images are replaced by the next readable one and named; too m
 
   std::set<int64_t> many;
   for (int64_t i = 0; i < 400; i += 10) many.insert(i);
-  Loader stops(std::make_shared<Damaged>(whole, many), options_for());
+  Loader stops(std::make_shared<testing::SomeDamaged>(whole, many), options_for());
   CHECK_THROWS_WITH_AS(
       [&] {
         for (int i = 0; i < 25; ++i) stops.next();
@@ -144,7 +128,7 @@ TEST_CASE("damage counts when a batch is handed out, not when it is prepared ahe
   for (const int64_t prefetch : {0, 20}) {
     LoaderOptions options = options_for(prefetch);
     options.max_damaged = 0.05;
-    Loader loader(std::make_shared<Damaged>(whole, many), options);
+    Loader loader(std::make_shared<testing::SomeDamaged>(whole, many), options);
     int batches = 0;
     CHECK_THROWS_AS(
         [&] {
@@ -160,7 +144,7 @@ TEST_CASE("damage counts when a batch is handed out, not when it is prepared ahe
 TEST_CASE("a batch that is too damaged by itself: the same message, whichever thread met what") {
   std::set<int64_t> many;
   for (int64_t i = 0; i < 400; i += 2) many.insert(i);
-  const auto source = std::make_shared<Damaged>(open_data({"synthetic:400"}, Split::All), many);
+  const auto source = std::make_shared<testing::SomeDamaged>(open_data({"synthetic:400"}, Split::All), many);
   std::set<std::string> messages;
   for (int repetition = 0; repetition < 20; ++repetition) {
     Loader loader(source, options_for(repetition % 3));
@@ -194,7 +178,7 @@ TEST_CASE("the slots' protocol on threads of our own: the same batches, damage c
   const ImageSourcePtr whole = open_data({"synthetic:400"}, Split::All);
   std::set<int64_t> many;  // so many that several threads meet one in the same batch
   for (int64_t i = 0; i < 400; i += 3) many.insert(i);
-  const auto source = std::make_shared<Damaged>(whole, many);
+  const auto source = std::make_shared<testing::SomeDamaged>(whole, many);
   LoaderOptions options = options_for(4);
   options.max_damaged = 1;
   Loader reference(source, options);
@@ -215,7 +199,7 @@ TEST_CASE("damage met before a resume counts: the run stops at the batch where i
   const ImageSourcePtr whole = open_data({"synthetic:400"}, Split::All);
   std::set<int64_t> many;
   for (int64_t i = 0; i < 400; i += 40) many.insert(i);  // 10; more than 1 % are 5
-  const auto source = std::make_shared<Damaged>(whole, many);
+  const auto source = std::make_shared<testing::SomeDamaged>(whole, many);
   const auto stops_at = [&](Loader& loader, int64_t batch, int64_t last) {
     try {
       for (; batch < last; ++batch) loader.next();

@@ -1,5 +1,5 @@
 // Batch and layer normalisation. Rows are cut into blocks by the shape alone; a block's statistics come from two passes
-// (mean, then squares around it) and blocks merge in order by Chan's formula, so that a large mean costs no digits.
+// (mean, then squares around it) and blocks merge in order (moments.h), so that a large mean costs no digits.
 #include "backends/cpu/kernels/norm.h"
 
 #include <cmath>
@@ -8,6 +8,7 @@
 #include "backends/cpu/kernels/reduce.h"
 #include "backends/cpu/loops.h"
 #include "backends/cpu/memory.h"
+#include "backends/cpu/moments.h"
 
 namespace tacit::cpu {
 
@@ -69,7 +70,7 @@ void CpuBackend::moments(const View& mean, const View& var, const View& x) {
   const int64_t C = folded.rows.size, wide = folded.wide(), parts = folded.parts();
   visit_floating("moments", x.dtype, [&](auto zero) {
     using T = decltype(zero);
-    const Scratch sums(static_cast<size_t>(2 * (parts + 1) * C) * sizeof(double));
+    const Scratch sums(static_cast<size_t>(2 * parts * C) * sizeof(double));
     const Scratch centres(static_cast<size_t>(parts * C) * sizeof(T));
     double* const part_mean = sums.as<double>();
     double* const part_m2 = part_mean + parts * C;
@@ -97,27 +98,8 @@ void CpuBackend::moments(const View& mean, const View& var, const View& x) {
         }
       }
     });
-    double* const all_mean = part_m2 + parts * C;
-    double* const all_m2 = all_mean + C;
-    std::fill_n(all_mean, 2 * C, 0.0);
-    parallel_ranges(C, 512, [&](int64_t begin, int64_t end) {
-      double n = 0;
-      for (int64_t p = 0; p < parts; ++p) {
-        const auto count = static_cast<double>(folded.part_rows(p));
-        if (count == 0) continue;
-        const double weight = count / (n + count), spread = n * weight;
-        for (int64_t c = begin; c < end; ++c) {
-          const double delta = part_mean[p * C + c] - all_mean[c];
-          all_m2[c] += part_m2[p * C + c] + delta * delta * spread;
-          all_mean[c] += delta * weight;
-        }
-        n += count;
-      }
-      for (int64_t c = begin; c < end; ++c) {
-        mean.ptr<T>()[c] = static_cast<T>(all_mean[c]);
-        var.ptr<T>()[c] = static_cast<T>(all_m2[c] / n);
-      }
-    });
+    merge_moments(mean.ptr<T>(), var.ptr<T>(), C, parts, part_mean, part_m2,
+                  [&](int64_t part) { return folded.part_rows(part); });
   });
 }
 

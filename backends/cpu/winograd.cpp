@@ -11,6 +11,7 @@
 #include "backends/cpu/gemm_blocks.h"
 #include "backends/cpu/kernels/winograd.h"
 #include "backends/cpu/memory.h"
+#include "backends/cpu/moments.h"
 #include "backends/cpu/parallel.h"
 
 namespace tacit::cpu {
@@ -69,6 +70,13 @@ struct TiledProduct {
   TileMap in_map, out_map;
 
   int64_t tiles() const { return images * in_map.tiles_h * in_map.tiles_w; }
+  /// Pixels of the output in the tiles before one.
+  int64_t pixels_before(const WinogradTable& k, int64_t tile) const {
+    const TileMap& m = out_map;
+    const int64_t column = tile % m.tiles_w * k.out, row = tile / m.tiles_w % m.tiles_h * k.out;
+    return (tile / (m.tiles_w * m.tiles_h) * m.height + row) * m.width +
+           std::min(k.out, m.height - row) * std::min(column, m.width);
+  }
 };
 
 TiledProduct tiled_product(const WinogradTable& k, const float* in, float* out, int64_t images,
@@ -92,14 +100,17 @@ int64_t tiles_a_task(const WinogradTable& k, const TiledProduct& g) {
   return round_up(ceil_div(tiles, ceil_div(tiles, most)), mr / 3);
 }
 
-/// out = tiles(in) u.
-void run_tiles(const WinogradTable& k, const TiledProduct& g, const Filters& u) {
+/// out = tiles(in) u. Where the moments of its channels are wanted, each task sums up its pixels while it holds them.
+void run_tiles(const WinogradTable& k, const TiledProduct& g, const Filters& u, float* mean = nullptr,
+               float* var = nullptr) {
   constexpr int64_t kColumns = 128;  // of products that stay in the cache until they are transformed back
   const int64_t tiles = g.tiles(), step = tiles_a_task(k, g), blocks = ceil_div(tiles, step);
   // Where tiles are few for the threads, the output channels are tasks too, each of which transforms the tiles again.
   // No sum depends on it: each stays within one task.
   const int64_t groups = ceil_div(u.columns, kColumns);
   const int64_t shares = std::clamp(ceil_div(int64_t{2} * threads(), blocks), int64_t{1}, groups);
+  const int64_t channels = g.out_map.channels, sums = mean ? blocks * channels : 0;
+  const Scratch parts(static_cast<size_t>(2 * sums) * sizeof(float));
   parallel_pieces(blocks * shares, [&](int64_t t) {
     const int64_t first = t / shares * step, count = std::min(step, tiles - first), share = t % shares;
     const Tiles v(k, step, u.rows), m(k, step, std::min(u.columns, kColumns));
@@ -110,14 +121,20 @@ void run_tiles(const WinogradTable& k, const TiledProduct& g, const Filters& u) 
         winograd_tables().product({v.buffer.data + f * v.buffer.frequency, v.buffer.block,
                                    u.memory.as<float>() + f * u.frequency + column * u.rows,
                                    m.buffer.data + f * m.buffer.frequency, m.buffer.block, count, u.rows, width});
-      k.output(g.out, g.out_map, m.buffer, first, count, column, width);
+      float* const part = sums > 0 ? parts.as<float>() + t / shares * channels + column : nullptr;
+      k.output(g.out, g.out_map, m.buffer, first, count, column, width, {part, part ? part + sums : nullptr});
     }
   });
+  if (sums > 0)
+    merge_moments(mean, var, channels, blocks, parts.as<float>(), parts.as<float>() + sums, [&](int64_t b) {
+      return g.pixels_before(k, std::min(tiles, (b + 1) * step)) - g.pixels_before(k, b * step);
+    });
 }
 
 }  // namespace
 
-void winograd(ConvAlgorithm algorithm, const ConvGeometry& g, float* y, const float* x, const float* w) {
+void winograd(ConvAlgorithm algorithm, const ConvGeometry& g, float* y, const float* x, const float* w, float* mean,
+              float* var) {
   const WinogradTable& k = table_of(algorithm);
   const Filters u(k, g.channels, g.filters);
   // Filters lie along their channels and panels across them: turned before the transform, which makes more of them.
@@ -133,7 +150,7 @@ void winograd(ConvAlgorithm algorithm, const ConvGeometry& g, float* y, const fl
   run_tiles(k,
             tiled_product(k, x, y, g.images, {g.height, g.width, g.channels}, {g.out_height, g.out_width, g.filters},
                           p.padding_h, p.padding_w),
-            u);
+            u, mean, var);
 }
 
 // dx is the convolution of dy, padded by what is left of the kernel's reach, with the taps in reverse order.

@@ -15,7 +15,9 @@ ConvAlgorithm conv_algorithm_of_environment();
 ConvAlgorithm choose_algorithm(const ConvGeometry&);
 
 /// Each for a convolution and an algorithm that choose_algorithm gave, not Direct.
-void winograd(ConvAlgorithm, const ConvGeometry&, float* y, const float* x, const float* w);
+/// mean and var, of y's channels (moments of tensor/ops.h), come in the same pass where they are not null.
+void winograd(ConvAlgorithm, const ConvGeometry&, float* y, const float* x, const float* w, float* mean = nullptr,
+              float* var = nullptr);
 void winograd_dx(ConvAlgorithm, const ConvGeometry&, float* dx, const float* dy, const float* w);
 void winograd_dw(ConvAlgorithm, const ConvGeometry&, float* dw, const float* x, const float* dy);
 

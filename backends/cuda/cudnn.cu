@@ -46,15 +46,11 @@ Arithmetic arithmetic_of_dw() {
   return a.narrow() ? Arithmetic{CUDNN_DATA_FLOAT, CUDNN_DEFAULT_MATH} : a;
 }
 
-struct Narrow {
-  BFloat16* to;
-  const float* from;
-  TACIT_HD void operator()(int64_t i) const { to[i] = BFloat16(from[i]); }
-};
-struct Widen {
-  float* to;
-  const BFloat16* from;
-  TACIT_HD void operator()(int64_t i) const { to[i] = static_cast<float>(from[i]); }
+template <class To, class From>
+struct Converted {
+  To* to;
+  const From* from;
+  TACIT_HD void operator()(int64_t i) const { to[i] = convert<To>(from[i]); }
 };
 
 /// Dense f32 tensors as a convolution takes them: themselves, or bf16 copies.
@@ -64,7 +60,7 @@ class Operands {
   const void* in(const View& v) {
     if (!narrow_) return v.data;
     auto* const copy = scratch_.take<BFloat16>(v.numel());
-    for_each_index(stream_, v.numel(), Narrow{copy, v.ptr<const float>()});
+    for_each_index(stream_, v.numel(), Converted<BFloat16, float>{copy, v.ptr<const float>()});
     return copy;
   }
   void* out(const View& v) {
@@ -75,7 +71,7 @@ class Operands {
   /// Puts the result where it belongs, if there is one.
   cudnnStatus_t finish(cudnnStatus_t status) {
     if (narrow_ && status == CUDNN_STATUS_SUCCESS)
-      for_each_index(stream_, made_.numel(), Widen{made_.ptr<float>(), copy_});
+      for_each_index(stream_, made_.numel(), Converted<float, BFloat16>{made_.ptr<float>(), copy_});
     return status;
   }
 

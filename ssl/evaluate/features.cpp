@@ -97,8 +97,8 @@ Standardizer::Standardizer(const Tensor& features, double floor) {
   TACIT_CHECK(features.rank() == 2 && features.numel() > 0, "[standardize] features must be (N, D), got shape ",
               features.shape());
   const auto statistics = moments(features);
-  mean_ = statistics.first;
-  std::vector<float> scale = statistics.second.to(f32).to_vector<float>();
+  mean_ = statistics.mean;
+  std::vector<float> scale = statistics.var.to(f32).to_vector<float>();
   const double mean_variance = std::accumulate(scale.begin(), scale.end(), 0.0) / static_cast<double>(scale.size());
   TACIT_CHECK(std::isfinite(mean_variance), "[standardize] the features hold NaN or infinite values");
   const double least = floor * std::sqrt(mean_variance);

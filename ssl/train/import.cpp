@@ -19,22 +19,15 @@ namespace {
 
 constexpr size_t kFirstNames = 5;  // in an error
 
-/// (64, 3, 7, 7) of "F32 (64, 3, 7, 7)"; () for more dimensions than tacit has.
-Shape listed_shape(const std::string& text) {
-  std::vector<int64_t> sizes;
-  for (size_t at = text.find('(') + 1; at < text.size() && text[at] >= '0' && text[at] <= '9';) {
-    size_t end = at;
-    while (text[end] >= '0' && text[end] <= '9') ++end;
-    sizes.push_back(std::stoll(text.substr(at, end - at)));
-    at = text[end] == ',' && text[end + 1] == ' ' ? end + 2 : text.size();
-  }
-  return sizes.size() <= static_cast<size_t>(kMaxRank) ? Shape(sizes) : Shape{};
+/// () for more dimensions than tacit has.
+Shape shape_of(const SafeTensorsEntry& entry) {
+  return entry.shape.size() <= static_cast<size_t>(kMaxRank) ? Shape(entry.shape) : Shape{};
 }
 
 /// A file's tensors: their names at once, their values when asked for.
 class WeightsFile {
  public:
-  explicit WeightsFile(const std::string& path) : path_(path), listed_(list_safetensors(path, &metadata_)) {
+  explicit WeightsFile(const std::string& path) : path_(path), listed_(safetensors_entries(path, &metadata_)) {
     if (!metadata_.count("tacit_checkpoint_format")) return;
     // The model's own names hold the encoder once or twice; the export knows which.
     Pretrained run = load_pretrained(path);
@@ -51,12 +44,10 @@ class WeightsFile {
     return names;
   }
   Shape shape(const std::string& name) const {
-    return checkpoint_ ? checkpoint_->at(name).shape() : listed_shape(listed_.at(name));
+    return checkpoint_ ? checkpoint_->at(name).shape() : shape_of(listed_.at(name));
   }
   /// As the format calls it: "F16".
-  std::string dtype(const std::string& name) const {
-    return checkpoint_ ? "F32" : listed_.at(name).substr(0, listed_.at(name).find(' '));
-  }
+  std::string dtype(const std::string& name) const { return checkpoint_ ? "F32" : listed_.at(name).dtype; }
   nn::StateDict read(const std::set<std::string>& names) const {
     if (checkpoint_) return *checkpoint_;
     return read_safetensors(path_, [&](const std::string& name) { return names.count(name) > 0; }).tensors;
@@ -65,7 +56,8 @@ class WeightsFile {
 
  private:
   std::string path_;
-  std::map<std::string, std::string> metadata_, listed_;
+  std::map<std::string, std::string> metadata_;
+  std::map<std::string, SafeTensorsEntry> listed_;
   std::optional<nn::StateDict> checkpoint_;  // of a tacit checkpoint: the encoder, and MAE's decoder
 };
 

@@ -31,7 +31,7 @@ int64_t estimate_training_memory(const TrainConfig&, int64_t evaluation_images =
 /// What a check found.
 struct MemoryFound {
   std::string said;  ///< "about 1.2 GB; the limit is 9 GB (90 % of what is available)"
-  int64_t left;      ///< bytes of the limit that training leaves
+  int64_t left = 0;  ///< bytes of the limit that training leaves
 };
 /// Throws Error, with a batch, or chunk, that would fit, where the estimate and what a process takes beside tensors
 /// exceed the limit. The measurement itself stays below it.

@@ -37,11 +37,10 @@ class Pretraining {
     if (config_.resume) RunDirectory::check_resumable(config_.out);
     policies_ = views_of(config_);
     plan_schedule();
-    const MemoryFound memory = check_training_memory(
+    memory_ = check_training_memory(
         config_,
         config_.eval_every > 0 ? std::min(source_->size(), OnlineEvaluation::kTrain) + OnlineEvaluation::kTest : 0);
-    memory_ = memory.said;
-    memory_left_ = memory.left;
+    learns_from_test_ = learns_from_test(config_);
     if (config_.eval_every > 0) prepare_evaluation();
     inspection_ =
         std::make_unique<Inspection>(config_, source_, encoder_views(), method_views(config_, encoder_views()));
@@ -67,7 +66,7 @@ class Pretraining {
 
   PretrainResult run() {
     LoaderOptions loading = loader_options();
-    loading.resident_bytes = std::min(kMostResident, memory_left_ / 2);
+    loading.resident_bytes = std::min(kMostResident, memory_.left / 2);
     loader_ = std::make_unique<Loader>(source_, loading, plan_.done / plan_.steps_per_epoch,
                                        plan_.done % plan_.steps_per_epoch);
     Training training;
@@ -159,19 +158,19 @@ class Pretraining {
       observer_.say("the data has no labels: --eval-every is ignored");
       return;
     }
-    const std::string warning = learns_from_test(config_) ? "" : overlap_warning(*source_, evaluation_->test());
+    const std::string warning = learns_from_test_ ? "" : overlap_warning(*source_, evaluation_->test());
     if (!warning.empty()) observer_.say(warning);
   }
 
   void describe() {
     plan_.chance = method_->chance(config_.batch_size);
-    say_all(summary(config_, *source_, *method_, *optimizer_, plan_, policies_, memory_));
+    say_all(summary(config_, *source_, *method_, *optimizer_, plan_, policies_, memory_.said));
     if (config_.bn_splits.value_or(0) > 1) {
       const int64_t groups = nn::split_groups(config_.batch_size, *config_.bn_splits);
       observer_.say("batch norm  over " + counted(groups, "group") + " of " +
                     counted(config_.batch_size / groups, "image"));
     }
-    if (learns_from_test(config_))
+    if (learns_from_test_)
       observer_.say("warning: --split " + config_.split +
                     ": the test images are learned from; what an evaluation says of them will be too good");
     const bool chunks = config_.chunk_size > 0;
@@ -300,11 +299,11 @@ class Pretraining {
 
   TrainConfig config_;
   ImageSourcePtr source_;
-  int64_t memory_left_ = 0;  // beside what training takes
   std::string fingerprint_;
   const PretrainObserver& observer_;
   RunPlan plan_;
-  std::string memory_;  // what the run needs, and may have
+  MemoryFound memory_;             // what the run needs, and may have
+  bool learns_from_test_ = false;  // which takes a look at the data
   std::vector<ViewPolicy> policies_;
   std::unique_ptr<OnlineEvaluation> evaluation_;
   std::unique_ptr<Inspection> inspection_;
@@ -323,9 +322,7 @@ class Pretraining {
 
 PretrainResult pretrain(const TrainConfig& config, const ImageSourcePtr& source, const PretrainObserver& observer) {
   const InterruptScope scope;
-  const PrecisionScope precision(config.precision == "tf32"   ? Precision::TF32
-                                 : config.precision == "bf16" ? Precision::BF16
-                                                              : Precision::F32);
+  const PrecisionScope precision(precision_named(config.precision));
   return Pretraining(config, source, observer).run();
 }
 

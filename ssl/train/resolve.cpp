@@ -28,11 +28,7 @@ Settings apply_layers(TrainConfig& config, const ConfigLayers& layers) {
   return settings;
 }
 
-double three_digits(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.3g", value);
-  return std::strtod(text, nullptr);
-}
+double to_three_digits(double value) { return std::strtod(three_digits(value).c_str(), nullptr); }
 
 /// A recipe's drops of the learning rate keep their place in a schedule of another length, and its warm-up its part of
 /// a shorter one; so that --epochs alone is never a mistake.
@@ -47,8 +43,8 @@ void scale_schedule(TrainConfig& config, const Settings& settings, int64_t recip
     config.lr_drop_epochs = scaled;
   }
   if (config.warmup_epochs && !settings.said("warmup-epochs") && config.epochs < recipe_epochs)
-    config.warmup_epochs =
-        three_digits(*config.warmup_epochs * static_cast<double>(config.epochs) / static_cast<double>(recipe_epochs));
+    config.warmup_epochs = to_three_digits(*config.warmup_epochs * static_cast<double>(config.epochs) /
+                                           static_cast<double>(recipe_epochs));
 }
 
 }  // namespace
@@ -180,7 +176,7 @@ void fit_batch(TrainConfig& config, const ConfigLayers& layers, int64_t images, 
   if (batch == 0) return;
   const double ratio = static_cast<double>(batch) / static_cast<double>(config.batch_size);
   if (fitting.lr && !said.said("lr"))
-    fitting.lr = three_digits(*fitting.lr * (fitting.optimizer == "adamw" ? std::sqrt(ratio) : ratio));
+    fitting.lr = to_three_digits(*fitting.lr * (fitting.optimizer == "adamw" ? std::sqrt(ratio) : ratio));
   if (notes)
     notes->push_back("the data has " + counted(images, "image") + ", fewer than a batch of recipe " + config.recipe +
                      ", " + std::to_string(config.batch_size) + ": --batch-size is " + std::to_string(batch) + ", lr " +

@@ -123,5 +123,7 @@ decltype(auto) about_flag(const std::string& flag, F&& f) {
 
 /// The shortest decimal text that reads back as the same double; "nan" whatever its sign.
 std::string shortest(double value);
+/// Three digits, with an exponent where the number is large or small: "0.0312", "1.23e+05".
+std::string three_digits(double value);
 
 }  // namespace tacit::ssl

@@ -1,20 +1,18 @@
 #include "ssl/train/summary.h"
 
 #include <cmath>
-#include <cstdio>
 #include <sstream>
 
+#include "ssl/train/settings.h"
 #include "tensor/counted.h"
 
 namespace tacit::ssl {
 
 namespace {
 
-/// Three digits, without an exponent where there are that few.
+/// Three digits, or all before the point where that needs no exponent.
 std::string three_significant(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, value >= 100 && value < 1e6 ? "%.0f" : "%.3g", value);
-  return text;
+  return value >= 100 && value < 1e6 ? std::to_string(std::llrint(value)) : three_digits(value);
 }
 
 std::string by_channel(const std::vector<float>& values) {

@@ -85,11 +85,12 @@ std::vector<T> numbers_in(const std::string& bytes) {
   if (!values.empty()) std::memcpy(values.data(), bytes.data(), values.size() * sizeof(T));
   return values;
 }
-/// The one number, or 0 where it is not whole.
+/// The first of them, or 0 where there is none.
 template <class T>
 double number_in_bytes(const std::string& bytes) {
-  const std::vector<T> values = numbers_in<T>(bytes);
-  return values.empty() ? 0 : static_cast<double>(values[0]);
+  T value = 0;
+  if (bytes.size() >= sizeof value) std::memcpy(&value, bytes.data(), sizeof value);
+  return static_cast<double>(value);
 }
 
 EventImage parse_image(const std::string& bytes) {
@@ -133,18 +134,26 @@ EventValue parse_value(const std::string& bytes) {
   return parsed;
 }
 
-std::vector<EventValue> parse_event(const std::string& payload, int64_t* step) {
+/// 0 where there is none, as in a file's first event.
+int64_t step_of(const std::string& payload) {
+  protobuf::Reader event(payload);
+  while (event.next())
+    if (event.field == kStep) return static_cast<int64_t>(event.number);
+  return 0;
+}
+
+std::vector<EventValue> parse_event(const std::string& payload) {
   std::vector<EventValue> values;
   protobuf::Reader event(payload);
   while (event.next()) {
-    if (event.field == kStep) *step = static_cast<int64_t>(event.number);
     if (event.field != kSummary) continue;
     const std::string inner = event.bytes;
     protobuf::Reader summary(inner);
     while (summary.next())
       if (summary.field == kValue) values.push_back(parse_value(summary.bytes));
   }
-  for (EventValue& value : values) value.step = *step;
+  const int64_t step = step_of(payload);
+  for (EventValue& value : values) value.step = step;
   return values;
 }
 
@@ -220,12 +229,7 @@ void cut_events(const std::string& directory, int64_t last) {
   for (const std::string& file : event_files(directory)) {
     RecordReader records(file);
     size_t keep = 0;
-    std::string payload;
-    for (int64_t step = 0; records.next(payload); keep = records.end()) {
-      step = 0;
-      parse_event(payload, &step);
-      if (step > last) break;
-    }
+    for (std::string payload; records.next(payload) && step_of(payload) <= last;) keep = records.end();
     cut_file(file, static_cast<int64_t>(keep));
     // Without even its first record the file is of no use to a reader.
     if (keep == 0) std::filesystem::remove(file);
@@ -235,10 +239,8 @@ void cut_events(const std::string& directory, int64_t last) {
 std::vector<EventValue> read_events(const std::string& path) {
   std::vector<EventValue> all;
   RecordReader records(path);
-  for (std::string payload; records.next(payload);) {
-    int64_t step = 0;
-    for (EventValue& value : parse_event(payload, &step)) all.push_back(std::move(value));
-  }
+  for (std::string payload; records.next(payload);)
+    for (EventValue& value : parse_event(payload)) all.push_back(std::move(value));
   return all;
 }
 

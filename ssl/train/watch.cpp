@@ -1,20 +1,14 @@
 #include "ssl/train/watch.h"
 
-#include <cstdio>
 #include <numeric>
 
 #include "nn/norm.h"
+#include "ssl/train/settings.h"
 #include "tensor/counted.h"
 
 namespace tacit::ssl {
 
 namespace {
-
-std::string three_digits(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.3g", value);
-  return text;
-}
 
 std::string collapse(const char* what, const char* metric, double value, const char* remedy) {
   return std::string("warning: collapse: all images have nearly one ") + what + " (" + metric + " " +

@@ -114,18 +114,48 @@ void output_gradient(const TileBuffer& to, const float* map, const TileMap& m, i
                           [](const V* x, int s, V* y, int t) { F::output_gradient(x, s, y, t); });
 }
 
+/// The moments of tiles while they are in registers. A tile's own come from two passes, tiles merge by Chan's formula
+/// (tacit::cpu::merge_moments): a large mean costs no digits.
+template <int R>
+struct RunningMoments {
+  V mean{}, squares{};
+  float pixels = 0;
+
+  void add(const V (&y)[R * R], int64_t rows, int64_t columns) {
+    V sum{}, own{};
+    const auto each = [&](auto&& f) {
+      if (rows == R && columns == R) {
+        TACIT_UNROLL for (int i = 0; i < R * R; ++i) f(y[i]);
+        return;
+      }
+      for (int64_t i = 0; i < rows; ++i)
+        for (int64_t j = 0; j < columns; ++j) f(y[i * R + j]);
+    };
+    const auto count = static_cast<float>(rows * columns), weight = count / (pixels + count);
+    each([&](const V& v) { sum += v; });
+    const V centre = sum * (1 / count);
+    each([&](const V& v) { own += (v - centre) * (v - centre); });
+    const V delta = centre - mean;
+    squares += own + delta * delta * (pixels * weight);
+    mean += delta * weight;
+    pixels += count;
+  }
+};
+
 template <class F>
 void output(float* map, const TileMap& m, const TileBuffer& from, int64_t first, int64_t count, int64_t channel,
-            int64_t channels) {
+            int64_t channels, const TileMoments& moments) {
   constexpr int S = F::kIn, R = F::kOut;
   for (int64_t c = 0; c < channels; c += kLanes) {
     const float* p = from.data + c / kBlock * from.block + c % kBlock;
     Walk walk(m, first, R, R);
+    RunningMoments<R> seen;
     for (int64_t t = 0; t < count; ++t, p += kBlock) {
       V x[S * S], y[R * R];
       TACIT_UNROLL for (int f = 0; f < S * S; ++f) x[f] = load<V>(p + f * from.frequency);
       transform<S, R>(x, y, [](const V* a, int s, V* b, int u) { F::output(a, s, b, u); });
       const Place place = walk.next();
+      if (moments.mean) seen.add(y, place.row1, place.column1);
       float* const to = map + place.offset + channel + c;
       if (place.row1 == R && place.column1 == R && channels - c >= kLanes) {
         TACIT_UNROLL for (int i = 0; i < R; ++i) TACIT_UNROLL for (int j = 0; j < R; ++j)
@@ -136,6 +166,9 @@ void output(float* map, const TileMap& m, const TileBuffer& from, int64_t first,
         for (int64_t j = 0; j < place.column1; ++j)
           store_upto(to + (i * m.width + j) * m.channels, y[i * R + j], channels - c);
     }
+    if (!moments.mean) continue;
+    store_upto(moments.mean + c, seen.mean, channels - c);
+    store_upto(moments.squares + c, seen.squares, channels - c);
   }
 }
 

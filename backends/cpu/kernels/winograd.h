@@ -50,15 +50,21 @@ struct WinogradSum {
   bool accumulate;        ///< continue the sums in du, else start from 0
 };
 
+/// Of the pixels of some tiles, channel by channel: their mean, and the sum of squares around it.
+struct TileMoments {
+  float *mean, *squares;  ///< both null: not wanted
+};
+
 struct WinogradTable {
   int64_t out, in;  ///< outputs and inputs of a tile along one axis; in * in frequencies
   /// B^T d B of tiles [first, first + count), in the order image, row, column; they become tiles 0 … count-1 of `to`.
   void (*input)(const TileBuffer& to, const float* map, const TileMap&, int64_t first, int64_t count);
   /// A dy A^T.
   void (*output_gradient)(const TileBuffer& to, const float* map, const TileMap&, int64_t first, int64_t count);
-  /// A^T m A, written into channels [channel, channel + channels) of the map; `from` begins at the first of them.
+  /// A^T m A, written into channels [channel, channel + channels) of the map; `from` and the moments begin at the first
+  /// of them.
   void (*output)(float* map, const TileMap&, const TileBuffer& from, int64_t first, int64_t count, int64_t channel,
-                 int64_t channels);
+                 int64_t channels, const TileMoments&);
   /// G g G^T of rows x columns kernels: to[f * frequency + i * row + c], c below `columns` rounded up to whole vectors
   /// (zeros there), from w[i * w_row + tap * w_tap + c]. `rotate`: taps from the last to the first.
   void (*weights)(float* to, int64_t frequency, int64_t row, const float* w, int64_t w_row, int64_t w_tap, int64_t rows,

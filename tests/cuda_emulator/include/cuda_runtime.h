@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "tests/cuda_emulator/device.h"
+#include "tests/cuda_emulator/tensor_core.h"
 
 enum cudaError_t {
   cudaSuccess = 0,

@@ -78,7 +78,7 @@ int main(int argc, char** argv) try {
                                                                  bench::TimedBackend::times().end());
   std::sort(kernels.begin(), kernels.end(),
             [](const auto& a, const auto& b) { return a.second.seconds > b.second.seconds; });
-  std::printf("%s: %.1f ms a step\n%-44s %6s %9s %6s %16s %8s\n", name.c_str(), step * 1e3, "kernel", "calls", "ms",
+  std::printf("%s: %.1f ms a step\n%-50s %6s %9s %6s %16s %8s\n", name.c_str(), step * 1e3, "kernel", "calls", "ms",
               "share", "rate", "of peak");
   double known = 0;
   for (const auto& [kernel, t] : kernels) {
@@ -86,11 +86,11 @@ int main(int argc, char** argv) try {
     if (t.seconds / steps < step / 500) continue;
     const bool arithmetic = t.operations > 0;
     const double rate = (arithmetic ? t.operations : t.bytes) / t.seconds;
-    std::printf("%-44s %6.0f %9.2f %5.1f%% %8.1f %s %7.0f%%\n", kernel.c_str(), static_cast<double>(t.calls) / steps,
+    std::printf("%-50s %6.0f %9.2f %5.1f%% %8.1f %s %7.0f%%\n", kernel.c_str(), static_cast<double>(t.calls) / steps,
                 t.seconds / steps * 1e3, 100 * t.seconds / steps / step, rate / 1e9, arithmetic ? "GFLOP/s" : "GB/s   ",
                 100 * rate / (arithmetic ? operations : bytes));
   }
-  std::printf("%-44s %6s %9.2f %5.1f%%\n", "outside of kernels", "", (step - known) * 1e3, 100 * (step - known) / step);
+  std::printf("%-50s %6s %9.2f %5.1f%%\n", "outside of kernels", "", (step - known) * 1e3, 100 * (step - known) / step);
 } catch (const std::exception& e) {
   std::cerr << "error: " << e.what() << '\n';
   return 1;

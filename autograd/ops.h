@@ -75,6 +75,7 @@ Variable gather(const Variable& x, int dim, const Tensor& index);
 Variable index_select(const Variable& x, int dim, const Tensor& index);
 
 // ---- convolution and pooling over (N, H, W, C)
+/// `moments`: those of the result, as in tensor/ops.h; no gradient goes through them.
 Variable conv2d(const Variable& x, const Variable& w, const Conv2dOptions& = {}, Moments* moments = nullptr);
 Variable max_pool2d(const Variable& x, const PoolOptions& = {});
 Variable avg_pool2d(const Variable& x, const PoolOptions& = {});
@@ -112,8 +113,8 @@ struct BatchNormAct {
   bool relu = false;
   Variable residual;  ///< of the convolution's shape; may be undefined, and is without relu
 };
-/// batch_norm(conv2d(x, w)), or batch_norm_relu, as one op: the convolution sums up the statistics of what it writes
-/// where the backend can, instead of a pass over it. With several groups they are separate ops.
+/// batch_norm(conv2d(x, w)), or batch_norm_relu, recorded as these two. Where the backend can, the convolution sums up
+/// the statistics of what it writes, instead of a pass over it; not with several groups.
 Variable conv_bn_act(const Variable& x, const Variable& w, const Conv2dOptions&, const BatchNormAct&);
 /// How often a fused op was composed of others because the backend has no kernels for it (process-wide).
 int64_t composites();

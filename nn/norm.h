@@ -48,7 +48,7 @@ class BatchNorm : public Module {
   Variable operator()(const Variable& x);
   /// relu(batch_norm(x) + residual) in one kernel pair where the backend has it; residual may be undefined.
   Variable relu(const Variable& x, const Variable& residual = {});
-  /// Both of conv(x), as one op (conv_bn_act): the statistics come out of the convolution where the backend can.
+  /// Both of conv(x) (conv_bn_act): the statistics come out of the convolution where the backend can.
   Variable operator()(const Conv2d& conv, const Variable& x);
   Variable relu(const Conv2d& conv, const Variable& x, const Variable& residual = {});
   void visit(Visitor& v) override;

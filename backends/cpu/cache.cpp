@@ -3,8 +3,15 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 
 namespace tacit::cpu {
+
+namespace {
+std::atomic<int64_t> pretended{0};
+}
+
+void pretend_second_level_cache(int64_t bytes) { pretended = bytes; }
 
 int64_t second_level_cache() {
   static const int64_t bytes = [] {
@@ -14,7 +21,8 @@ int64_t second_level_cache() {
 #endif
     return int64_t{1} << 20;
   }();
-  return bytes;
+  const int64_t told = pretended;
+  return told > 0 ? told : bytes;
 }
 
 }  // namespace tacit::cpu

@@ -19,7 +19,7 @@ void merge_moments(T* mean, T* var, int64_t channels, int64_t parts, const P* pa
   double* const all_mean = sums.as<double>();
   double* const all_squares = all_mean + channels;
   std::fill_n(all_mean, 2 * channels, 0.0);
-  parallel_ranges(channels, 512, [&](int64_t begin, int64_t end) {
+  parallel_ranges(channels, 32, [&](int64_t begin, int64_t end) {
     double n = 0;
     for (int64_t p = 0; p < parts; ++p) {
       const auto count = static_cast<double>(pixels(p));

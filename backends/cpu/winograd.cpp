@@ -90,6 +90,9 @@ TiledProduct tiled_product(const WinogradTable& k, const float* in, float* out, 
           {out_size[0], out_size[1], out_size[2], tiles_h, tiles_w, 0, 0}};
 }
 
+/// Tiles that the products take at least at a time: tasks are multiples of it.
+int64_t tiles_a_step() { return gemm_table<float>().mr / 3; }
+
 /// How many tiles a task takes: enough that reading the filters costs little, not more than the second-level cache
 /// holds, and about equal parts.
 int64_t tiles_a_task(const WinogradTable& k, const TiledProduct& g) {
@@ -97,10 +100,11 @@ int64_t tiles_a_task(const WinogradTable& k, const TiledProduct& g) {
   const int64_t bytes = k.in * k.in * g.in_map.channels * static_cast<int64_t>(sizeof(float));
   int64_t most = 4 * mr;
   while (most > 2 * mr && most * bytes > second_level_cache()) most -= mr;
-  return round_up(ceil_div(tiles, ceil_div(tiles, most)), mr / 3);
+  return round_up(ceil_div(tiles, ceil_div(tiles, most)), tiles_a_step());
 }
 
-/// out = tiles(in) u. Where the moments of its channels are wanted, each task sums up its pixels while it holds them.
+/// out = tiles(in) u. Where the moments of its channels are wanted, each task sums up its pixels while it holds them,
+/// in groups of tiles that divide every task, so that the order of the sums does not depend on how tasks are cut.
 void run_tiles(const WinogradTable& k, const TiledProduct& g, const Filters& u, float* mean = nullptr,
                float* var = nullptr) {
   constexpr int64_t kColumns = 128;  // of products that stay in the cache until they are transformed back
@@ -109,8 +113,9 @@ void run_tiles(const WinogradTable& k, const TiledProduct& g, const Filters& u, 
   // No sum depends on it: each stays within one task.
   const int64_t groups = ceil_div(u.columns, kColumns);
   const int64_t shares = std::clamp(ceil_div(int64_t{2} * threads(), blocks), int64_t{1}, groups);
-  const int64_t channels = g.out_map.channels, sums = mean ? blocks * channels : 0;
-  const Scratch parts(static_cast<size_t>(2 * sums) * sizeof(float));
+  const int64_t channels = g.out_map.channels, group_tiles = tiles_a_step(), parts = ceil_div(tiles, group_tiles);
+  const int64_t sums = mean ? parts * channels : 0;
+  const Scratch part_moments(static_cast<size_t>(2 * sums) * sizeof(float));
   parallel_pieces(blocks * shares, [&](int64_t t) {
     const int64_t first = t / shares * step, count = std::min(step, tiles - first), share = t % shares;
     const Tiles v(k, step, u.rows), m(k, step, std::min(u.columns, kColumns));
@@ -121,14 +126,16 @@ void run_tiles(const WinogradTable& k, const TiledProduct& g, const Filters& u, 
         winograd_tables().product({v.buffer.data + f * v.buffer.frequency, v.buffer.block,
                                    u.memory.as<float>() + f * u.frequency + column * u.rows,
                                    m.buffer.data + f * m.buffer.frequency, m.buffer.block, count, u.rows, width});
-      float* const part = sums > 0 ? parts.as<float>() + t / shares * channels + column : nullptr;
-      k.output(g.out, g.out_map, m.buffer, first, count, column, width, {part, part ? part + sums : nullptr});
+      float* const part = sums > 0 ? part_moments.as<float>() + first / group_tiles * channels + column : nullptr;
+      k.output(g.out, g.out_map, m.buffer, first, count, column, width,
+               {part, part ? part + sums : nullptr, group_tiles, channels});
     }
   });
   if (sums > 0)
-    merge_moments(mean, var, channels, blocks, parts.as<float>(), parts.as<float>() + sums, [&](int64_t b) {
-      return g.pixels_before(k, std::min(tiles, (b + 1) * step)) - g.pixels_before(k, b * step);
-    });
+    merge_moments(
+        mean, var, channels, parts, part_moments.as<float>(), part_moments.as<float>() + sums, [&](int64_t part) {
+          return g.pixels_before(k, std::min(tiles, (part + 1) * group_tiles)) - g.pixels_before(k, part * group_tiles);
+        });
 }
 
 }  // namespace

@@ -155,7 +155,15 @@ void output(float* map, const TileMap& m, const TileBuffer& from, int64_t first,
       TACIT_UNROLL for (int f = 0; f < S * S; ++f) x[f] = load<V>(p + f * from.frequency);
       transform<S, R>(x, y, [](const V* a, int s, V* b, int u) { F::output(a, s, b, u); });
       const Place place = walk.next();
-      if (moments.mean) seen.add(y, place.row1, place.column1);
+      if (moments.mean) {
+        seen.add(y, place.row1, place.column1);
+        if ((t + 1) % moments.group == 0 || t + 1 == count) {
+          const int64_t at = t / moments.group * moments.stride + c;
+          store_upto(moments.mean + at, seen.mean, channels - c);
+          store_upto(moments.squares + at, seen.squares, channels - c);
+          seen = {};
+        }
+      }
       float* const to = map + place.offset + channel + c;
       if (place.row1 == R && place.column1 == R && channels - c >= kLanes) {
         TACIT_UNROLL for (int i = 0; i < R; ++i) TACIT_UNROLL for (int j = 0; j < R; ++j)
@@ -166,9 +174,6 @@ void output(float* map, const TileMap& m, const TileBuffer& from, int64_t first,
         for (int64_t j = 0; j < place.column1; ++j)
           store_upto(to + (i * m.width + j) * m.channels, y[i * R + j], channels - c);
     }
-    if (!moments.mean) continue;
-    store_upto(moments.mean + c, seen.mean, channels - c);
-    store_upto(moments.squares + c, seen.squares, channels - c);
   }
 }
 

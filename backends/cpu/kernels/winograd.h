@@ -50,9 +50,10 @@ struct WinogradSum {
   bool accumulate;        ///< continue the sums in du, else start from 0
 };
 
-/// Of the pixels of some tiles, channel by channel: their mean, and the sum of squares around it.
+/// Of every `group` tiles, channel by channel: their pixels' mean, and the sum of squares around it.
 struct TileMoments {
   float *mean, *squares;  ///< both null: not wanted
+  int64_t group, stride;  ///< elements between groups
 };
 
 struct WinogradTable {

@@ -35,6 +35,13 @@ struct Positional {
   std::vector<std::string>* targets = nullptr;  // in the place of target: one or more
 };
 
+/// Flags of every command that are no settings of it.
+struct PlainFlag {
+  const char *name, *help;
+};
+inline constexpr PlainFlag kConfigFlag{"config", "TOML file with any of these flags by its long name"},
+    kPrintConfigFlag{"print-config", "print the resolved settings and stop"};
+
 /// What --help shows.
 struct Help {
   std::string summary;  ///< above the flags

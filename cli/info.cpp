@@ -7,6 +7,7 @@
 #include "backends/cpu/kernels/dispatch.h"
 #include "cli/command.h"
 #include "ssl/data/decode.h"
+#include "ssl/data/printable.h"
 #include "ssl/train/checkpoint.h"
 #include "ssl/train/memory.h"
 #include "tensor/join.h"
@@ -29,10 +30,10 @@ class Info final : public Command {
     start(common_);
     const nlohmann::ordered_json facts = what_.empty() ? machine() : contents();
     for (const auto& fact : facts.items())
-      if (!fact.value().is_object()) print_result(common_, fact.key() + ": " + text_of(fact.value()));
+      if (!fact.value().is_object()) print_result(common_, ssl::printable(fact.key()) + ": " + text_of(fact.value()));
     if (facts.contains("tensors"))
       for (const auto& tensor : facts["tensors"].items())
-        print_result(common_, "  " + tensor.key() + "  " + tensor.value().get<std::string>());
+        print_result(common_, "  " + ssl::printable(tensor.key()) + "  " + tensor.value().get<std::string>());
     write_json(common_, facts);
     return 0;
   }
@@ -40,7 +41,7 @@ class Info final : public Command {
  private:
   /// A value for people: strings without quotes, lists with commas.
   static std::string text_of(const nlohmann::ordered_json& value) {
-    if (value.is_string()) return value.get<std::string>();
+    if (value.is_string()) return ssl::printable(value.get<std::string>());
     if (!value.is_array()) return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
     return join(value, text_of);
   }

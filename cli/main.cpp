@@ -9,6 +9,7 @@
 #include <new>
 
 #include "cli/command.h"
+#include "ssl/data/printable.h"
 #include "ssl/train/interrupt.h"
 #include "tensor/join.h"
 #include "tensor/read_file.h"
@@ -79,10 +80,10 @@ void bind(Bound& bound, CLI::App& parent) {
     }
     option->group(setting.group);
   }
-  bound.app->add_option("--config", bound.config_file, "TOML file with any of these flags by its long name")
-      ->group("General");
+  bound.app->add_option(std::string("--") + kConfigFlag.name, bound.config_file, kConfigFlag.help)->group("General");
   bound.app->allow_extras();  // run() names what is left over
-  bound.app->add_flag("--print-config", bound.print_config, "print the resolved settings and stop")->group("General");
+  bound.app->add_flag(std::string("--") + kPrintConfigFlag.name, bound.print_config, kPrintConfigFlag.help)
+      ->group("General");
 }
 
 void prepare_help(Bound& bound) {
@@ -174,7 +175,7 @@ int report(const char* message, int status) {
   for (char& c : line)
     if (c == '\n') c = ' ';
   std::cout << std::flush;
-  std::fprintf(stderr, "error: %s\n", line.c_str());
+  std::fprintf(stderr, "error: %s\n", ssl::printable_text(line).c_str());
   return status;
 }
 

@@ -26,6 +26,8 @@ class NeighboursCommand final : public RunCommand {
         .many("query")
         .add("queries", &count_, "test images to show without --query, of different classes where there are labels")
         .add("k", &k_, "neighbours of each")
+        .add("split", &split_,
+             "images to search: train, test, unlabeled or all (default: all with --query, else train)")
         .add("out", &out_, "the PNG to write", ssl::Effect::Session)
         .used_if(
             "", "queries", [this] { return queries_.empty(); },
@@ -34,12 +36,13 @@ class NeighboursCommand final : public RunCommand {
   void check_own() const override {
     if (out_.empty()) throw UsageError("--out is required: the PNG to write");
     ssl::check_specs("query", queries_);
+    if (!split_.empty()) ssl::parse_split(split_);
     check_flag("k", static_cast<double>(k_), 1, 100);
     check_flag("queries", static_cast<double>(count_), 1, 1000);
   }
   int run_on(ssl::Pretrained& run) override {
     check_writable("out", out_);
-    const ssl::ImageSourcePtr bank = data_.open(ssl::Split::Train, common_);
+    const ssl::ImageSourcePtr bank = data_.open(searched(), common_);
     ssl::ImageSourcePtr queries;
     if (queries_.empty())
       queries = varied(data_.open(ssl::Split::Test, common_), count_);
@@ -50,7 +53,13 @@ class NeighboursCommand final : public RunCommand {
       });
     const int64_t k = possible_k(k_, bank->size());
     nn::Encoder& encoder = run.method->encoder();
-    check_memory(run, (bank->size() + queries->size()) * encoder.features());
+    const int64_t size = run.views.image_size, most = ssl::ContactSheet::most_rows(k + 1, size);
+    TACIT_CHECK(queries->size() <= most, queries_.empty() ? "--queries" : "--query", ": ", queries->size(),
+                " images are too many for one picture of ", k, " neighbours each at ", size, " pixels; the most is ",
+                most, " with this --k");
+    constexpr int64_t kTile = 56 * 56;  // the least that is drawn of an image
+    const int64_t drawn = queries->size() * (k + 1) * std::max(size * size, kTile);
+    check_memory(run, (bank->size() + queries->size()) * encoder.features() + 3 * drawn / 4);
     const ssl::FeatureSet features = ssl::encoder_features(encoder, *bank, run.views);
     const ssl::Neighbours found =
         ssl::nearest(ssl::encoder_features(encoder, *queries, run.views).features, features.features, k);
@@ -74,7 +83,7 @@ class NeighboursCommand final : public RunCommand {
   }
 
  private:
-  /// Indices into the training split with their cosine similarities; the files where there are files.
+  /// Indices into the images searched with their cosine similarities; the files where there are files.
   static nlohmann::json answer(const ssl::Neighbours& found, int64_t q, const ssl::ImageSource& queries,
                                const ssl::ImageSource& bank) {
     nlohmann::json near = nlohmann::json::array();
@@ -86,7 +95,13 @@ class NeighboursCommand final : public RunCommand {
     return {{"query", queries.file(q)}, {"neighbours", near}};
   }
 
+  ssl::Split searched() const {
+    if (split_.empty()) return queries_.empty() ? ssl::Split::Train : ssl::Split::All;
+    return ssl::parse_split(split_);
+  }
+
   std::vector<std::string> queries_;
+  std::string split_;
   int64_t count_ = 10, k_ = 9;
   std::string out_;
 };

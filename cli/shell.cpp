@@ -66,7 +66,8 @@ std::string bash_completion() {
       "  fi\n"
       "  case ${COMP_WORDS[1]} in\n";
   for (const Described& d : all) {
-    text += "    " + std::string(d.command->name()) + ") flags=\"--help --config --print-config";
+    text += "    " + std::string(d.command->name()) + ") flags=\"--help --" + kConfigFlag.name + " --" +
+            kPrintConfigFlag.name;
     for (const Settings::Setting* flag : flags_of(d)) text += " --" + flag->name;
     text += "\"";
     if (takes_method(d)) text += "; [ \"$COMP_CWORD\" = 2 ] && words=\"" + words(ssl::method_names()) + "\"";
@@ -119,6 +120,8 @@ std::string man_page() {
       text += ".TP\n.B \\-\\-" + roff(flag->name) + "\n" + roff(flag->help) +
               (shown.empty() ? "" : " (default " + roff(shown) + ")") + "\n";
     }
+    for (const PlainFlag& flag : {kConfigFlag, kPrintConfigFlag})
+      text += ".TP\n.B \\-\\-" + roff(flag.name) + "\n" + roff(flag.help) + "\n";
     text += ".PP\nExample:\n.PP\n.nf\n" + roff(d.command->example()) + "\n.fi\n";
   }
   return text;

@@ -35,13 +35,16 @@ get_target_property(definitions tbb COMPILE_DEFINITIONS)
 list(REMOVE_ITEM definitions __TBB_USE_ITT_NOTIFY)
 set_target_properties(tbb PROPERTIES COMPILE_DEFINITIONS "${definitions}")
 
+string(REGEX MATCH "^[0-9]+" compiler "${CMAKE_CXX_COMPILER_VERSION}")
 # What others wrote is in the file, and their licences go with it: Debian keeps them beside each package.
 file(COPY ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${PROJECT_BINARY_DIR}/licences)
 configure_file(${TACIT_TBB_SOURCE}/LICENSE.txt ${PROJECT_BINARY_DIR}/licences/onetbb COPYONLY)
 foreach(package libopenblas-pthread-dev libarchive-dev libjpeg62-turbo-dev libstb-dev zlib1g-dev nlohmann-json3-dev
-                libtomlplusplus-dev libcli11-dev libc6-dev gcc-12-base)
-  if(EXISTS /usr/share/doc/${package}/copyright)
-    configure_file(/usr/share/doc/${package}/copyright ${PROJECT_BINARY_DIR}/licences/${package} COPYONLY)
+                libtomlplusplus-dev libcli11-dev libc6-dev gcc-${compiler}-base)
+  if(NOT EXISTS /usr/share/doc/${package}/copyright)
+    message(FATAL_ERROR "TACIT_STATIC: there is no /usr/share/doc/${package}/copyright; the file may not go without the "
+      "licences of what is in it")
   endif()
+  configure_file(/usr/share/doc/${package}/copyright ${PROJECT_BINARY_DIR}/licences/${package} COPYONLY)
 endforeach()
 install(DIRECTORY ${PROJECT_BINARY_DIR}/licences DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/tacit COMPONENT command)

@@ -98,6 +98,16 @@ TEST_CASE("pixel correlation: mirrored, brighter and flat images") {
   CHECK(between(flat, flat) == 1);
   CHECK(between(flat, darker) == 0);
   CHECK(between(flat, ramp) == 0);
+  // Colours without a pattern, whatever their channels are.
+  const std::vector<float> red{1, 0, 0, 1, 0, 0}, red_too = red, wine{.5f, .2f, .2f, .5f, .2f, .2f},
+                                                  both{1, 0, 0, 0, 1, 0};
+  const auto colours = [](const std::vector<float>& a, const std::vector<float>& b) {
+    return pixel_correlation(a.data(), b.data(), 1, 2, 3);
+  };
+  CHECK(colours(red, red_too) == 1);
+  CHECK(colours(red, wine) == 0);
+  CHECK(colours(red, both) == 0);
+  CHECK(colours(both, both) == doctest::Approx(1));
   // By hand, two pixels of two channels: deviations (-2, -1, 0, 3) and (-1, 2, -2, 1), turned over (-2, 1, -1, 2).
   const std::vector<float> a{0, 1, 2, 5}, b{1, 4, 0, 3};
   CHECK(pixel_correlation(a.data(), b.data(), 1, 2, 2) == doctest::Approx(9 / std::sqrt(14.0 * 10)));

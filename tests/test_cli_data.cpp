@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "ssl/data/some_indices.h"
+#include "tensor/safetensors.h"
 #include "tests/images.h"
 #include "tests/process.h"
 
@@ -211,13 +213,21 @@ TEST_CASE("names with control characters: one line each in files.txt, nothing ra
   const TemporaryDirectory dir;
   fs::create_directory(dir / "set");
   for (int i = 0; i < 40; ++i)
-    write_file(dir / "set/" + std::string(i == 3 ? "a\nb\x1b[31m" : "c") + std::to_string(i) + ".ppm", ppm(16, i + 1));
+    write_file(dir / "set/" + std::string(i == 3 ? "a\nb\x1b[31m\u009bü\xff" : "c") + std::to_string(i) + ".ppm",
+               ppm(16, i + 1));
   CHECK(run_tacit(run_on(dir / "set", dir / "run", {"--steps", "1"})).status == 0);
   CHECK(run_tacit({"embed", dir / "run", "--data", dir / "set", "--out", dir / "e"}).status == 0);
   const std::string files = read_file(dir / "e/files.txt");
   CHECK(std::count(files.begin(), files.end(), '\n') == 40);
-  CHECK(contains(files, "a\\nb\\x1b[31m3.ppm\n"));
+  CHECK(contains(files, "a\\nb\\x1b[31m\\xc2\\x9bü\\xff3.ppm\n"));
   CHECK_FALSE(contains(files, "\x1b"));
+  tacit::write_safetensors(dir / "f.safetensors",
+                           {{{"w\x1b]0;title", tacit::Tensor::zeros({1})}}, {{"made\x1b[31m", "by \x1b[32m"}}});
+  for (const Outcome& outcome : {run_tacit({"info", dir / "f.safetensors"}),
+                                 run_tacit(run_on(dir / "set", dir / "i", {"--init", dir / "f.safetensors"}))}) {
+    CHECK(contains(outcome.out + outcome.err, "w\\x1b]0;title"));
+    CHECK_FALSE(contains(outcome.out + outcome.err, "\x1b"));
+  }
 }
 
 TEST_CASE("--max-damaged 0 stops at the first damaged file") {
@@ -269,4 +279,15 @@ TEST_CASE("a PNG whose checksum is wrong is a damaged file; several files follow
   CHECK(run_tacit({"neighbours", dir / "run", "--data", dir / "set", "--query", dir / "set/1.ppm", dir / "set/2.ppm",
                    "--out", dir / "n.png"})
             .status == 0);
+  // All images are searched, not those alone that a test split leaves.
+  const Outcome all = run_tacit({"neighbours", dir / "run", "--data", dir / "set", "--query", dir / "set", "--k", "1",
+                                 "--out", dir / "n.png", "--json", "-"});
+  CHECK(all.status == 0);
+  const nlohmann::json answers = nlohmann::json::parse(all.out)["queries"];
+  CHECK(answers.size() == 40);
+  for (const auto& answer : answers) CHECK(answer["neighbours"][0]["file"] == answer["query"]);
+  const Outcome part = run_tacit({"neighbours", dir / "run", "--data", dir / "set", "--query", dir / "set", "--k", "37",
+                                  "--split", "train", "--out", dir / "n.png"});
+  CHECK(part.status == 1);
+  CHECK(contains(part.err, "--k 37"));
 }

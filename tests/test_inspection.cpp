@@ -10,6 +10,7 @@
 #include "ssl/train/append.h"
 #include "ssl/train/build.h"
 #include "ssl/train/inspection.h"
+#include "ssl/train/picture.h"
 #include "ssl/train/resolve.h"
 #include "tensor/ops.h"
 #include "train.h"
@@ -44,6 +45,15 @@ std::vector<double> counted_again(const Histogram& h, const std::vector<float>& 
 }
 
 }  // namespace
+
+TEST_CASE("a picture that a PNG cannot hold is refused before its memory is taken") {
+  const int64_t most = ContactSheet::most_rows(10, 224);
+  CHECK(most == 1400);  // (3 (10 * 226 + 2) + 1) (1400 * 226 + 2) is just below 2^31
+  CHECK_THROWS_WITH_AS(ContactSheet(most + 1, 10, 224), doctest::Contains("the most is 1400"), Error);
+  CHECK_THROWS_AS(ContactSheet(int64_t{1} << 30, 1000, 224), Error);
+  CHECK(ContactSheet::most_rows(int64_t{1} << 30, 224) == 0);
+  CHECK(ContactSheet(2, 3, 8).png().substr(1, 3) == "PNG");
+}
 
 TEST_CASE("histogram: moments, and a value lies from its bucket's lower limit up to the upper one") {
   const std::vector<float> values = {-2, -1, -0.5f, 0, 0.25f, 0.5f, 0.5f, 1, 1.0625f, 1.125f, 3};

@@ -29,12 +29,38 @@ class Sets {
   std::vector<size_t> parent_;
 };
 
+struct Flatness {
+  bool flat;                   ///< every pixel has the colour, up to rounding
+  std::vector<double> colour;  ///< the mean of each channel
+};
+
+Flatness flatness(const float* image, int64_t pixels, int64_t channels) {
+  Flatness f{true, std::vector<double>(static_cast<size_t>(channels))};
+  constexpr double kFlat = 1e-10;  // of the squared deviation of a pixel: rounding alone
+  for (int64_t c = 0; c < channels; ++c) {
+    double sum = 0, squares = 0;
+    for (int64_t i = 0; i < pixels; ++i) sum += static_cast<double>(image[i * channels + c]);
+    const double mean = f.colour[static_cast<size_t>(c)] = sum / static_cast<double>(pixels);
+    for (int64_t i = 0; i < pixels; ++i) squares += std::pow(static_cast<double>(image[i * channels + c]) - mean, 2);
+    f.flat = f.flat && squares <= kFlat * static_cast<double>(pixels);
+  }
+  return f;
+}
+
 }  // namespace
 
 double pixel_correlation(const float* a, const float* b, int64_t height, int64_t width, int64_t channels) {
-  const int64_t count = height * width * channels;
+  const int64_t pixels = height * width, count = pixels * channels;
   const double n = static_cast<double>(count), mean_a = std::accumulate(a, a + count, 0.0) / n,
                mean_b = std::accumulate(b, b + count, 0.0) / n;
+  // One colour everywhere: nothing to correlate. By channel, or red would have the pattern of its three channels.
+  const Flatness flat_a = flatness(a, pixels, channels), flat_b = flatness(b, pixels, channels);
+  if (flat_a.flat && flat_b.flat) {
+    for (size_t c = 0; c < flat_a.colour.size(); ++c)
+      if (std::abs(flat_a.colour[c] - flat_b.colour[c]) >= 1e-3) return 0;
+    return 1;
+  }
+  if (flat_a.flat || flat_b.flat) return 0;
   double aa = 0, bb = 0, straight = 0, mirrored = 0;
   for (int64_t y = 0; y < height; ++y)
     for (int64_t x = 0; x < width; ++x)
@@ -43,9 +69,6 @@ double pixel_correlation(const float* a, const float* b, int64_t height, int64_t
         const double u = a[at] - mean_a, v = b[at] - mean_b;
         aa += u * u, bb += v * v, straight += u * v, mirrored += u * (b[across] - mean_b);
       }
-  constexpr double kFlat = 1e-10;  // of the squared deviation of a pixel: rounding alone
-  if (aa <= kFlat * n && bb <= kFlat * n) return std::abs(mean_a - mean_b) < 1e-3 ? 1 : 0;
-  if (aa <= kFlat * n || bb <= kFlat * n) return 0;
   return std::clamp(std::max(straight, mirrored) / std::sqrt(aa * bb), -1.0, 1.0);
 }
 

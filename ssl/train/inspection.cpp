@@ -64,6 +64,7 @@ void Inspection::choose_images() {
 
 void Inspection::look(int64_t step, Method& method, const optim::Optimizer& optimizer, RunDirectory& directory) {
   if (!images_) choose_images();
+  if (images_->size() == 0) return;  // all of those chosen are damaged
   std::vector<std::pair<std::string, Histogram>> histograms;
   {
     nn::Encoder& encoder = method.encoder();

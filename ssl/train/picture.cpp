@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "nn/eval_mode.h"
 #include "tensor/atomic_file.h"
@@ -18,7 +19,10 @@ namespace tacit::ssl {
 
 namespace {
 
-constexpr int64_t kGap = 2, kSmallestTile = 56;
+constexpr int64_t kGap = 2, kSmallestTile = 56, kMostBytes = std::numeric_limits<int>::max();
+
+int64_t scale_of(int64_t tile) { return std::max<int64_t>(1, (kSmallestTile + tile - 1) / tile); }
+int64_t sheet_side(int64_t tiles, int64_t tile) { return tiles * (tile * scale_of(tile) + kGap) + kGap; }
 
 /// x * std + mean: back from the network's input to pixels in [0, 1].
 std::vector<float> unnormalised(const float* view, int64_t size, int64_t channels, const ViewPolicy& policy) {
@@ -55,6 +59,9 @@ void append_bytes(void* context, void* data, int size) {
 std::string png_of(const std::vector<uint8_t>& rgb, int64_t width, int64_t height) {
   TACIT_CHECK(static_cast<int64_t>(rgb.size()) == width * height * 3, "[picture] ", rgb.size(), " bytes are not ",
               width, " x ", height, " pixels");
+  // stb counts (3 width + 1) height bytes in an int.
+  TACIT_CHECK(width >= 1 && height >= 1 && height <= kMostBytes / (3 * width + 1), "[picture] ", width, " x ", height,
+              " pixels are more than a PNG is written of, 2 GB");
   std::string bytes;
   const int ok = stbi_write_png_to_func(append_bytes, &bytes, static_cast<int>(width), static_cast<int>(height), 3,
                                         rgb.data(), static_cast<int>(width * 3));
@@ -66,10 +73,16 @@ void write_png(const std::string& path, const std::vector<uint8_t>& rgb, int64_t
   write_file_atomically(path, png_of(rgb, width, height));
 }
 
+int64_t ContactSheet::most_rows(int64_t columns, int64_t tile) {
+  return (kMostBytes / (3 * sheet_side(columns, tile) + 1) - kGap) / (tile * scale_of(tile) + kGap);
+}
+
 ContactSheet::ContactSheet(int64_t rows, int64_t columns, int64_t tile)
-    : rows_(rows), columns_(columns), tile_(tile), scale_(std::max<int64_t>(1, (kSmallestTile + tile - 1) / tile)) {
-  width_ = columns_ * (tile_ * scale_ + kGap) + kGap;
-  height_ = rows_ * (tile_ * scale_ + kGap) + kGap;
+    : rows_(rows), columns_(columns), tile_(tile), scale_(scale_of(tile)) {
+  TACIT_CHECK(rows <= most_rows(columns, tile), "[picture] ", rows, " rows of ", columns, " tiles of ", tile,
+              " pixels are more than a PNG is written of, 2 GB; the most is ", most_rows(columns, tile));
+  width_ = sheet_side(columns_, tile_);
+  height_ = sheet_side(rows_, tile_);
   rgb_.assign(static_cast<size_t>(width_ * height_ * 3), 255);
 }
 

@@ -11,7 +11,7 @@
 
 namespace tacit::ssl {
 
-/// rgb (height, width, 3), as the bytes of a PNG file.
+/// rgb (height, width, 3), as the bytes of a PNG file. Throws Error above 2 GB of pixels.
 std::string png_of(const std::vector<uint8_t>& rgb, int64_t width, int64_t height);
 /// The same in a file. Throws Error when it cannot be written; atomic.
 void write_png(const std::string& path, const std::vector<uint8_t>& rgb, int64_t width, int64_t height);
@@ -19,7 +19,10 @@ void write_png(const std::string& path, const std::vector<uint8_t>& rgb, int64_t
 /// Tiles of one size in rows, RGB, with a white gap between them.
 class ContactSheet {
  public:
-  /// Tiles are `tile` pixels square, enlarged by a whole factor so that they are at least 56.
+  /// How many rows of that many tiles a PNG can hold: less than 2 GB of pixels.
+  static int64_t most_rows(int64_t columns, int64_t tile);
+  /// Tiles are `tile` pixels square, enlarged by a whole factor so that they are at least 56. Throws Error above
+  /// most_rows().
   ContactSheet(int64_t rows, int64_t columns, int64_t tile);
   /// pixels (tile, tile, channels) in [0, 1], channels 1 or 3; values outside are clamped.
   void put(int64_t row, int64_t column, const float* pixels, int64_t channels);

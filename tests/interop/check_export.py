@@ -50,7 +50,7 @@ def compare(file, features, directory, name, stem):
     ours = torch.from_numpy(np.load(features))
     error = ((ours - expected).abs().max() / expected.abs().max()).item()
     print(f"features {tuple(ours.shape)}: largest difference {error:.2e} of the largest value")
-    return 0 if ours.shape == expected.shape and error < 1e-4 else 1
+    return 0 if ours.shape == expected.shape and error < 2e-6 else 1
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def compare(file, features, directory, kind):
         assert ours.shape == expected[:batch].shape, ours.shape
         worst = max(worst, np.abs(ours - expected[:batch]).max() / np.abs(expected).max())
     print(f"onnx {model.graph.name}, {kind}: {len(model.graph.node)} nodes, largest difference {worst:.2e} of the largest value")
-    return 0 if worst < 1e-4 else 1
+    return 0 if worst < 2e-6 else 1
 
 
 sys.exit(compare(sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3]), sys.argv[4]))

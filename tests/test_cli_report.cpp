@@ -110,6 +110,27 @@ TEST_CASE("report: names that are markup stay text") {
   CHECK(contains(map["files"][0].get<std::string>(), evil));
 }
 
+TEST_CASE("report: an evaluation of data that allows no linear probe") {
+  const TemporaryDirectory dir;
+  const std::string run = dir / "run";
+  fs::copy(shared_run(), run, fs::copy_options::recursive);
+  for (const char* split : {"train", "test"})
+    for (int c = 0; c < 2; ++c)
+      for (int i = 0; i < (c == 0 && split == std::string("train") ? 1 : 6); ++i) {
+        const std::string at = dir / "d/" + split + "/" + std::to_string(c);
+        fs::create_directories(at);
+        write_file(at + "/" + std::to_string(i) + ".ppm",
+                   "P6\n8 8\n255\n" + std::string(8 * 8 * 3, static_cast<char>(90 * c + 9 * i + (split[1] == 'e'))));
+      }
+  check_ok(run_tacit({"evaluate", run, "--data", "folder:" + (dir / "d"), "--quiet", "--supervised=false",
+                      "--labels-per-class", "1", "--draws", "1"}));
+  CHECK(nlohmann::json::parse(read_file(run + "/evaluation.json"))["linear"]["run"].is_null());
+  check_ok(run_tacit({"report", run, "--images", "0"}));
+  const nlohmann::json judged = data_of(read_file(run + "/report.html"))["runs"][0]["evaluation"];
+  CHECK(judged["linear"]["run"].is_null());
+  CHECK(judged["knn"]["run"].is_number());
+}
+
 TEST_CASE("report: several runs, a run whose data is gone, and mistakes") {
   const TemporaryDirectory dir;
   const std::string run = dir / "a";

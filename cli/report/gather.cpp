@@ -7,6 +7,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "cli/report/evaluation.h"
 #include "ssl/evaluate/knn.h"
 #include "ssl/evaluate/linear.h"
 #include "ssl/evaluate/pca.h"
@@ -74,21 +75,6 @@ json curves_of(const Metrics& metrics, int64_t steps_per_epoch) {
       if (metrics.has(key)) curves[key].push_back(metrics.mean(begin, end, key));
   }
   return curves;
-}
-
-/// Whether it has the figures that the page draws.
-bool is_evaluation(const json& e) {
-  const auto has = [](const json& object, std::initializer_list<const char*> keys) {
-    return object.is_object() && std::all_of(keys.begin(), keys.end(), [&](const char* key) {
-             return object.contains(key) && object[key].is_number();
-           });
-  };
-  if (!e.is_object() || !e.contains("label_efficiency") || !e["label_efficiency"].is_array()) return false;
-  for (const char* key : {"knn", "linear"})
-    if (!e.contains(key) || !has(e[key], {"pixels", "random", "run"})) return false;
-  for (const json& point : e["label_efficiency"])
-    if (!has(point, {"labels_per_class", "mean", "std"}) || !point.contains("method")) return false;
-  return true;
 }
 
 json picture(const std::string& title, const std::string& png) {
@@ -253,11 +239,6 @@ json gather_run(const std::string& path, ssl::Pretrained& run) {
     knn["epoch"].push_back(metrics.at("step", i) / static_cast<double>(info.steps_per_epoch));
     knn["top1"].push_back(top1);
   }
-  json evaluation;
-  if (fs::exists(path + "/evaluation.json")) {
-    evaluation = json::parse(read_file(path + "/evaluation.json"), nullptr, false);
-    TACIT_CHECK(is_evaluation(evaluation), path, "/evaluation.json is not what tacit evaluate wrote; run it again");
-  }
   const int64_t parameters = run.method->encoder().parameter_count();
   return {{"name", name},
           {"what", info.config.method + " of " + info.config.encoder + " on " + std::to_string(info.images) +
@@ -272,7 +253,7 @@ json gather_run(const std::string& path, ssl::Pretrained& run) {
           {"images_per_second", metrics.mean(lines - last, lines, "images_per_second")},
           {"curves", curves_of(metrics, info.steps_per_epoch)},
           {"knn", knn},
-          {"evaluation", evaluation},
+          {"evaluation", read_evaluation(path)},
           {"pictures", saved_pictures(path + "/images")},
           {"command", "tacit pretrain " + info.config.method + " --config " + path + "/config.toml --out NEW_RUN"},
           {"config", config}};

@@ -68,6 +68,8 @@ class Report final : public Command {
   nlohmann::json gather(const std::string& path) {
     ssl::Pretrained run = ssl::load_pretrained(path);
     nlohmann::json gathered = gather_run(path, run);
+    if (const nlohmann::json& evaluated = gathered["evaluated"]; !evaluated.is_null() && evaluated["stale"])
+      say(common_, "warning: " + path + ": " + evaluated["warnings"][0].get<std::string>());
     if (samples_.images == 0) return gathered;
     const bool own = data_.data.empty();
     try {

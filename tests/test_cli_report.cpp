@@ -131,6 +131,71 @@ TEST_CASE("report: an evaluation of data that allows no linear probe") {
   CHECK(judged["knn"]["run"].is_number());
 }
 
+TEST_CASE("report: an evaluation says what it is of, and a run that has gone on since is told") {
+  const TemporaryDirectory dir;
+  const std::string run = dir / "run";
+  const Arguments evaluate =
+                      {"evaluate", run,      "--quiet", "--supervised=false", "--labels-per-class", "2", "--draws",
+                       "1",        "--seed", "3"},
+                  report = {"report", run, "--images", "0"};
+  const auto evaluated = [&] { return data_of(read_file(run + "/report.html"))["runs"][0]["evaluated"]; };
+  check_ok(run_tacit({"pretrain",
+                      "simclr",
+                      "--data",
+                      "synthetic:60",
+                      "--image-size",
+                      "16",
+                      "--encoder",
+                      "small_cnn",
+                      "--encoder-width",
+                      "8",
+                      "--projector",
+                      "16,8",
+                      "--batch-size",
+                      "8",
+                      "--epochs",
+                      "3",
+                      "--out",
+                      run,
+                      "--quiet",
+                      "--stop-after-epochs",
+                      "1"}));
+  check_ok(run_tacit(with(evaluate, {"--data", "synthetic:60", "--json", dir / "table.json"})));
+  const nlohmann::json table = nlohmann::json::parse(read_file(run + "/evaluation.json"));
+  CHECK(table == nlohmann::json::parse(read_file(dir / "table.json")));
+  const int64_t step = table["step"];
+  CHECK(table["data"] == nlohmann::json{"synthetic:60"});
+  CHECK(table["seed"] == 3);
+  CHECK(table["fingerprint"] != table["test_fingerprint"]);
+  Outcome outcome = run_tacit(report);
+  check_ok(outcome);
+  const std::string at = "step " + std::to_string(step);
+  CHECK(evaluated()["at"] == at + " of " + std::to_string(step) + ", synthetic:60, seed 3");
+  CHECK(evaluated()["warnings"].empty());
+  CHECK_FALSE(contains(outcome.err, "warning: "));
+
+  check_ok(run_tacit({"pretrain", "simclr", "--out", run, "--resume", "--stop-after-epochs", "3"}));
+  outcome = run_tacit(report);
+  check_ok(outcome);
+  CHECK(contains(evaluated()["at"].get<std::string>(), at + " of " + std::to_string(3 * step)));
+  CHECK(evaluated()["stale"] == true);
+  CHECK(contains(outcome.err, "warning: " + run + ": the evaluation is of " + at));
+
+  check_ok(run_tacit(with(evaluate, {"--data", "synthetic:80"})));
+  check_ok(run_tacit(report));
+  CHECK(evaluated()["stale"] == false);
+  REQUIRE(evaluated()["warnings"].size() == 1);
+  CHECK(contains(evaluated()["warnings"][0].get<std::string>(), "other images"));
+
+  nlohmann::json old = table;  // as an older tacit wrote it
+  for (const char* key :
+       {"step", "feature", "data", "test_data", "limit", "fingerprint", "test_fingerprint", "seed", "version"})
+    CHECK(old.erase(key) == 1);
+  write_file(run + "/evaluation.json", old.dump());
+  check_ok(run_tacit(report));
+  CHECK(evaluated()["at"] == "step unknown");
+}
+
 TEST_CASE("report: several runs, a run whose data is gone, and mistakes") {
   const TemporaryDirectory dir;
   const std::string run = dir / "a";

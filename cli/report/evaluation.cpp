@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <vector>
 
 #include "tensor/error.h"
+#include "tensor/join.h"
 #include "tensor/read_file.h"
 
 namespace tacit::cli {
@@ -32,6 +35,24 @@ bool is_evaluation(const json& e) {
   return true;
 }
 
+/// A value of this key; null where it is missing or of another type.
+template <class T>
+std::optional<T> value(const json& object, const char* key) {
+  if (!object.contains(key)) return {};
+  try {
+    return object[key].get<T>();
+  } catch (const json::exception&) {
+    return {};
+  }
+}
+
+/// Whether it is known to be of other training images. Known only where the run took the same part of its data, whole.
+bool of_other_images(const json& evaluation, const ssl::CheckpointInfo& run) {
+  const auto fingerprint = value<std::string>(evaluation, "fingerprint");
+  return fingerprint && !run.fingerprint.empty() && *fingerprint != run.fingerprint && run.damaged.empty() &&
+         run.config.split == "train" && value<int64_t>(evaluation, "limit") == run.config.limit;
+}
+
 }  // namespace
 
 json read_evaluation(const std::string& run) {
@@ -40,6 +61,27 @@ json read_evaluation(const std::string& run) {
   json evaluation = json::parse(read_file(file), nullptr, false);
   TACIT_CHECK(is_evaluation(evaluation), file, " is not what tacit evaluate wrote; run it again");
   return evaluation;
+}
+
+json evaluated(const json& evaluation, const ssl::CheckpointInfo& run) {
+  if (evaluation.is_null()) return {};
+  const auto step = value<int64_t>(evaluation, "step"), seed = value<int64_t>(evaluation, "seed");
+  const auto data = value<std::vector<std::string>>(evaluation, "data");
+  const std::string now = std::to_string(run.step), then = step ? std::to_string(*step) : "unknown";
+  std::string at = "step " + then + (step ? " of " + now : "");
+  if (data) at += ", " + join(*data);
+  if (const auto feature = value<std::string>(evaluation, "feature"); feature && *feature != "encoder")
+    at += ", features of " + *feature;
+  if (seed) at += ", seed " + std::to_string(*seed);
+  const bool stale = step && *step != run.step;
+  json warnings = json::array();
+  if (stale)
+    warnings.push_back("the evaluation is of step " + then + ", the run is at step " + now +
+                       "; tacit evaluate makes it again");
+  if (of_other_images(evaluation, run))
+    warnings.push_back(
+        "the evaluation is of other images than the run learned from; it says how far the features carry over");
+  return {{"at", at}, {"stale", stale}, {"warnings", warnings}};
 }
 
 }  // namespace tacit::cli

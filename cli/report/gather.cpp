@@ -239,6 +239,7 @@ json gather_run(const std::string& path, ssl::Pretrained& run) {
     knn["epoch"].push_back(metrics.at("step", i) / static_cast<double>(info.steps_per_epoch));
     knn["top1"].push_back(top1);
   }
+  const json evaluation = read_evaluation(path);
   const int64_t parameters = run.method->encoder().parameter_count();
   return {{"name", name},
           {"what", info.config.method + " of " + info.config.encoder + " on " + std::to_string(info.images) +
@@ -253,7 +254,8 @@ json gather_run(const std::string& path, ssl::Pretrained& run) {
           {"images_per_second", metrics.mean(lines - last, lines, "images_per_second")},
           {"curves", curves_of(metrics, info.steps_per_epoch)},
           {"knn", knn},
-          {"evaluation", read_evaluation(path)},
+          {"evaluation", evaluation},
+          {"evaluated", evaluated(evaluation, info)},
           {"pictures", saved_pictures(path + "/images")},
           {"command", "tacit pretrain " + info.config.method + " --config " + path + "/config.toml --out NEW_RUN"},
           {"config", config}};

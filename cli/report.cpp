@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/report/gather.h"
+#include "cli/report/names.h"
 #include "report_page.h"
 #include "ssl/train/memory.h"
 #include "tensor/atomic_file.h"
@@ -55,7 +56,8 @@ class Report final : public Command {
     check_writable("out", out);
     samples_.seed = static_cast<uint64_t>(common_.seed);
     nlohmann::json data = {{"version", TACIT_VERSION}, {"runs", nlohmann::json::array()}};
-    for (const std::string& path : runs_) data["runs"].push_back(gather(path));
+    const std::vector<std::string> names = distinguishing_names(runs_);
+    for (size_t i = 0; i < runs_.size(); ++i) data["runs"].push_back(gather(runs_[i], names[i]));
     const std::string page = kReportPage, place = "@DATA@";
     const size_t at = page.find(place);
     write_file_atomically(with_directory(out), page.substr(0, at) + html_safe(data) + page.substr(at + place.size()));
@@ -65,9 +67,9 @@ class Report final : public Command {
   }
 
  private:
-  nlohmann::json gather(const std::string& path) {
+  nlohmann::json gather(const std::string& path, const std::string& run_name) {
     ssl::Pretrained run = ssl::load_pretrained(path);
-    nlohmann::json gathered = gather_run(path, run);
+    nlohmann::json gathered = gather_run(path, run_name, run);
     if (const nlohmann::json& evaluated = gathered["evaluated"]; !evaluated.is_null() && evaluated["stale"])
       say(common_, "warning: " + path + ": " + evaluated["warnings"][0].get<std::string>());
     if (samples_.images == 0) return gathered;

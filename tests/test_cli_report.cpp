@@ -196,6 +196,39 @@ TEST_CASE("report: an evaluation says what it is of, and a run that has gone on 
   CHECK(evaluated()["at"] == "step unknown");
 }
 
+TEST_CASE("report: runs are named by what tells their paths apart, their baselines by encoder and images") {
+  const TemporaryDirectory dir;
+  for (const char* at : {"a", "b", "c"}) {
+    const std::string run = dir / at + "/run";
+    fs::create_directories(dir / at);
+    check_ok(run_tacit({"pretrain",        "simclr",
+                        "--data",          "synthetic:60",
+                        "--image-size",    "16",
+                        "--encoder",       "small_cnn",
+                        "--encoder-width", at == std::string("c") ? "4" : "8",
+                        "--projector",     "16,8",
+                        "--batch-size",    "8",
+                        "--epochs",        "1",
+                        "--steps",         "1",
+                        "--out",           run,
+                        "--quiet"}));
+    check_ok(run_tacit({"evaluate", run, "--data", "synthetic:60", "--quiet", "--supervised=false",
+                        "--labels-per-class", "2", "--draws", "1"}));
+  }
+  fs::rename(dir / "c/run", dir / "c/other");
+  check_ok(run_tacit(
+      {"report", dir / "a/run", dir / "b/../b/run/", dir / "c/other", "--images", "0", "--out", dir / "page.html"}));
+  const nlohmann::json runs = data_of(read_file(dir / "page.html"))["runs"];
+  CHECK(runs[0]["name"] == "a/run");
+  CHECK(runs[1]["name"] == "b/run");
+  CHECK(runs[2]["name"] == "other");
+  CHECK(runs[0]["evaluated"]["encoder"] == "small_cnn, width 8, 16 x 16 x 3");
+  CHECK(runs[0]["evaluated"]["encoder"] == runs[1]["evaluated"]["encoder"]);
+  CHECK(runs[0]["evaluated"]["encoder"] != runs[2]["evaluated"]["encoder"]);
+  CHECK(runs[0]["evaluated"]["images"].is_string());
+  CHECK(runs[0]["evaluated"]["images"] == runs[2]["evaluated"]["images"]);
+}
+
 TEST_CASE("report: several runs, a run whose data is gone, and mistakes") {
   const TemporaryDirectory dir;
   const std::string run = dir / "a";

@@ -53,6 +53,18 @@ bool of_other_images(const json& evaluation, const ssl::CheckpointInfo& run) {
          run.config.split == "train" && value<int64_t>(evaluation, "limit") == run.config.limit;
 }
 
+/// What makes two untrained encoders the same network, in words.
+std::string encoder_text(const ssl::TrainConfig& config) {
+  const nn::EncoderOptions options = config.encoder_options();
+  std::string text = options.name;
+  if (options.width > 0) text += ", width " + std::to_string(options.width);
+  if (options.patch_size > 0) text += ", patches of " + std::to_string(options.patch_size);
+  if (options.stem != "auto") text += ", stem " + options.stem;
+  if (options.pool != "cls") text += ", pool " + options.pool;
+  return text + ", " + std::to_string(options.image_size) + " x " + std::to_string(options.image_size) + " x " +
+         std::to_string(options.channels);
+}
+
 }  // namespace
 
 json read_evaluation(const std::string& run) {
@@ -81,7 +93,13 @@ json evaluated(const json& evaluation, const ssl::CheckpointInfo& run) {
   if (of_other_images(evaluation, run))
     warnings.push_back(
         "the evaluation is of other images than the run learned from; it says how far the features carry over");
-  return {{"at", at}, {"stale", stale}, {"warnings", warnings}};
+  const auto train = value<std::string>(evaluation, "fingerprint"),
+             test = value<std::string>(evaluation, "test_fingerprint");
+  return {{"at", at},
+          {"stale", stale},
+          {"warnings", warnings},
+          {"encoder", encoder_text(run.config)},
+          {"images", train && test ? json(*train + "/" + *test) : json()}};
 }
 
 }  // namespace tacit::cli

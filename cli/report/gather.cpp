@@ -222,12 +222,10 @@ std::string html_safe(const json& value) {
   return safe;
 }
 
-json gather_run(const std::string& path, ssl::Pretrained& run) {
+json gather_run(const std::string& path, const std::string& name, ssl::Pretrained& run) {
   const ssl::CheckpointInfo& info = run.info;
   const Metrics metrics(path + "/metrics.jsonl");
   const std::string config = read_file(path + "/config.toml");
-  const fs::path whole = fs::absolute(path).lexically_normal();
-  const std::string name = (whole.has_filename() ? whole : whole.parent_path()).filename().string();
   const double epochs = static_cast<double>(info.step) / static_cast<double>(info.steps_per_epoch);
   // The last tenth of an epoch's steps, at least ten: one step's loss is noise.
   const size_t lines = metrics.lines(),

@@ -229,6 +229,42 @@ TEST_CASE("report: runs are named by what tells their paths apart, their baselin
   CHECK(runs[0]["evaluated"]["images"] == runs[2]["evaluated"]["images"]);
 }
 
+TEST_CASE("report: the commands that made a run, as a shell takes them back, and what ran them") {
+  const TemporaryDirectory dir;
+  const std::string run = dir / "a run's \xc3\xa9\n";
+  const Arguments made = small_run(run, {"--steps", "1"}),
+                  resumed = {"pretrain", "simclr", "--out", run, "--resume", "--quiet", "--steps", "2"};
+  check_ok(run_tacit(made));
+  check_ok(run_tacit(resumed));
+  check_ok(run_tacit({"report", run, "--images", "0", "--out", dir / "page.html"}));
+  const nlohmann::json r = data_of(read_file(dir / "page.html"))["runs"][0];
+  REQUIRE(r["commands"].size() == 2);
+  CHECK(r["commands"][0]["step"] == 0);
+  CHECK(r["commands"][1]["step"] == 1);
+  const Outcome info = run_tacit({"info"});
+  for (const char* key : {"version", "compiler", "instruction_set", "blas", "blas_core"})
+    CHECK(contains(info.out, key + (": " + r["commands"][1][key].get<std::string>()) + "\n"));
+  const auto words = [](const std::string& command) {
+    return run_program({"/bin/bash", "-c", "printf '%s\\0' " + command}).out;
+  };
+  const auto typed = [](Arguments arguments) {
+    arguments.insert(arguments.begin(), TACIT_BINARY_DIR "/bin/tacit");
+    std::string text;
+    for (const std::string& argument : arguments) text += argument + '\0';
+    return text;
+  };
+  CHECK(words(r["commands"][0]["command"]) == typed(made));
+  CHECK(words(r["commands"][1]["command"]) == typed(resumed));
+  CHECK(contains(words(r["command"]), '\0' + run + "/config.toml" + '\0'));
+  // A line that a full disk cut short, and a run of an older tacit.
+  write_file(run + "/commands.jsonl", read_file(run + "/commands.jsonl") + "{\"step\": 2, \"comm");
+  check_ok(run_tacit({"report", run, "--images", "0", "--out", dir / "page.html"}));
+  CHECK(data_of(read_file(dir / "page.html"))["runs"][0]["commands"].size() == 2);
+  fs::remove(run + "/commands.jsonl");
+  check_ok(run_tacit({"report", run, "--images", "0", "--out", dir / "page.html"}));
+  CHECK(data_of(read_file(dir / "page.html"))["runs"][0]["commands"].empty());
+}
+
 TEST_CASE("report: several runs, a run whose data is gone, and mistakes") {
   const TemporaryDirectory dir;
   const std::string run = dir / "a";

@@ -7,6 +7,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "cli/provenance.h"
 #include "cli/report/evaluation.h"
 #include "ssl/evaluate/knn.h"
 #include "ssl/evaluate/linear.h"
@@ -255,7 +256,9 @@ json gather_run(const std::string& path, const std::string& name, ssl::Pretraine
           {"evaluation", evaluation},
           {"evaluated", evaluated(evaluation, info)},
           {"pictures", saved_pictures(path + "/images")},
-          {"command", "tacit pretrain " + info.config.method + " --config " + path + "/config.toml --out NEW_RUN"},
+          {"commands", recorded_commands(path)},
+          {"command", shell_line({"tacit", "pretrain", info.config.method, "--config", path + "/config.toml", "--out",
+                                  "NEW_RUN"})},
           {"config", config}};
 }
 

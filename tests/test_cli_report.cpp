@@ -1,4 +1,5 @@
 // tacit report: one file with everything in it, text from data kept text, several runs, and what it is told to refuse.
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -263,6 +264,40 @@ TEST_CASE("report: the commands that made a run, as a shell takes them back, and
   fs::remove(run + "/commands.jsonl");
   check_ok(run_tacit({"report", run, "--images", "0", "--out", dir / "page.html"}));
   CHECK(data_of(read_file(dir / "page.html"))["runs"][0]["commands"].empty());
+}
+
+TEST_CASE("report: above 40 classes no matrix, but the pairs most confused and the classes with the lowest accuracy") {
+  const TemporaryDirectory dir;
+  for (const char* split : {"train", "test"})
+    for (int c = 0; c < 43; ++c)
+      for (int i = 0; i < 3; ++i) {
+        const std::string at = dir / "d/" + split + "/" + std::to_string(100 + c);
+        fs::create_directories(at);
+        write_file(at + "/" + std::to_string(i) + ".ppm",
+                   "P6\n8 8\n255\n" + std::string(8 * 8 * 3, static_cast<char>(5 * c + i + (split[1] == 'e' ? 3 : 0))));
+      }
+  check_ok(run_tacit({"report", shared_run(), "--data", "folder:" + (dir / "d"), "--out", dir / "page.html"}));
+  const nlohmann::json confusion = data_of(read_file(dir / "page.html"))["runs"][0]["confusion"];
+  CHECK_FALSE(confusion.contains("counts"));
+  CHECK(confusion["class_count"] == 43);
+  CHECK(confusion["lowest"].size() == 40);
+  CHECK(confusion["pairs"].size() == std::min<size_t>(40, confusion["pair_count"]));
+  const double wrong = (1 - confusion["top1"].get<double>()) * confusion["images"].get<double>();
+  double confused = 0, before = 1e9, lower = -1;
+  for (const nlohmann::json& pair : confusion["pairs"]) {
+    CHECK(pair["is"] != pair["taken_for"]);
+    CHECK(pair["of"] == 3);
+    CHECK(pair["images"].get<double>() <= before);
+    before = pair["images"];
+    confused += before;
+  }
+  CHECK(confused > 0);
+  if (confusion["pair_count"] <= 40) CHECK(confused == doctest::Approx(wrong));
+  for (const nlohmann::json& one : confusion["lowest"]) {
+    const double accuracy = one["right"].get<double>() / one["of"].get<double>();
+    CHECK(accuracy >= lower);
+    lower = accuracy;
+  }
 }
 
 TEST_CASE("report: several runs, a run whose data is gone, and mistakes") {

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/provenance.h"
+#include "cli/report/confusion.h"
 #include "cli/report/evaluation.h"
 #include "ssl/evaluate/knn.h"
 #include "ssl/evaluate/linear.h"
@@ -184,15 +185,9 @@ json confusion_matrix(const ssl::FeatureSet& train, const ssl::FeatureSet& test,
   const ssl::LinearProbeResult probe = ssl::linear_probe(train, test, options);
   std::vector<int64_t> all = train.labels;
   all.insert(all.end(), test.labels.begin(), test.labels.end());
-  const json names = class_names(images, all);
-  std::vector<std::vector<int64_t>> counts(names.size(), std::vector<int64_t>(names.size()));
-  for (size_t i = 0; i < test.labels.size(); ++i)
-    ++counts[static_cast<size_t>(test.labels[i])][static_cast<size_t>(probe.predictions[i])];
-  return {{"classes", names},
-          {"counts", counts},
-          {"top1", probe.top1},
-          {"images", test.size()},
-          {"train_images", train.size()}};
+  json matrix = confusion(class_names(images, all), test.labels, probe.predictions);
+  matrix.update({{"top1", probe.top1}, {"images", test.size()}, {"train_images", train.size()}});
+  return matrix;
 }
 
 }  // namespace

@@ -281,7 +281,7 @@ TEST_CASE("report: above 40 classes no matrix, but the pairs most confused and t
   CHECK_FALSE(confusion.contains("counts"));
   CHECK(confusion["class_count"] == 43);
   CHECK(confusion["lowest"].size() == 40);
-  CHECK(confusion["pairs"].size() == std::min<size_t>(40, confusion["pair_count"]));
+  CHECK(confusion["pairs"].size() == std::min<size_t>(40, confusion["pair_count"].get<size_t>()));
   const double wrong = (1 - confusion["top1"].get<double>()) * confusion["images"].get<double>();
   double confused = 0, before = 1e9, lower = -1;
   for (const nlohmann::json& pair : confusion["pairs"]) {

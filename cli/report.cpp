@@ -1,4 +1,5 @@
 // tacit report RUN…: a page with everything that there is to see of a run, or of several side by side.
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -81,9 +82,9 @@ class Report final : public Command {
       say(common_, path + ": features of its images");
       const ssl::ImageSourcePtr train = data.open(ssl::Split::Train, common_),
                                 test = data.open(ssl::Split::Test, common_);
-      ssl::check_features_memory(run.method->encoder(), run.views,
-                                 (samples_.bank + samples_.images) * run.method->encoder().features(),
-                                 common_.memory_limit);
+      const int64_t images = std::min(samples_.bank, train->size()) + std::min(samples_.images, test->size());
+      ssl::check_features_memory(run.method->encoder(), run.views, images * run.method->encoder().features(),
+                                 common_.memory_limit, "--bank or --images for fewer images");
       gather_samples(gathered, run, train, test, samples_);
     } catch (const Error& e) {
       if (!own) throw;  // it was asked for

@@ -300,6 +300,16 @@ TEST_CASE("report: above 40 classes no matrix, but the pairs most confused and t
   }
 }
 
+TEST_CASE("report: its memory is that of the images there are, and its remedy one that helps") {
+  const TemporaryDirectory dir;
+  const Arguments report = {"report", shared_run(), "--data", "synthetic:200", "--out", dir / "page.html"};
+  check_ok(run_tacit(with(report, {"--bank", "500000000"})));
+  CHECK(data_of(read_file(dir / "page.html"))["runs"][0].contains("map"));
+  const Outcome refused = run_tacit(with(report, {"--memory-limit", "10M"}));
+  check_error(refused, 1, "--bank");
+  CHECK_FALSE(contains(refused.err, "--limit for"));
+}
+
 TEST_CASE("report: several runs, a run whose data is gone, and mistakes") {
   const TemporaryDirectory dir;
   const std::string run = dir / "a";

@@ -44,7 +44,7 @@ evaluate "$work/a"
 dom "$work/a/report.html"
 check "loss curve" '<figcaption>loss</figcaption><svg[^>]*aria-label="loss by epoch: [^"]* to [^"]*">.*<polyline points="[0-9]'
 check "label-efficiency plot" '<figcaption>test accuracy</figcaption><svg[^>]*aria-label="test accuracy by labels a class: raw pixels'
-check "what the evaluation is of" '<p>step 8 of 8, folder:'
+check "what the evaluation is of" '<p>Evaluated at step 8 of 8, folder:'
 check "map" '<h2>A map of the features</h2>.*<figcaption>32 test images, first two[^<]*</figcaption><svg[^>]*><circle'
 check "confusion matrix" '<table class="confusion"><caption>'
 check "picture with a text" '<img src="data:image/png;base64[^>]* alt="[A-Z]'
@@ -80,7 +80,7 @@ grep -q 'warning: .*b/run: the evaluation is of step 4, the run is at step 8' "$
 dom "$work/all.html"
 check "names that differ" '<h1>a, b/run, c/run</h1>'
 check "old evaluation's step" '<td>[0-9.]* % (step 4 of 8)</td>'
-check "warning" '<p class="warning">b/run: at step 4 of 8, [^<]*Warning: the evaluation is of step 4'
+check "warning" '<p class="warning">b/run: evaluated at step 4 of 8, [^<]*Warning: the evaluation is of step 4'
 check "raw pixels once" '</i>raw pixels, of every run</span>'
 check "baseline of two runs" '</i>untrained encoder, of a, b/run</span>'
 check "baseline of one run" '</i>untrained encoder, of c/run</span>'

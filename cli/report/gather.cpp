@@ -23,8 +23,8 @@ using nlohmann::json;
 
 namespace {
 
-constexpr size_t kPoints = 400;     // of a curve
-constexpr int64_t kThumbnail = 32;  // the largest side of an image on the map
+constexpr size_t kPoints = 400;        // of a curve
+constexpr int64_t kMapThumbnail = 32;  // the largest side of an image on the map
 constexpr int64_t kSpriteColumns = 32;
 constexpr int64_t kQueries = 10, kNeighbours = 9, kReconstructions = 8;
 
@@ -129,7 +129,7 @@ json feature_map(const ssl::FeatureSet& set, const ssl::ImageSource& images, con
   const std::vector<double> points = pca.project(set.features).to_vector<double>();
   ssl::PlainViews small = views;
   small.normalisation = {};
-  small.image_size = std::min(views.image_size, kThumbnail);
+  small.image_size = std::min(views.image_size, kMapThumbnail);
   json map = {{"x", json::array()},         {"y", json::array()},
               {"label", set.labels},        {"classes", class_names(images, set.labels)},
               {"explained", pca.explained}, {"tile", small.image_size},

@@ -7,6 +7,7 @@
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ssl/train/resolve.h"
@@ -73,7 +74,11 @@ class Command {
   /// Does the work; the exit status.
   virtual int run() = 0;
 
+  /// The command line, the program first.
+  void typed(std::vector<std::string> words) { words_ = std::move(words); }
+
  protected:
+  std::vector<std::string> words_;  ///< as typed
   /// --device, --threads, --seed, --memory-limit, --quiet and --json.
   void add_common(Settings&);
   Common common_;

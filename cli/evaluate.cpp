@@ -9,6 +9,7 @@
 #include "cli/figures.h"
 #include "cli/progress.h"
 #include "cli/run_command.h"
+#include "ssl/data/fingerprint.h"
 #include "ssl/train/check.h"
 #include "ssl/train/finetune.h"
 #include "ssl/train/method_entry.h"
@@ -95,11 +96,13 @@ class Evaluate final : public RunCommand {
                                   }});
     const ssl::EvaluationTable table = ssl::evaluate(encoder, fresh, train, test, run.views, options_);
     print_result(common_, ssl::render(table));
-    write_json(common_, to_json(table));
+    nlohmann::json figures = to_json(table);
+    figures.update(conditions(run, feature, data));
+    write_json(common_, figures);
     if (beside)
       warn_if_failing([&] {
         write_file_atomically(beside_run("label_draws.json"), json_text(to_json(table.draws), -1));
-        write_file_atomically(beside_run("evaluation.json"), json_text(to_json(table)));
+        write_file_atomically(beside_run("evaluation.json"), json_text(figures));
         say(common_, "labelled images of each draw: " + beside_run("label_draws.json"));
         draw_pca(table, *test);
       });
@@ -125,6 +128,19 @@ class Evaluate final : public RunCommand {
       say(common_, why + "; left out of the table");
     }
     options_.labels.labels_per_class = possible;
+  }
+
+  /// What the figures are of: a run goes on, and data changes.
+  nlohmann::json conditions(const ssl::Pretrained& run, const std::string& feature, const TrainAndTest& data) const {
+    return {{"step", run.info.step},
+            {"feature", feature},
+            {"data", data_.data},
+            {"test_data", data_.test_data},
+            {"limit", data_.limit},
+            {"fingerprint", ssl::data_fingerprint(*data.train)},
+            {"test_fingerprint", ssl::data_fingerprint(*data.test)},
+            {"seed", common_.seed},
+            {"version", TACIT_VERSION}};
   }
 
   void draw_pca(const ssl::EvaluationTable& table, const ssl::ImageSource& test) {

@@ -4,8 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "backends/cpu/backend.h"
-#include "backends/cpu/kernels/dispatch.h"
 #include "cli/command.h"
+#include "cli/provenance.h"
 #include "ssl/data/decode.h"
 #include "ssl/data/printable.h"
 #include "ssl/train/checkpoint.h"
@@ -47,20 +47,16 @@ class Info final : public Command {
   }
 
   nlohmann::ordered_json machine() const {
-    const cpu::BlasReport blas = cpu::blas_report();
     const ssl::MemoryLimit memory = ssl::memory_limit(common_.memory_limit);
-    nlohmann::ordered_json facts = {{"version", TACIT_VERSION},
-                                    {"devices", device_names()},
-                                    {"best_device", best_device()},
-                                    {"instruction_set", cpu::isa_name(cpu::cpu_isa())},
-                                    {"blas", blas.library},
-                                    {"blas_core", blas.core},
-                                    {"jpeg_decoder", ssl::jpeg_decoder()},
-                                    {"threads", cpu::threads()},
-                                    {"memory_limit_bytes", memory.bytes},
-                                    {"memory_limit", readable_bytes(memory.bytes) + " (" + memory.reason + ")"}};
+    nlohmann::ordered_json facts = versions();
+    facts["jpeg_decoder"] = ssl::jpeg_decoder();
+    facts["devices"] = device_names();
+    facts["best_device"] = best_device();
+    facts["threads"] = cpu::threads();
+    facts["memory_limit_bytes"] = memory.bytes;
+    facts["memory_limit"] = readable_bytes(memory.bytes) + " (" + memory.reason + ")";
     if (!why_no_cuda().empty()) facts["cuda"] = why_no_cuda();
-    if (!blas.warning.empty()) facts["warning"] = blas.warning;
+    if (const std::string warning = cpu::blas_report().warning; !warning.empty()) facts["warning"] = warning;
     return facts;
   }
 

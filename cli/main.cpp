@@ -165,6 +165,7 @@ int run(int argc, char** argv) {
   for (Bound& candidate : bound)
     if (candidate.app->parsed()) {
       check_leftovers(candidate);
+      candidate.command->typed({argv, argv + argc});
       return execute(candidate);
     }
   return kUsage;

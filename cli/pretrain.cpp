@@ -6,6 +6,7 @@
 #include "cli/command.h"
 #include "cli/method_list.h"
 #include "cli/progress.h"
+#include "cli/provenance.h"
 #include "ssl/train/import.h"
 #include "ssl/train/interrupt.h"
 #include "ssl/train/pretrain.h"
@@ -79,7 +80,10 @@ class Pretrain final : public Command {
       progress.finish();  // a warning on the way stands on a line of its own
       say(common_, line);
     };
-    observer.begin = [&](const ssl::RunPlan& plan) { progress.begin(plan); };
+    observer.begin = [&](const ssl::RunPlan& plan) {
+      record_command(config_.out, plan.done, words_, config_.device);
+      progress.begin(plan);
+    };
     observer.step = [&](const ssl::StepRecord& record) { progress.step(record); };
     const ssl::PretrainResult result = ssl::pretrain(config_, source, observer);
     progress.finish();

@@ -1,8 +1,10 @@
 // tacit report RUN…: a page with everything that there is to see of a run, or of several side by side.
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "cli/report/gather.h"
+#include "cli/report/names.h"
 #include "report_page.h"
 #include "ssl/train/memory.h"
 #include "tensor/atomic_file.h"
@@ -55,7 +57,8 @@ class Report final : public Command {
     check_writable("out", out);
     samples_.seed = static_cast<uint64_t>(common_.seed);
     nlohmann::json data = {{"version", TACIT_VERSION}, {"runs", nlohmann::json::array()}};
-    for (const std::string& path : runs_) data["runs"].push_back(gather(path));
+    const std::vector<std::string> names = distinguishing_names(runs_);
+    for (size_t i = 0; i < runs_.size(); ++i) data["runs"].push_back(gather(runs_[i], names[i]));
     const std::string page = kReportPage, place = "@DATA@";
     const size_t at = page.find(place);
     write_file_atomically(with_directory(out), page.substr(0, at) + html_safe(data) + page.substr(at + place.size()));
@@ -65,9 +68,11 @@ class Report final : public Command {
   }
 
  private:
-  nlohmann::json gather(const std::string& path) {
+  nlohmann::json gather(const std::string& path, const std::string& run_name) {
     ssl::Pretrained run = ssl::load_pretrained(path);
-    nlohmann::json gathered = gather_run(path, run);
+    nlohmann::json gathered = gather_run(path, run_name, run);
+    if (const nlohmann::json& evaluated = gathered["evaluated"]; !evaluated.is_null() && evaluated["stale"])
+      say(common_, "warning: " + path + ": " + evaluated["warnings"][0].get<std::string>());
     if (samples_.images == 0) return gathered;
     const bool own = data_.data.empty();
     try {
@@ -77,9 +82,9 @@ class Report final : public Command {
       say(common_, path + ": features of its images");
       const ssl::ImageSourcePtr train = data.open(ssl::Split::Train, common_),
                                 test = data.open(ssl::Split::Test, common_);
-      ssl::check_features_memory(run.method->encoder(), run.views,
-                                 (samples_.bank + samples_.images) * run.method->encoder().features(),
-                                 common_.memory_limit);
+      const int64_t images = std::min(samples_.bank, train->size()) + std::min(samples_.images, test->size());
+      ssl::check_features_memory(run.method->encoder(), run.views, images * run.method->encoder().features(),
+                                 common_.memory_limit, "--bank or --images for fewer images");
       gather_samples(gathered, run, train, test, samples_);
     } catch (const Error& e) {
       if (!own) throw;  // it was asked for

@@ -105,7 +105,7 @@ TEST_CASE("no output is written over a run's own files, whatever command writes 
   const std::string before = read_file(checkpoint), config = read_file(run + "/config.toml");
   check_error(run_tacit({"export", run, "--out", checkpoint}), 2, "a run's own file");
   check_error(run_tacit({"export", run, "--out", run + "/images/../checkpoints/other.safetensors"}), 2, "--out");
-  for (const std::string& file : {checkpoint, run + "/config.toml", run + "/metrics.jsonl"})
+  for (const std::string& file : {checkpoint, run + "/config.toml", run + "/metrics.jsonl", run + "/commands.jsonl"})
     check_error(run_tacit({"knn", run, "--data", "synthetic:100", "--json", file}), 2, "--json");
   check_error(run_tacit({"neighbours", run, "--data", "synthetic:100", "--out", checkpoint}), 2, "a run's own file");
   check_error(run_tacit(small_run(dir / "second", {"--json", run + "/metrics.jsonl"})), 2, "--json");

@@ -7,6 +7,9 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "cli/provenance.h"
+#include "cli/report/confusion.h"
+#include "cli/report/evaluation.h"
 #include "ssl/evaluate/knn.h"
 #include "ssl/evaluate/linear.h"
 #include "ssl/evaluate/pca.h"
@@ -20,8 +23,8 @@ using nlohmann::json;
 
 namespace {
 
-constexpr size_t kPoints = 400;     // of a curve
-constexpr int64_t kThumbnail = 32;  // the largest side of an image on the map
+constexpr size_t kPoints = 400;        // of a curve
+constexpr int64_t kMapThumbnail = 32;  // the largest side of an image on the map
 constexpr int64_t kSpriteColumns = 32;
 constexpr int64_t kQueries = 10, kNeighbours = 9, kReconstructions = 8;
 
@@ -76,21 +79,6 @@ json curves_of(const Metrics& metrics, int64_t steps_per_epoch) {
   return curves;
 }
 
-/// Whether it has the figures that the page draws.
-bool is_evaluation(const json& e) {
-  const auto has = [](const json& object, std::initializer_list<const char*> keys) {
-    return object.is_object() && std::all_of(keys.begin(), keys.end(), [&](const char* key) {
-             return object.contains(key) && object[key].is_number();
-           });
-  };
-  if (!e.is_object() || !e.contains("label_efficiency") || !e["label_efficiency"].is_array()) return false;
-  for (const char* key : {"knn", "linear"})
-    if (!e.contains(key) || !has(e[key], {"pixels", "random", "run"})) return false;
-  for (const json& point : e["label_efficiency"])
-    if (!has(point, {"labels_per_class", "mean", "std"}) || !point.contains("method")) return false;
-  return true;
-}
-
 json picture(const std::string& title, const std::string& png) {
   return {{"title", title}, {"src", "data:image/png;base64," + base64(png)}};
 }
@@ -141,7 +129,7 @@ json feature_map(const ssl::FeatureSet& set, const ssl::ImageSource& images, con
   const std::vector<double> points = pca.project(set.features).to_vector<double>();
   ssl::PlainViews small = views;
   small.normalisation = {};
-  small.image_size = std::min(views.image_size, kThumbnail);
+  small.image_size = std::min(views.image_size, kMapThumbnail);
   json map = {{"x", json::array()},         {"y", json::array()},
               {"label", set.labels},        {"classes", class_names(images, set.labels)},
               {"explained", pca.explained}, {"tile", small.image_size},
@@ -197,15 +185,9 @@ json confusion_matrix(const ssl::FeatureSet& train, const ssl::FeatureSet& test,
   const ssl::LinearProbeResult probe = ssl::linear_probe(train, test, options);
   std::vector<int64_t> all = train.labels;
   all.insert(all.end(), test.labels.begin(), test.labels.end());
-  const json names = class_names(images, all);
-  std::vector<std::vector<int64_t>> counts(names.size(), std::vector<int64_t>(names.size()));
-  for (size_t i = 0; i < test.labels.size(); ++i)
-    ++counts[static_cast<size_t>(test.labels[i])][static_cast<size_t>(probe.predictions[i])];
-  return {{"classes", names},
-          {"counts", counts},
-          {"top1", probe.top1},
-          {"images", test.size()},
-          {"train_images", train.size()}};
+  json matrix = confusion(class_names(images, all), test.labels, probe.predictions);
+  matrix.update({{"top1", probe.top1}, {"images", test.size()}, {"train_images", train.size()}});
+  return matrix;
 }
 
 }  // namespace
@@ -236,12 +218,10 @@ std::string html_safe(const json& value) {
   return safe;
 }
 
-json gather_run(const std::string& path, ssl::Pretrained& run) {
+json gather_run(const std::string& path, const std::string& name, ssl::Pretrained& run) {
   const ssl::CheckpointInfo& info = run.info;
   const Metrics metrics(path + "/metrics.jsonl");
   const std::string config = read_file(path + "/config.toml");
-  const fs::path whole = fs::absolute(path).lexically_normal();
-  const std::string name = (whole.has_filename() ? whole : whole.parent_path()).filename().string();
   const double epochs = static_cast<double>(info.step) / static_cast<double>(info.steps_per_epoch);
   // The last tenth of an epoch's steps, at least ten: one step's loss is noise.
   const size_t lines = metrics.lines(),
@@ -253,11 +233,7 @@ json gather_run(const std::string& path, ssl::Pretrained& run) {
     knn["epoch"].push_back(metrics.at("step", i) / static_cast<double>(info.steps_per_epoch));
     knn["top1"].push_back(top1);
   }
-  json evaluation;
-  if (fs::exists(path + "/evaluation.json")) {
-    evaluation = json::parse(read_file(path + "/evaluation.json"), nullptr, false);
-    TACIT_CHECK(is_evaluation(evaluation), path, "/evaluation.json is not what tacit evaluate wrote; run it again");
-  }
+  const json evaluation = read_evaluation(path);
   const int64_t parameters = run.method->encoder().parameter_count();
   return {{"name", name},
           {"what", info.config.method + " of " + info.config.encoder + " on " + std::to_string(info.images) +
@@ -273,8 +249,11 @@ json gather_run(const std::string& path, ssl::Pretrained& run) {
           {"curves", curves_of(metrics, info.steps_per_epoch)},
           {"knn", knn},
           {"evaluation", evaluation},
+          {"evaluated", evaluated(evaluation, info)},
           {"pictures", saved_pictures(path + "/images")},
-          {"command", "tacit pretrain " + info.config.method + " --config " + path + "/config.toml --out NEW_RUN"},
+          {"commands", recorded_commands(path)},
+          {"command", shell_line({"tacit", "pretrain", info.config.method, "--config", path + "/config.toml", "--out",
+                                  "NEW_RUN"})},
           {"config", config}};
 }
 

@@ -10,10 +10,10 @@
 
 namespace tacit::cli {
 
-/// From the files of a run directory: name, method, encoder, the curves (at most 400 points, each a mean), evaluations
-/// while it trained, evaluation.json, the pictures below images/, config.toml and the command for the same run. Throws
-/// Error for what is not a run directory or is damaged.
-nlohmann::json gather_run(const std::string& path, ssl::Pretrained&);
+/// From the files of a run directory, under this name: method, encoder, the curves (at most 400 points, each a mean),
+/// evaluations while it trained, evaluation.json, the pictures below images/, config.toml, the commands that made the
+/// run and the one for the same run. Throws Error for what is not a run directory or is damaged.
+nlohmann::json gather_run(const std::string& path, const std::string& name, ssl::Pretrained&);
 
 struct SampleOptions {
   int64_t images = 1000;  ///< test images on the map and in the confusion matrix

@@ -280,12 +280,12 @@ MemoryFound check_training_memory(const TrainConfig& config, int64_t evaluation_
   throw Error("this run needs " + about(need, limit) + "; " + remedy);
 }
 
-void check_features_memory(nn::Encoder& encoder, const PlainViews& views, int64_t values, const std::string& flag) {
+void check_features_memory(nn::Encoder& encoder, const PlainViews& views, int64_t values, const std::string& flag,
+                           const std::string& remedy) {
   const MemoryLimit limit = memory_limit(flag);
   int64_t need = 0;
   const bool measured = within(limit, [&] { need = with_the_rest(bytes_of_features(encoder, views, values)); });
-  TACIT_CHECK(measured && need <= limit.bytes, "this needs ", about(need, limit),
-              "; use --limit for fewer training images");
+  TACIT_CHECK(measured && need <= limit.bytes, "this needs ", about(need, limit), "; use ", remedy);
 }
 
 }  // namespace tacit::ssl

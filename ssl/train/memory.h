@@ -37,7 +37,8 @@ struct MemoryFound {
 /// exceed the limit. The measurement itself stays below it.
 MemoryFound check_training_memory(const TrainConfig&, int64_t evaluation_images = 0);
 /// Throws Error where a batch of plain views through the encoder and so many feature values (f32, with copies in work)
-/// would exceed the limit of --memory-limit `flag`.
-void check_features_memory(nn::Encoder&, const PlainViews&, int64_t values, const std::string& flag);
+/// would exceed the limit of --memory-limit `flag`; `remedy` says what to use instead.
+void check_features_memory(nn::Encoder&, const PlainViews&, int64_t values, const std::string& flag,
+                           const std::string& remedy = "--limit for fewer training images");
 
 }  // namespace tacit::ssl

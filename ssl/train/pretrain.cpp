@@ -172,7 +172,8 @@ class Pretraining {
     }
     if (learns_from_test_)
       observer_.say("warning: --split " + config_.split +
-                    ": the test images are learned from; what an evaluation says of them will be too good");
+                    ": the test images are learned from; what an evaluation says of them will be too good; --split "
+                    "train leaves them out");
     const bool chunks = config_.chunk_size > 0;
     const std::string noise =
         batch_norm_warning(*method_, chunks ? config_.chunk_size : config_.batch_size, config_.bn_splits.value_or(0),

@@ -1,4 +1,5 @@
-// The run directory: config.toml, metrics.jsonl, events.out.tfevents.*, checkpoints/last.safetensors, images/.
+// The run directory: config.toml, metrics.jsonl, events.out.tfevents.*, checkpoints/last.safetensors, images/; and
+// commands.jsonl, which the command line writes.
 // The rule: an existing run is never overwritten; a resumed one is first cut back to its checkpoint's step.
 #pragma once
 

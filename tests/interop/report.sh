@@ -20,20 +20,68 @@ for split in train test; do
     done
   done
 done
-"$tacit" pretrain simclr --data "folder:$work/data" --image-size 16 --batch-size 8 --epochs 2 --warmup-epochs 0 \
-  --out "$work/a" --quiet >"$work/log"
-"$tacit" evaluate "$work/a" --data "folder:$work/data" --labels-per-class 2,4 --draws 1 --supervised=false --quiet >"$work/log"
-"$tacit" report "$work/a" --quiet >"$work/log"
-"$browser" --headless --no-sandbox --disable-gpu --virtual-time-budget=3000 --dump-dom "file://$work/a/report.html" \
-  >"$work/dom.html" 2>"$work/log" || { cat "$work/log"; exit 1; }
-check() { # WHAT PATTERN
+pretrain() { # RUN ENCODER_WIDTH FLAGS…
+  "$tacit" pretrain simclr --data "folder:$work/data" --image-size 16 --batch-size 8 --epochs 2 --warmup-epochs 0 \
+    --encoder small_cnn --encoder-width "$2" --out "$1" --quiet "${@:3}" >"$work/log"
+}
+evaluate() {
+  "$tacit" evaluate "$1" --data "folder:$work/data" --labels-per-class 2,4 --draws 1 --supervised=false --quiet >"$work/log"
+}
+dom() { # PAGE: as the browser has it after its script
+  "$browser" --headless --no-sandbox --disable-gpu --virtual-time-budget=3000 --dump-dom "file://$1" \
+    >"$work/dom.html" 2>"$work/log" || { cat "$work/log"; exit 1; }
+}
+check() { # WHAT PATTERN: what the script leaves in the page, so nothing that stands in its own text or data
   grep -q -- "$2" "$work/dom.html" || { echo "FAILED: the page has no $1"; exit 1; }
 }
-check "loss curve" '<figcaption>loss</figcaption><svg'
-check "label-efficiency plot" '<figcaption>test accuracy</figcaption><svg'
-check "map" '<circle'
-check "confusion matrix" 'class="confusion"'
-check "picture" '<img src="data:image/png;base64'
-check "class name as text" '&lt;img src=x onerror'
+check_none() { # WHAT PATTERN
+  ! grep -q -- "$2" "$work/dom.html" || { echo "FAILED: the page has $1"; exit 1; }
+}
+
+pretrain "$work/a" 8
+evaluate "$work/a"
+"$tacit" report "$work/a" --quiet >"$work/log"
+dom "$work/a/report.html"
+check "loss curve" '<figcaption>loss</figcaption><svg[^>]*aria-label="loss by epoch: [^"]* to [^"]*">.*<polyline points="[0-9]'
+check "label-efficiency plot" '<figcaption>test accuracy</figcaption><svg[^>]*aria-label="test accuracy by labels a class: raw pixels'
+check "what the evaluation is of" '<p>Evaluated at step 8 of 8, folder:'
+check "map" '<h2>A map of the features</h2>.*<figcaption>32 test images, first two[^<]*</figcaption><svg[^>]*><circle'
+check "confusion matrix" '<table class="confusion"><caption>'
+check "picture with a text" '<img src="data:image/png;base64[^>]* alt="[A-Z]'
+check "class name as text" '<span class="key"><i[^>]*></i>&lt;img src=x onerror'
+check "command that made the run" '^[^ ]*tacit pretrain simclr --data folder:.* --quiet$'
+check "version that made it" '^# tacit [0-9]'
+check "end, which its script reached" '<summary>config.toml</summary></details><pre class="folded">'
 check "title of its own" '<title>tacit report</title>'
+check_none "an element made of a class's name" '<img src="x"'
+
+# On paper: the rules for print made those of the screen, and the browser asked what it then shows.
+sed -e 's/@media print/@media all/' -e 's/@media screen/@media speech/' "$work/a/report.html" >"$work/paper.html"
+for page in "$work/a/report.html" "$work/paper.html"; do
+  { cat "$page"; echo '<script>document.title = `config ${document.querySelector(".folded").checkVisibility()}`</script>'; } \
+    >"$work/asked.html"
+  dom "$work/asked.html"
+  if [ "$page" = "$work/paper.html" ]; then
+    check "config.toml on paper" '<title>config true</title>'
+  else
+    check "folded config.toml on the screen" '<title>config false</title>'
+  fi
+done
+
+# Several: a run that went on after its evaluation, one of the same encoder, and one of another.
+mkdir "$work/b" "$work/c"
+pretrain "$work/b/run" 8 --stop-after-epochs 1
+evaluate "$work/b/run"
+"$tacit" pretrain simclr --out "$work/b/run" --resume --stop-after-epochs 2 --quiet >"$work/log"
+pretrain "$work/c/run" 4
+evaluate "$work/c/run"
+"$tacit" report "$work/a" "$work/b/run" "$work/c/run" --images 0 --out "$work/all.html" --quiet >"$work/log" 2>&1
+grep -q 'warning: .*b/run: the evaluation is of step 4, the run is at step 8' "$work/log" || { echo "FAILED: no warning"; exit 1; }
+dom "$work/all.html"
+check "names that differ" '<h1>a, b/run, c/run</h1>'
+check "old evaluation's step" '<td>[0-9.]* % (step 4 of 8)</td>'
+check "warning" '<p class="warning">b/run: evaluated at step 4 of 8, [^<]*Warning: the evaluation is of step 4'
+check "raw pixels once" '</i>raw pixels, of every run</span>'
+check "baseline of two runs" '</i>untrained encoder, of a, b/run</span>'
+check "baseline of one run" '</i>untrained encoder, of c/run</span>'
 echo "passed: the report draws its curves, plots, map, matrix and pictures in $("$browser" --version 2>/dev/null)"

@@ -96,7 +96,9 @@ TEST_CASE("bug 37: no recipe learns from test images, the splits share none, and
     for (const std::string& picture : test) CHECK(train.count(picture) == 0);
   }
   TrainConfig config = tiny_config();  // of both splits
-  CHECK(contains(said_by(config, dir / "all"), "warning: --split all"));
+  const std::string said = said_by(config, dir / "all");
+  CHECK(contains(said, "warning: --split all"));
+  CHECK(contains(said, "; --split train leaves them out"));
   config.split = "train";
   CHECK_FALSE(contains(said_by(config, dir / "train"), "warning: --split"));
 }

@@ -41,7 +41,7 @@ class Augment final : public Command {
     return ssl::settings_of(config_).toml();
   }
   int run() override {
-    if (config_.out.empty()) throw UsageError("--out is required: the PNG to write");
+    check_png("out", config_.out);
     start(common_);
     check_writable("out", config_.out);
     const ssl::ImageSourcePtr source = open();

@@ -84,6 +84,22 @@ void check_writable(const char* flag, const std::string& path) {
   });
 }
 
+void check_extension(const char* flag, const std::string& path, const std::string& written, const char* wanted,
+                     const std::vector<std::string>& others) {
+  std::string extension = std::filesystem::path(path).extension().string();
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
+  if (std::find(others.begin(), others.end(), extension) != others.end())
+    throw UsageError(std::string("--") + flag + " " + path + ": what is written is " + written + "; name it FILE" +
+                     wanted);
+}
+
+void check_png(const char* flag, const std::string& path) {
+  if (path.empty()) throw UsageError(std::string("--") + flag + " is required: the PNG to write");
+  check_extension(flag, path, "a PNG", ".png",
+                  {".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".svg", ".pdf", ".html"});
+}
+
 static std::string kind_of(const std::string& device) { return device.substr(0, device.find(':')); }
 
 /// Error where no GPU works, in this build or on this machine; UsageError for a number beyond those that it has.

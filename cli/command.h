@@ -103,6 +103,12 @@ void start(const Common&);
 /// Throws Error naming the flag where this file, or a directory for it, cannot be written. For outputs that come only
 /// after long work; leaves nothing behind. They are then written to with_directory(path).
 void check_writable(const char* flag, const std::string& path);
+/// UsageError where a file's name says that it is another kind of file than the one `written`: its extension is one of
+/// `others`, with their dots. `wanted` is the right one.
+void check_extension(const char* flag, const std::string& path, const std::string& written, const char* wanted,
+                     const std::vector<std::string>& others);
+/// The same for pictures; and UsageError where there is no name.
+void check_png(const char* flag, const std::string& path);
 
 /// What --help shows as a setting's default: "" where it is nothing.
 std::string default_text(const Settings&, const Settings::Setting&);

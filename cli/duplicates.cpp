@@ -38,6 +38,7 @@ class DuplicatesCommand final : public RunCommand {
              ssl::Effect::Session);
   }
   void check_own() const override {
+    if (!out_.empty()) check_png("out", out_);
     ssl::parse_split(split_);
     check_flag("threshold", threshold_, -1, 1);
     check_flag("k", static_cast<double>(k_), 1, 1000);

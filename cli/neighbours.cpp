@@ -1,4 +1,6 @@
 // tacit neighbours RUN: the most similar images, as a picture.
+#include <algorithm>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "cli/run_command.h"
@@ -34,7 +36,7 @@ class NeighboursCommand final : public RunCommand {
             "--queries is a number of test images to take; with --query the images are given");
   }
   void check_own() const override {
-    if (out_.empty()) throw UsageError("--out is required: the PNG to write");
+    check_png("out", out_);
     ssl::check_specs("query", queries_);
     if (!split_.empty()) ssl::parse_split(split_);
     check_flag("k", static_cast<double>(k_), 1, 100);
@@ -47,10 +49,7 @@ class NeighboursCommand final : public RunCommand {
     if (queries_.empty())
       queries = varied(data_.open(ssl::Split::Test, common_), count_);
     else
-      queries = ssl::about_flag("query", [&] {
-        return ssl::open_data(queries_, ssl::Split::All,
-                              {.no_labels = true, .limit = 0, .max_pixels = data_.max_pixels, .test_data = ""});
-      });
+      queries = ssl::about_flag("query", [&] { return open_queries(); });
     const int64_t k = possible_k(k_, bank->size());
     nn::Encoder& encoder = run.method->encoder();
     const int64_t size = run.views.image_size, most = ssl::ContactSheet::most_rows(k + 1, size);
@@ -61,38 +60,53 @@ class NeighboursCommand final : public RunCommand {
     const int64_t drawn = queries->size() * (k + 1) * std::max(size * size, kTile);
     check_memory(run, (bank->size() + queries->size()) * encoder.features() + 3 * drawn / 4);
     const ssl::FeatureSet features = ssl::encoder_features(encoder, *bank, run.views);
-    const ssl::Neighbours found =
-        ssl::nearest(ssl::encoder_features(encoder, *queries, run.views).features, features.features, k);
+    const ssl::Neighbours found = ssl::nearest(ssl::encoder_features(encoder, *queries, run.views).features,
+                                               features.features, std::min(k + 1, bank->size()));
     std::vector<int64_t> rows;
     std::vector<std::vector<int64_t>> lists;
     nlohmann::json answers = nlohmann::json::array();
     for (int64_t q = 0; q < queries->size(); ++q) {
       rows.push_back(q);
-      lists.emplace_back(found.index.begin() + q * found.k, found.index.begin() + (q + 1) * found.k);
-      answers.push_back(answer(found, q, *queries, *bank));
-      for (size_t k = 0; k < lists.back().size(); ++k)
-        if (!bank->file(lists.back()[k]).empty())
-          print_result(common_, ssl::printable(queries->file(q)) + "\t" + ssl::printable(bank->file(lists.back()[k])) +
-                                    "\t" + ssl::shortest(found.similarity[static_cast<size_t>(q * found.k) + k]));
+      lists.emplace_back();
+      nlohmann::json near = nlohmann::json::array();
+      for (int64_t i = q * found.k; i < (q + 1) * found.k && near.size() < static_cast<size_t>(k); ++i) {
+        const int64_t index = found.index[static_cast<size_t>(i)];
+        const float similarity = found.similarity[static_cast<size_t>(i)];
+        const std::string file = bank->file(index);
+        if (same_file(file, queries->file(q))) continue;
+        lists.back().push_back(index);
+        near.push_back({{"index", index}, {"similarity", similarity}});
+        if (file.empty()) continue;
+        near.back()["file"] = file;
+        print_result(common_,
+                     ssl::printable(queries->file(q)) + "\t" + ssl::printable(file) + "\t" + ssl::shortest(similarity));
+      }
+      answers.push_back({{"query", queries->file(q)}, {"neighbours", near}});
     }
     ssl::neighbours_sheet(*queries, rows, *bank, lists, run.views.image_size).write_png(with_directory(out_));
-    print_result(common_, out_ + ": " + counted(rows.size(), "image") +
-                              (rows.size() == 1 ? " and its neighbours" : " and their neighbours"));
-    write_json(common_, {{"k", found.k}, {"queries", answers}});
+    say(common_, out_ + ": " + counted(rows.size(), "image") +
+                     (rows.size() == 1 ? " and its neighbours" : " and their neighbours"));
+    write_json(common_, {{"k", k}, {"queries", answers}});
     return 0;
   }
 
  private:
-  /// Indices into the images searched with their cosine similarities; the files where there are files.
-  static nlohmann::json answer(const ssl::Neighbours& found, int64_t q, const ssl::ImageSource& queries,
-                               const ssl::ImageSource& bank) {
-    nlohmann::json near = nlohmann::json::array();
-    for (int64_t i = q * found.k; i < (q + 1) * found.k; ++i) {
-      const int64_t index = found.index[static_cast<size_t>(i)];
-      near.push_back({{"index", index}, {"similarity", found.similarity[static_cast<size_t>(i)]}});
-      if (!bank.file(index).empty()) near.back()["file"] = bank.file(index);
-    }
-    return {{"query", queries.file(q)}, {"neighbours", near}};
+  /// Damaged images are left out, as of other data; an image named alone is meant, and an error.
+  ssl::ImageSourcePtr open_queries() const {
+    std::vector<std::string> notes;
+    const ssl::ImageSourcePtr opened =
+        ssl::open_data(queries_, ssl::Split::All,
+                       {.no_labels = true, .limit = 0, .max_pixels = data_.max_pixels, .test_data = ""}, &notes);
+    const bool single = opened->size() == static_cast<int64_t>(queries_.size());
+    const ssl::ImageSourcePtr queries = single ? opened : ssl::without_damaged(opened, &notes, data_.max_damaged);
+    for (const std::string& note : notes) say(common_, note);
+    TACIT_CHECK(queries->size() > 0, "no image of them can be read");
+    return queries;
+  }
+  /// An image that is searched for among others is not its own neighbour.
+  static bool same_file(const std::string& a, const std::string& b) {
+    namespace fs = std::filesystem;
+    return !a.empty() && !b.empty() && (a == b || fs::weakly_canonical(a) == fs::weakly_canonical(b));
   }
 
   ssl::Split searched() const {

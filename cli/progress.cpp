@@ -38,11 +38,15 @@ void print_line(const std::vector<LinePart>& parts, bool terminal) {
 }  // namespace
 
 std::string fitted(std::vector<LinePart> parts, size_t columns) {
+  bool brief = false;
   const auto line = [&] {
     std::string joined;
-    for (const LinePart& part : parts) joined += (joined.empty() ? "" : part.text[0] == '(' ? " " : "  ") + part.text;
+    for (const LinePart& part : parts)
+      joined += (joined.empty() ? "" : part.text[0] == '(' || brief ? " " : "  ") + part.text;
     return joined;
   };
+  if (line().size() > columns)
+    for (LinePart& part : parts) part.text = part.brief, brief = true;
   while (parts.size() > 1 && line().size() > columns)
     parts.erase(std::min_element(parts.begin(), parts.end(),
                                  [](const LinePart& a, const LinePart& b) { return a.keep < b.keep; }));
@@ -78,19 +82,28 @@ void Progress::show(const ssl::StepRecord& record) {
   const auto add = [&](int keep, const char* format, auto... values) {
     parts.push_back({keep, text(format, values...)});
   };
+  const auto brief = [&](const char* format, auto... values) { parts.back().brief = text(format, values...); };
   add(6, "epoch %lld/%lld", static_cast<long long>(record.epoch), static_cast<long long>(plan_.epochs));
+  brief("%lld/%lld", static_cast<long long>(record.epoch), static_cast<long long>(plan_.epochs));
   add(5, "step %lld/%lld", static_cast<long long>(record.step), static_cast<long long>(plan_.last));
+  brief("%lld/%lld", static_cast<long long>(record.step), static_cast<long long>(plan_.last));
   add(8, "loss %.4f", record.mean_loss);  // of the epoch, as in --json
+  brief("loss %.3f", record.mean_loss);
   add(3, "(chance %.2f)", plan_.chance.loss);
+  brief("(%.2f)", plan_.chance.loss);
   if (const double* const top1 = metric("pretext_top1")) {
     add(4, "task %.1f %%", 100 * *top1);
+    brief("task %.0f%%", 100 * *top1);
     add(1, "(chance %.2g %%)", 100 * plan_.chance.top1);
+    brief("(%.2g)", 100 * plan_.chance.top1);
   }
   if (const double* const spread = metric("feature_std")) add(4, "std %.2f", *spread);
   if (const double* const spread = metric("projection_std")) add(4, "head's %.2f", *spread);
   add(2, "%.0f images/s", static_cast<double>(images_) / std::max(seconds_, 1e-9));
+  brief("%.0f/s", static_cast<double>(images_) / std::max(seconds_, 1e-9));
   add(7, "left %s", clock_text(seconds_between(began_, now) / made * left).c_str());
   add(0, "loader %.0f %%", 100 * waited_ / std::max(seconds_, 1e-9));
+  brief("wait %.0f%%", 100 * waited_ / std::max(seconds_, 1e-9));
   const double* const knn = metric("knn_top1");
   if (knn) add(9, "kNN %.1f %%", 100 * *knn);
   if (const double* const linear = metric("linear_top1")) add(9, "linear %.1f %%", 100 * *linear);

@@ -62,8 +62,10 @@ class ImagesProgress {
 struct LinePart {
   int keep;
   std::string text;
+  std::string brief = text;  ///< for narrow terminals
 };
-/// The parts in order, at most so many columns: a longer line would wrap, and could not be refreshed.
+/// The parts in order, at most so many columns: a longer line would wrap, and could not be refreshed. Where the texts
+/// do not fit, the brief ones stand; where those do not, the least important go.
 std::string fitted(std::vector<LinePart> parts, size_t columns);
 
 /// "1:02:03" or "2:03".

@@ -24,7 +24,7 @@ class Reconstruct final : public RunCommand {
         .add("out", &out_, "the PNG to write: a row an image", ssl::Effect::Session);
   }
   void check_own() const override {
-    if (out_.empty()) throw UsageError("--out is required: the PNG to write");
+    check_png("out", out_);
     check_flag("images", static_cast<double>(count_), 1, 100);
   }
   int run_on(ssl::Pretrained& run) override {

@@ -2,8 +2,12 @@
 // --help.
 #include <functional>
 #include <iostream>
+#include <map>
+#include <set>
 
 #include "cli/command.h"
+#include "nn/encoder.h"
+#include "ssl/train/export.h"
 #include "ssl/train/method_entry.h"
 #include "tensor/device.h"
 
@@ -52,6 +56,21 @@ bool takes_method(const Described& d) {
   return false;
 }
 
+/// Of all methods, each name once.
+std::vector<std::string> recipe_names() {
+  std::set<std::string> names;
+  for (const std::string& method : ssl::method_names())
+    for (const ssl::Recipe& recipe : ssl::method_entry(method).recipes) names.insert(recipe.name);
+  return {names.begin(), names.end()};
+}
+
+/// A line of a shell's case for each flag: what may follow it.
+std::string values_of(const std::map<std::string, std::vector<std::string>>& flags) {
+  std::string lines;
+  for (const auto& [flag, values] : flags) lines += "    --" + flag + ") words=\"" + words(values) + "\" ;;\n";
+  return lines;
+}
+
 std::string bash_completion() {
   const std::vector<Described> all = described_commands();
   std::string text =
@@ -75,9 +94,14 @@ std::string bash_completion() {
   }
   return text +
          "  esac\n"
-         "  case ${COMP_WORDS[COMP_CWORD - 1]} in --device) words=\"" +
-         words(device_names()) +
-         "\" ;; esac\n"
+         "  case ${COMP_WORDS[COMP_CWORD - 1]} in\n" +
+         values_of({{"device", device_names()},
+                    {"encoder", nn::encoder_names()},
+                    {"format", ssl::export_formats()},
+                    {"precision", {"fp32", "tf32", "bf16"}},
+                    {"recipe", recipe_names()},
+                    {"split", {"train", "test", "unlabeled", "all"}}}) +
+         "  esac\n"
          "  case $word in -*) words=$flags ;; esac\n"
          "  COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n"
          "}\n"

@@ -19,9 +19,9 @@ std::string readable_bytes(int64_t bytes) {
   const double value = static_cast<double>(bytes);
   char text[40];
   if (bytes >= int64_t{1} << 30)
-    std::snprintf(text, sizeof text, "%.1f GB", value / (1 << 30));
+    std::snprintf(text, sizeof text, "%.1f GiB", value / (1 << 30));
   else
-    std::snprintf(text, sizeof text, "%.0f MB", std::ceil(value / (1 << 20)));
+    std::snprintf(text, sizeof text, "%.0f MiB", std::ceil(value / (1 << 20)));
   return text;
 }
 

@@ -9,6 +9,7 @@
 
 namespace tacit {
 
+/// What products may lose; see the values.
 enum class Precision : uint8_t {
   F32,   ///< products of f32 numbers, summed in f32
   TF32,  ///< operands may be rounded to 10 bits of mantissa, as a GPU's tensor cores do; sums are f32

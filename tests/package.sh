@@ -17,7 +17,7 @@ for library in libtbb12 libopenblas libarchive libc6; do
 done
 dpkg-deb -x "$deb" "$scratch/root"
 [ "$(cd "$scratch/root" && find . -type f | sort | tr '\n' ' ')" = \
-  "./usr/bin/tacit ./usr/share/bash-completion/completions/tacit ./usr/share/man/man1/tacit.1 " ] ||
+  "./usr/bin/tacit ./usr/share/bash-completion/completions/tacit ./usr/share/doc/tacit/copyright ./usr/share/man/man1/tacit.1 " ] ||
   { echo "FAILED: it holds other files:"; find "$scratch/root" -type f; exit 1; }
 completed() { # WORD…: what bash would offer for the last one
   bash -c 'source "$1"; shift; COMP_WORDS=(tacit "$@"); COMP_CWORD=$#; _tacit; echo "${COMPREPLY[@]}"' - \
@@ -26,7 +26,9 @@ completed() { # WORD…: what bash would offer for the last one
 [ "$(completed pre)" = pretrain ] || { echo "FAILED: pre is completed to '$(completed pre)'"; exit 1; }
 [ "$(completed pretrain mo)" = moco ] || { echo "FAILED: mo is completed to '$(completed pretrain mo)'"; exit 1; }
 [ "$(completed knn RUN --temp)" = --temperature ] || { echo "FAILED: --temp is completed to '$(completed knn RUN --temp)'"; exit 1; }
-for part in '.SS "tacit pretrain METHOD"' '.B \\-\\-temperature' 'Example:'; do
+[ "$(completed export RUN --format on)" = onnx ] || { echo "FAILED: on is completed to '$(completed export RUN --format on)'"; exit 1; }
+[ "$(completed pretrain simclr --encoder vit_t)" = vit_tiny ] || { echo "FAILED: no encoder is completed"; exit 1; }
+for part in '.B \\-\\-print\\-config' '.SS "tacit pretrain METHOD"' '.B \\-\\-temperature' 'Example:'; do
   grep -q -- "$part" "$scratch/root/usr/share/man/man1/tacit.1" || { echo "FAILED: the manual page lacks $part"; exit 1; }
 done
 "$scratch/root/usr/bin/tacit" --version

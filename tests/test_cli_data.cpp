@@ -279,15 +279,25 @@ TEST_CASE("a PNG whose checksum is wrong is a damaged file; several files follow
   CHECK(run_tacit({"neighbours", dir / "run", "--data", dir / "set", "--query", dir / "set/1.ppm", dir / "set/2.ppm",
                    "--out", dir / "n.png"})
             .status == 0);
-  // All images are searched, not those alone that a test split leaves.
-  const Outcome all = run_tacit({"neighbours", dir / "run", "--data", dir / "set", "--query", dir / "set", "--k", "1",
-                                 "--out", dir / "n.png", "--json", "-"});
+  // All images are searched, not those alone that a test split leaves, but not the query itself. Damaged ones are not.
+  write_file(dir / "set/copy.ppm", read_file(dir / "set/0.ppm"));
+  write_file(dir / "set/bad.ppm", "P6\n16 16\n255\n");
+  const Outcome all = run_tacit({"neighbours", dir / "run", "--data", dir / "set", "--query", dir / "set", "--k", "40",
+                                 "--max-damaged", "0.1", "--out", dir / "n.png", "--json", "-"});
   CHECK(all.status == 0);
   const nlohmann::json answers = nlohmann::json::parse(all.out)["queries"];
-  CHECK(answers.size() == 40);
-  for (const auto& answer : answers) CHECK(answer["neighbours"][0]["file"] == answer["query"]);
-  const Outcome part = run_tacit({"neighbours", dir / "run", "--data", dir / "set", "--query", dir / "set", "--k", "37",
+  CHECK(answers.size() == 41);
+  for (const auto& answer : answers) {
+    CHECK(answer["neighbours"].size() == 40);
+    for (const auto& neighbour : answer["neighbours"]) CHECK(neighbour["file"] != answer["query"]);
+    if (answer["query"] == dir / "set/0.ppm") CHECK(answer["neighbours"][0]["file"] == dir / "set/copy.ppm");
+  }
+  CHECK(contains(run_tacit({"neighbours", dir / "run", "--data", dir / "set", "--query", dir / "set/1.ppm", "--out",
+                            dir / "n.jpg"})
+                     .err,
+                 "what is written is a PNG"));
+  const Outcome part = run_tacit({"neighbours", dir / "run", "--data", dir / "set", "--query", dir / "set", "--k", "39",
                                   "--split", "train", "--out", dir / "n.png"});
   CHECK(part.status == 1);
-  CHECK(contains(part.err, "--k 37"));
+  CHECK(contains(part.err, "--k 39"));
 }

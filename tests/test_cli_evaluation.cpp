@@ -253,8 +253,11 @@ TEST_CASE(
   const auto plain = figures_of({shared_run(), "--out", dir / "a.onnx"});
   CHECK(plain["format"] == "onnx");
   CHECK(plain["include_normalisation"] == false);
-  CHECK(figures_of({shared_run(), "--out", dir / "a.onnx", "--format", "torchvision"})["format"] == "torchvision");
-  CHECK(read_safetensors(dir / "a.onnx").tensors.count("conv1.weight") == 1);
+  check_error(run_tacit({"export", shared_run(), "--out", dir / "b.onnx", "--format", "torchvision"}), 2,
+              "name it FILE.safetensors");
+  check_error(run_tacit({"export", shared_run(), "--out", dir / "b.pt"}), 2, "name it FILE.safetensors");
+  check_error(run_tacit({"export", shared_run(), "--out", dir / "b.safetensors", "--format", "onnx"}), 2,
+              "name it FILE.onnx");
   CHECK(figures_of({shared_run(), "--out", dir / "a", "--format", "onnx"}) == plain);
   const auto pixels = figures_of({shared_run(), "--out", dir / "pixels.onnx", "--include-normalisation"});
   CHECK(pixels["nodes"].get<int>() == plain["nodes"].get<int>() + 2);

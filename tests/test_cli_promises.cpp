@@ -60,7 +60,7 @@ TEST_CASE("pretrain says what will learn how; a line of progress an epoch where 
   const std::string before = "\n" + outcome.err.substr(0, outcome.err.find("\nepoch "));
   for (const char* part :
        {"\ndata  ", " 32 x 32, seen at 16 x 16 x 3, mean ", "\nencoder  ", " an image", "\nrecipe  ", "\noptimiser  ",
-        "\nparameters  decay: ", "\nmemory      about ", "; the limit is 4.0 GB (--memory-limit)", "\nchance  "})
+        "\nparameters  decay: ", "\nmemory      about ", "; the limit is 4.0 GiB (--memory-limit)", "\nchance  "})
     CHECK(contains(before, part));
   CHECK(std::count(before.begin(), before.end(), '\n') <= 12);  // eight of the run; notes and warnings
   size_t lines = 0;

@@ -121,7 +121,7 @@ TEST_CASE("memory: the check itself stays below the limit, and leaves nothing re
   allocator.reset_peak();
   const int64_t before = reserved_memory();
   const std::string message = error_of([&] { check_training_memory(c); });
-  CHECK(contains(message, "more than 100 MB"));
+  CHECK(contains(message, "more than 100 MiB"));
   CHECK(contains(message, "--encoder-width"));
   CHECK(allocator.statistics().peak_bytes - before <= int64_t{100} << 20);
   CHECK(reserved_memory() <= before);

@@ -77,5 +77,5 @@ TEST_CASE("memory: what a run will take is said beside the limit") {
   config.memory_limit = "3G";
   const std::string said = check_training_memory(config).said;
   CHECK(said.starts_with("about "));
-  CHECK(contains(said, " MB; the limit is 3.0 GB (--memory-limit)"));
+  CHECK(contains(said, " MiB; the limit is 3.0 GiB (--memory-limit)"));
 }

@@ -32,6 +32,7 @@ file=$dir/${url##*/}
 command -v curl >/dev/null || fail "curl is not installed; on Debian: apt-get install curl"
 mkdir -p "$dir" || fail "cannot make the directory $dir"
 
+kept() { [ ! -s "$file.part" ] || echo " What has arrived is kept in $file.part"; }
 is_whole() { [ "$(md5sum <"$1" 2>/dev/null)" = "$sum  -" ]; }
 
 if [ -n "$inside" ] && [ -e "$dir/$inside/.complete" ]; then
@@ -44,7 +45,7 @@ else
   status=$?
   case $status in
     0) ;;
-    6 | 7 | 28) fail "cannot reach ${url#*://} (curl: status $status); is there a network? What has arrived is kept in $file.part" ;;
+    6 | 7 | 28) fail "cannot reach ${url#*://} (curl: status $status); is there a network?$(kept)" ;;
     23) fail "cannot write $file.part; is the disk full?" ;;
     33 | 36) rm -f "$file.part"; fail "the server cannot go on with a part of the file; run this again to begin anew" ;;
     *) fail "the download of $url failed (curl: status $status); run this again to go on" ;;

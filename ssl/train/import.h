@@ -12,6 +12,7 @@
 
 namespace tacit::ssl {
 
+/// What --init took from a file.
 struct ImportReport {
   NameMatch names;  ///< with MAE's decoder, where it was taken
   /// What else was done (converted dtypes, resized positions), and warnings ("warning: …").

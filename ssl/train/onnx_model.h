@@ -18,6 +18,7 @@ inline constexpr int64_t kIrVersion = 8, kOperatorSet = 17;
 using Attribute = std::variant<int64_t, float, std::vector<int64_t>>;
 using Attributes = std::map<std::string, Attribute>;
 
+/// One operator of a graph.
 struct Node {
   std::string name, op;  ///< `op` is the operator's: "Conv"
   std::vector<std::string> inputs, outputs;
@@ -30,6 +31,7 @@ struct Port {
   std::vector<int64_t> sizes;
 };
 
+/// A graph with its weights, as a file holds them.
 struct Model {
   std::string name;
   Port input, output;

@@ -84,7 +84,6 @@ void Progress::show(const ssl::StepRecord& record) {
   };
   const auto brief = [&](const char* format, auto... values) { parts.back().brief = text(format, values...); };
   add(6, "epoch %lld/%lld", static_cast<long long>(record.epoch), static_cast<long long>(plan_.epochs));
-  brief("%lld/%lld", static_cast<long long>(record.epoch), static_cast<long long>(plan_.epochs));
   add(5, "step %lld/%lld", static_cast<long long>(record.step), static_cast<long long>(plan_.last));
   brief("%lld/%lld", static_cast<long long>(record.step), static_cast<long long>(plan_.last));
   add(8, "loss %.4f", record.mean_loss);  // of the epoch, as in --json

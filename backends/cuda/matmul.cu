@@ -96,7 +96,7 @@ struct Finish {
 
 /// What a product of factors of a type is computed in. In a scope of bf16 too f32 factors keep tf32's bits: they are
 /// those of losses and evaluation.
-cublasComputeType_t arithmetic_of(DType factors) {
+cublasComputeType_t compute_type_of(DType factors) {
   if (factors == f64) return CUBLAS_COMPUTE_64F;
   return factors == f32 && precision() != Precision::F32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
 }
@@ -123,7 +123,7 @@ bool CudaBackend::product(const View& out, const View& a, const View& b, const E
   const bool wide = out.dtype == f64;
   const size_t factor_bytes = size_of(a.dtype), result_bytes = size_of(out.dtype);
   const cudaDataType_t factors = type_of(a.dtype), results = type_of(out.dtype);
-  const cublasComputeType_t arithmetic = arithmetic_of(a.dtype);
+  const cublasComputeType_t arithmetic = compute_type_of(a.dtype);
 
   // The innermost leading dimension that is left after merging is a batch; the others are walked.
   const Strided<3> at(leading(out.shape, 2),

@@ -82,7 +82,7 @@ Heads parts_of(const Tensor& qkv, int64_t heads) {
 }  // namespace
 
 Variable attention(const Variable& q, const Variable& k, const Variable& v, double scale) {
-  const Tensor vq = factor(q.value()), vk = factor(k.value()), vv = factor(v.value());
+  const Tensor vq = product_factor(q.value()), vk = product_factor(k.value()), vv = product_factor(v.value());
   check_same_kind("attention", vq, vk);
   check_same_kind("attention", vq, vv);
   check_activations("attention", vq);
@@ -118,7 +118,7 @@ Variable self_attention(const Variable& qkv, int64_t heads, double scale) {
   const int64_t n = qkv.size(0), tokens = qkv.size(1), channels = qkv.size(2) / 3;
   scale = checked_scale("self_attention", scale, channels / heads);
 
-  const Tensor dense = factor(qkv.value()).contiguous_copy_if_needed();
+  const Tensor dense = product_factor(qkv.value()).contiguous_copy_if_needed();
   const Heads x = parts_of(dense, heads);
   const Attended result = attend(x, scale);
   const Tensor y = result.y.permute({0, 2, 1, 3}).reshape({n, tokens, channels});

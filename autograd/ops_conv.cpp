@@ -6,7 +6,7 @@ namespace tacit {
 
 Variable conv2d(const Variable& x, const Variable& w, const Conv2dOptions& options, Moments* moments) {
   const Window window = conv2d_geometry(x.shape(), w.shape(), options).first;
-  const Tensor vw = factor(w.value());
+  const Tensor vw = product_factor(w.value());
   const DType from = x.dtype(), read = product_dtype(x.value());
   return record("conv2d", conv2d(x.value().to(read), vw, options, moments),
                 {{x, [=, shape = x.shape()](const Tensor& dy) { return conv2d_dx(shape, dy, vw, window).to(from); }},

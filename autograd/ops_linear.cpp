@@ -35,8 +35,8 @@ void add_parameter_gradients(Tensor* dw, Tensor* db, bool needs_w, bool needs_b,
 
 Variable linear(const Variable& x, const Variable& w, const Variable& b) {
   check_linear("linear", x.shape(), w, b);
-  const Tensor tall = rows_of(factor(x.value())), vw = factor(w.value());
-  const Tensor y = linear_rows(tall, vw, factor(b.value())).reshape(with_last(x.shape(), w.size(0)));
+  const Tensor tall = rows_of(product_factor(x.value())), vw = product_factor(w.value());
+  const Tensor y = linear_rows(tall, vw, product_factor(b.value())).reshape(with_last(x.shape(), w.size(0)));
   const Tensor rows = w.requires_grad() ? tall : Tensor();  // only dw reads them
   return record_joint("linear", y, {x, w, b},
                       [=, from = x.shape(), dtype = x.dtype()](const Tensor& dy, const std::vector<bool>& needed) {
@@ -55,10 +55,11 @@ Variable feed_forward(const Variable& x, const Variable& w1, const Variable& b1,
   check_linear("feed_forward", x.shape(), w1, b1);
   check_linear("feed_forward", with_last(x.shape(), w1.size(0)), w2, b2);
   TACIT_CHECK(b1.defined() && b2.defined(), "[feed_forward] needs both biases");
-  const Tensor tall = rows_of(factor(x.value())), v1 = factor(w1.value()), v2 = factor(w2.value());
+  const Tensor tall = rows_of(product_factor(x.value())), v1 = product_factor(w1.value()),
+               v2 = product_factor(w2.value());
   const bool learns = x.requires_grad() || w1.requires_grad() || b1.requires_grad();
-  const LinearGelu hidden = linear_gelu_rows(tall, v1, factor(b1.value()), learns && grad_enabled());
-  const Tensor y = linear_rows(hidden.y, v2, factor(b2.value())).reshape(with_last(x.shape(), w2.size(0)));
+  const LinearGelu hidden = linear_gelu_rows(tall, v1, product_factor(b1.value()), learns && grad_enabled());
+  const Tensor y = linear_rows(hidden.y, v2, product_factor(b2.value())).reshape(with_last(x.shape(), w2.size(0)));
   const Tensor rows = w1.requires_grad() ? tall : Tensor(), inner = w2.requires_grad() ? hidden.y : Tensor();
   const Tensor derivative = hidden.derivative;
   return record_joint("feed_forward", y, {x, w1, b1, w2, b2},

@@ -178,7 +178,7 @@ Variable var(const Variable& activations, std::initializer_list<int> dims, bool 
 // ---- products
 
 Variable matmul(const Variable& a, const Variable& b) {
-  const Tensor va = factor(a.value()), vb = factor(b.value());
+  const Tensor va = product_factor(a.value()), vb = product_factor(b.value());
   return record("matmul", matmul(va, vb),
                 {{a, [vb, dtype = a.dtype()](const Tensor& dy) { return matmul(dy, vb.t(), dtype); }},
                  {b, [va, dtype = b.dtype()](const Tensor& dy) { return matmul(va.t(), dy, dtype); }}});

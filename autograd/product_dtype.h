@@ -16,6 +16,6 @@ inline DType product_dtype(const Tensor& t) {
 }
 
 /// t as a product takes it.
-inline Tensor factor(const Tensor& t) { return t.defined() ? t.to(product_dtype(t)) : t; }
+inline Tensor product_factor(const Tensor& t) { return t.defined() ? t.to(product_dtype(t)) : t; }
 
 }  // namespace tacit

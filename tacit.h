@@ -5,6 +5,7 @@
 #include "autograd/gradcheck.h"
 #include "autograd/ops.h"
 #include "autograd/over.h"
+#include "autograd/product_dtype.h"
 #include "autograd/variable.h"
 #include "backends/cpu/backend.h"
 #include "nn/any_module.h"

@@ -42,16 +42,24 @@ Variable operator-(double a, const Variable& b);
 inline Variable operator*(double a, const Variable& b) { return b * a; }
 Variable operator/(double a, const Variable& b);
 
+// ---- dtypes (see tensor/precision.h)
+/// x as another floating type; the gradient goes back in x's.
+Variable cast(const Variable& x, DType);
+/// bf16 as f32, which losses compute in; anything else is itself.
+Variable widen(const Variable& x);
+/// x + b, b of x's dtype, or f32 (a parameter) beside bf16: then its gradient is summed in f32. b broadcasts to x.
+Variable add_bias(const Variable& x, const Variable& b);
+
 // ---- reductions. No dims: over everything.
 Variable sum(const Variable& x, std::initializer_list<int> dims = {}, bool keepdim = false);
 Variable mean(const Variable& x, std::initializer_list<int> dims = {}, bool keepdim = false);
 /// The gradient is shared equally among equal maxima, as in torch.amax.
 Variable amax(const Variable& x, std::initializer_list<int> dims = {}, bool keepdim = false);
 Variable amin(const Variable& x, std::initializer_list<int> dims = {}, bool keepdim = false);
-/// Biased variance.
+/// Biased variance; f32 of bf16.
 Variable var(const Variable& x, std::initializer_list<int> dims = {}, bool keepdim = false);
 
-// ---- products
+// ---- products; bf16 under PrecisionScope(BF16) where the device computes with it, with f32 gradients of f32 inputs
 Variable matmul(const Variable& a, const Variable& b);
 /// x wᵀ + b; x (…, D_in), w (D_out, D_in), b (D_out) or undefined.
 Variable linear(const Variable& x, const Variable& w, const Variable& b = {});
@@ -83,7 +91,7 @@ Variable adaptive_avg_pool2d(const Variable& x, int64_t out_h, int64_t out_w);
 /// Mean over H and W: (N, H, W, C) -> (N, C).
 Variable global_avg_pool(const Variable& x);
 
-// ---- normalisation
+// ---- normalisation. Beside bf16 activations gamma, beta and statistics are f32.
 /// Statistics of a batch norm layer that live across steps; undefined tensors: none are kept.
 struct RunningStats {
   Tensor mean, var;
@@ -120,7 +128,7 @@ Variable conv_bn_act(const Variable& x, const Variable& w, const Conv2dOptions&,
 int64_t composites();
 /// Over the last dimension. gamma and beta may be undefined.
 Variable layer_norm(const Variable& x, const Variable& gamma, const Variable& beta, double eps = 1e-5);
-/// Rows (last dimension) divided by max(their Euclidean norm, eps).
+/// Rows (last dimension) divided by max(their Euclidean norm, eps); f32 of bf16.
 Variable l2_normalize(const Variable& x, double eps = 1e-12);
 
 // ---- attention: softmax(scale q kᵀ) v, with memory linear in the number of tokens. scale 0 stands for 1 / sqrt(D).
@@ -131,7 +139,7 @@ Variable attention(const Variable& q, const Variable& k, const Variable& v, doub
 /// dimension is [q | k | v] x heads x C / heads (timm's order) -> (N, T, C).
 Variable self_attention(const Variable& qkv, int64_t heads, double scale = 0);
 
-// ---- softmax and losses
+// ---- softmax and losses; f32 of bf16
 Variable softmax(const Variable& x);
 Variable log_softmax(const Variable& x);
 /// Mean over rows of -log softmax(logits)[label]; logits (N, C), labels (N) i64. smoothing as torch's label_smoothing.

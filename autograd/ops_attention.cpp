@@ -1,8 +1,10 @@
 // Attention over separate q, k, v, and over one fused projection. Both give the kernels views, so nothing is copied;
 // the backward pass recomputes the probabilities from q, k and the log-sum-exp of each row.
+#include <array>
 #include <cmath>
 
 #include "autograd/ops.h"
+#include "autograd/product_dtype.h"
 #include "tensor/multiply_adds.h"
 
 namespace tacit {
@@ -42,7 +44,7 @@ void count_attention(const Heads& x, int64_t with_keys, int64_t with_values) {
 Attended attend(const Heads& x, double scale) {
   count_attention(x, 1, 1);
   const Tensor y = empty_heads(x.q, x.q.size(2), x.v.size(3));
-  const Tensor lse = Tensor::empty({x.q.size(0), x.q.size(1), x.q.size(2)}, y.dtype(), y.device());
+  const Tensor lse = Tensor::empty({x.q.size(0), x.q.size(1), x.q.size(2)}, wide_dtype(y.dtype()), y.device());
   if (y.numel() > 0)
     y.backend().attention(
         {.y = y.view(), .lse = lse.view(), .q = x.q.view(), .k = x.k.view(), .v = x.v.view(), .scale = scale});
@@ -80,9 +82,10 @@ Heads parts_of(const Tensor& qkv, int64_t heads) {
 }  // namespace
 
 Variable attention(const Variable& q, const Variable& k, const Variable& v, double scale) {
-  check_same_kind("attention", q.value(), k.value());
-  check_same_kind("attention", q.value(), v.value());
-  TACIT_CHECK(q.dtype() == f32 || q.dtype() == f64, "[attention] needs f32 or f64, got ", q.dtype());
+  const Tensor vq = product_factor(q.value()), vk = product_factor(k.value()), vv = product_factor(v.value());
+  check_same_kind("attention", vq, vk);
+  check_same_kind("attention", vq, vv);
+  check_activations("attention", vq);
   TACIT_CHECK(q.rank() == 4 && k.rank() == 4 && v.rank() == 4,
               "[attention] q, k and v must be (N, heads, tokens, size), got ", q.shape(), ", ", k.shape(), " and ",
               v.shape());
@@ -93,35 +96,38 @@ Variable attention(const Variable& q, const Variable& k, const Variable& v, doub
               k.shape(), ", v ", v.shape());
   scale = checked_scale("attention", scale, q.size(3));
 
-  const Heads x{with_dense_rows(q.value()), with_dense_rows(k.value()), with_dense_rows(v.value())};
+  const Heads x{with_dense_rows(vq), with_dense_rows(vk), with_dense_rows(vv)};
   const Attended result = attend(x, scale);
+  const std::array<DType, 3> from = {q.dtype(), k.dtype(), v.dtype()};
   return record_joint("attention", result.y, {q, k, v}, [=](const Tensor& dy, const std::vector<bool>& needed) {
     const auto gradient = [&](bool wanted, const Tensor& like) {
       return wanted ? empty_heads(like, like.size(2), like.size(3)) : Tensor();
     };
     const Heads d{gradient(needed[0], x.q), gradient(needed[1], x.k), gradient(needed[2], x.v)};
     attend_grad(d, dy, x, result, scale);
-    return std::vector<Tensor>{d.q, d.k, d.v};
+    const auto as = [](DType dtype, const Tensor& t) { return t.defined() ? t.to(dtype) : t; };
+    return std::vector<Tensor>{as(from[0], d.q), as(from[1], d.k), as(from[2], d.v)};
   });
 }
 
 Variable self_attention(const Variable& qkv, int64_t heads, double scale) {
-  TACIT_CHECK(qkv.defined() && (qkv.dtype() == f32 || qkv.dtype() == f64), "[self_attention] needs f32 or f64");
+  TACIT_CHECK(qkv.defined(), "[self_attention] the input is undefined");
+  check_activations("self_attention", qkv.value());
   TACIT_CHECK(qkv.rank() == 3 && heads > 0 && qkv.size(2) > 0 && qkv.size(2) % (3 * heads) == 0,
               "[self_attention] qkv must be (N, T, 3 C) with C a multiple of the ", heads, " heads, got ", qkv.shape());
   const int64_t n = qkv.size(0), tokens = qkv.size(1), channels = qkv.size(2) / 3;
   scale = checked_scale("self_attention", scale, channels / heads);
 
-  const Tensor dense = qkv.value().contiguous_copy_if_needed();
+  const Tensor dense = product_factor(qkv.value()).contiguous_copy_if_needed();
   const Heads x = parts_of(dense, heads);
   const Attended result = attend(x, scale);
   const Tensor y = result.y.permute({0, 2, 1, 3}).reshape({n, tokens, channels});
   return record("self_attention", y,
-                {{qkv, [=](const Tensor& dy) {
+                {{qkv, [=, from = qkv.dtype()](const Tensor& dy) {
                     const Tensor d = Tensor::empty(dense.shape(), dense.dtype(), dense.device());
                     const Shape shape{n, tokens, heads, channels / heads};
                     attend_grad(parts_of(d, heads), dy.reshape(shape).permute({0, 2, 1, 3}), x, result, scale);
-                    return d;
+                    return d.to(from);
                   }}});
 }
 

@@ -1,14 +1,18 @@
 // Convolution and pooling over (N, H, W, C). The gradients are kernels of their own (tensor/backend.h).
 #include "autograd/ops.h"
+#include "autograd/product_dtype.h"
 
 namespace tacit {
 
 Variable conv2d(const Variable& x, const Variable& w, const Conv2dOptions& options, Moments* moments) {
   const Window window = conv2d_geometry(x.shape(), w.shape(), options).first;
-  return record(
-      "conv2d", conv2d(x.value(), w.value(), options, moments),
-      {{x, [=, shape = x.shape(), w = w.value()](const Tensor& dy) { return conv2d_dx(shape, dy, w, window); }},
-       {w, [=, shape = w.shape(), x = keep(x)](const Tensor& dy) { return conv2d_dw(shape, x(), dy, window); }}});
+  const Tensor vw = product_factor(w.value());
+  const DType from = x.dtype(), read = product_dtype(x.value());
+  return record("conv2d", conv2d(x.value().to(read), vw, options, moments),
+                {{x, [=, shape = x.shape()](const Tensor& dy) { return conv2d_dx(shape, dy, vw, window).to(from); }},
+                 {w, [=, shape = w.shape(), x = keep(x)](const Tensor& dy) {
+                    return conv2d_dw(shape, x().to(read), dy, window);
+                  }}});
 }
 
 namespace {

@@ -4,7 +4,8 @@
 namespace tacit {
 
 namespace {
-Variable record_softmax(const char* op, const Variable& x, const Tensor& y, bool log) {
+Variable record_softmax(const char* op, const Variable& x, bool log) {
+  const Tensor y = log ? log_softmax(x.value()) : softmax(x.value());
   return record(op, y, {{x, [y, log](const Tensor& dy) {
                            const Tensor dense = dy.contiguous_copy_if_needed();
                            const Tensor dx = Tensor::empty(y.shape(), y.dtype(), y.device());
@@ -28,10 +29,12 @@ void check_labels(const Tensor& labels, const Tensor& logits) {
 }
 }  // namespace
 
-Variable softmax(const Variable& x) { return record_softmax("softmax", x, softmax(x.value()), false); }
-Variable log_softmax(const Variable& x) { return record_softmax("log_softmax", x, log_softmax(x.value()), true); }
+Variable softmax(const Variable& x) { return record_softmax("softmax", widen(x), false); }
+Variable log_softmax(const Variable& x) { return record_softmax("log_softmax", widen(x), true); }
 
-Variable cross_entropy(const Variable& x, const Tensor& labels, double smoothing) {
+Variable cross_entropy(const Variable& activations, const Tensor& labels, double smoothing) {
+  TACIT_CHECK(activations.defined(), "[cross_entropy] the logits are undefined");
+  const Variable x = widen(activations);
   check_labels(labels, x.value());
   TACIT_CHECK(smoothing >= 0 && smoothing <= 1, "[cross_entropy] smoothing ", smoothing, " is not in [0, 1]");
   const Tensor logits = x.value().contiguous_copy_if_needed(), dense_labels = labels.contiguous_copy_if_needed();

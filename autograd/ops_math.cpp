@@ -1,6 +1,7 @@
 // Element-wise ops, reductions and matrix products: each value with its gradient formulas.
 #include "autograd/ops.h"
 #include "autograd/over.h"
+#include "autograd/product_dtype.h"
 
 namespace tacit {
 
@@ -104,6 +105,22 @@ Variable operator/(double a, const Variable& b) {
   return record("div", y, {{b, [y, b = b.value()](const Tensor& dy) { return neg(dy * y / b); }}});
 }
 
+// ---- dtypes
+
+Variable cast(const Variable& x, DType dtype) {
+  TACIT_CHECK(is_floating(dtype), "[cast] gradients exist for floating tensors only, not for ", name_of(dtype));
+  if (x.dtype() == dtype) return x;
+  return record("cast", x.value().to(dtype), {{x, [from = x.dtype()](const Tensor& dy) { return dy.to(from); }}});
+}
+
+Variable widen(const Variable& x) { return cast(x, wide_dtype(x.dtype())); }
+
+Variable add_bias(const Variable& x, const Variable& b) {
+  return record(
+      "add_bias", add_bias(x.value(), b.value()),
+      {{x, pass}, {b, [shape = b.shape(), dtype = b.dtype()](const Tensor& dy) { return sum_to(dy, shape, dtype); }}});
+}
+
 // ---- reductions
 
 namespace {
@@ -148,7 +165,8 @@ Variable amin(const Variable& x, std::initializer_list<int> dims, bool keepdim) 
   return record_extremum("amin", x, amin(x.value(), dims, keepdim), kept_shape(x, dims));
 }
 
-Variable var(const Variable& x, std::initializer_list<int> dims, bool keepdim) {
+Variable var(const Variable& activations, std::initializer_list<int> dims, bool keepdim) {
+  const Variable x = widen(activations);
   const Tensor mu = mean(x.value(), dims, true);
   return record("var", mean(square(x.value() - mu), dims, keepdim),
                 {{x, [x = x.value(), mu](const Tensor& dy) {
@@ -160,9 +178,10 @@ Variable var(const Variable& x, std::initializer_list<int> dims, bool keepdim) {
 // ---- products
 
 Variable matmul(const Variable& a, const Variable& b) {
-  return record("matmul", matmul(a.value(), b.value()),
-                {{a, [b = b.value()](const Tensor& dy) { return matmul(dy, b.t()); }},
-                 {b, [a = a.value()](const Tensor& dy) { return matmul(a.t(), dy); }}});
+  const Tensor va = product_factor(a.value()), vb = product_factor(b.value());
+  return record("matmul", matmul(va, vb),
+                {{a, [vb, dtype = a.dtype()](const Tensor& dy) { return matmul(dy, vb.t(), dtype); }},
+                 {b, [va, dtype = b.dtype()](const Tensor& dy) { return matmul(va.t(), dy, dtype); }}});
 }
 
 }  // namespace tacit

@@ -1,4 +1,4 @@
-// Batch norm, layer norm and l2_normalize. Statistics, gamma and beta have the dtype of x (f32 or f64).
+// Batch norm, layer norm and l2_normalize. Statistics, gamma and beta have the dtype of x, or f32 beside bf16.
 #include <array>
 #include <atomic>
 
@@ -14,8 +14,10 @@ std::atomic<int64_t> composed{0};
 // A gain or bias as the kernels take it: dense, of `size` values; an undefined one is `otherwise` everywhere.
 Tensor channel_values(const char* op, const char* what, const Tensor& t, const Tensor& x, double otherwise) {
   const int64_t size = x.size(-1);
-  if (!t.defined()) return Tensor::full({size}, otherwise, x.dtype(), x.device());
-  check_same_kind(op, x, t);
+  const DType dtype = wide_dtype(x.dtype());
+  if (!t.defined()) return Tensor::full({size}, otherwise, dtype, x.device());
+  TACIT_CHECK(t.dtype() == dtype && t.device() == x.device(), "[", op, "] beside ", x.dtype(), " on ",
+              x.device().name(), " ", what, " must be ", dtype, " there, got ", t.dtype(), " on ", t.device().name());
   TACIT_CHECK(t.shape() == Shape{size}, "[", op, "] ", what, " has shape ", t.shape(), ", the input ", x.shape(),
               " has ", size, " channels in its last dimension");
   return t.contiguous_copy_if_needed();
@@ -85,7 +87,8 @@ ChannelStatistics batch_statistics(const char* op, const Tensor& x, const Groups
   if (known.mean.defined()) {
     average = known.mean.unsqueeze(0), variance = known.var.unsqueeze(0);
   } else {
-    average = Tensor::empty({groups.count(), x.size(-1)}, x.dtype(), x.device()), variance = wanted(true, average);
+    average = Tensor::empty({groups.count(), x.size(-1)}, wide_dtype(x.dtype()), x.device());
+    variance = wanted(true, average);
     for (int64_t g = 0; g < groups.count(); ++g)
       x.backend().moments(groups.part(average, g), groups.part(variance, g), groups.part(x, g));
   }
@@ -101,7 +104,7 @@ ChannelStatistics batch_statistics(const char* op, const Tensor& x, const Groups
 
 void check_batch_norm(const char* op, const Tensor& x, const RunningStats& running, bool training) {
   TACIT_CHECK(x.defined() && x.rank() >= 2, "[", op, "] the input must be (…, C) of rank 2 or more, got ", x.shape());
-  TACIT_CHECK(x.dtype() == f32 || x.dtype() == f64, "[", op, "] needs f32 or f64, got ", x.dtype());
+  check_activations(op, x);
   TACIT_CHECK(running.mean.defined() == running.var.defined(), "[", op, "] one of the running statistics is undefined");
   TACIT_CHECK(training || running.mean.defined(), "[", op, "] evaluation mode needs running statistics");
   if (running.mean.defined()) {
@@ -212,13 +215,13 @@ int64_t composites() { return composed.load(); }
 
 Variable layer_norm(const Variable& x, const Variable& gamma, const Variable& beta, double eps) {
   TACIT_CHECK(x.defined() && x.rank() >= 1 && x.size(-1) > 0, "[layer_norm] needs a last dimension, got ", x.shape());
-  TACIT_CHECK(x.dtype() == f32 || x.dtype() == f64, "[layer_norm] needs f32 or f64, got ", x.dtype());
+  check_activations("layer_norm", x.value());
   const Tensor dense = x.value().contiguous_copy_if_needed();
   const Tensor gain = channel_values("layer_norm", "gamma", gamma.value(), dense, 1);
   const Tensor bias = channel_values("layer_norm", "beta", beta.value(), dense, 0);
   const Tensor y = wanted(true, dense);
   const Shape rows = without_dim(dense.shape(), -1);
-  const Tensor mean = Tensor::empty(rows, y.dtype(), y.device()), rstd = Tensor::empty(rows, y.dtype(), y.device());
+  const Tensor mean = Tensor::empty(rows, gain.dtype(), y.device()), rstd = wanted(true, mean);
   if (y.numel() > 0)
     y.backend().layer_norm({.y = y.view(),
                             .mean = mean.view(),
@@ -249,7 +252,8 @@ Variable layer_norm(const Variable& x, const Variable& gamma, const Variable& be
                       });
 }
 
-Variable l2_normalize(const Variable& x, double eps) {
+Variable l2_normalize(const Variable& activations, double eps) {
+  const Variable x = widen(activations);
   TACIT_CHECK(x.rank() >= 1 && eps > 0, "[l2_normalize] needs at least one dimension and eps > 0, got ", x.shape(),
               " and ", eps);
   const Tensor norm = sqrt(sum(square(x.value()), {-1}, true));

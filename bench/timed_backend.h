@@ -37,6 +37,7 @@ class TimedBackend final : public Backend {
   int64_t workspace_bytes() const override { return inner_->workspace_bytes(); }
   bool host_accessible() const override { return inner_->host_accessible(); }
   bool supports(Fused f) const override { return inner_->supports(f); }
+  bool computes_bf16() const override { return inner_->computes_bf16(); }
 
   void fill(const View& out, double value) override {
     time("fill", {out}, [&] { inner_->fill(out, value); });

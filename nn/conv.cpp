@@ -18,7 +18,7 @@ Conv2d::Conv2d(int64_t in, int64_t out, int64_t kernel, ConvOptions options)
 
 Variable Conv2d::operator()(const Variable& x) const {
   const Variable y = conv2d(x, weight, geometry_);
-  return bias.defined() ? y + bias : y;
+  return bias.defined() ? add_bias(y, bias) : y;
 }
 
 void Conv2d::visit(Visitor& v) {

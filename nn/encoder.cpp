@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "autograd/ops.h"
 #include "nn/eval_mode.h"
 #include "nn/nin.h"
 #include "nn/resnet.h"
@@ -101,6 +102,8 @@ const Row& row_of(const std::string& name) {
 
 }  // namespace
 
+Variable Encoder::operator()(const Variable& images) { return widen(AnyModule::operator()(images)); }
+
 std::vector<std::string> Encoder::stages() {
   std::vector<std::string> names;
   if (Staged* const staged = as<Staged>()) {
@@ -115,7 +118,7 @@ Variable Encoder::stage(const std::string& name, const Variable& images) {
   const auto found = std::find(names.begin(), names.end(), name);
   if (found == names.end())
     throw Error("[encoder] this encoder has no stage '" + name + "'; its stages: " + join(names));
-  return as<Staged>()->after_stages(images, static_cast<int>(found - names.begin()) + 1);
+  return widen(as<Staged>()->after_stages(images, static_cast<int>(found - names.begin()) + 1));
 }
 
 Variable Encoder::map(const Variable& images) {

@@ -37,11 +37,13 @@ class Encoder : public AnyModule {
   template <class M>
   requires std::is_base_of_v<Module, M>
   explicit Encoder(M module) : Encoder(module.features(), std::move(module)) {}
+  /// images (N, H, W, C) -> features (N, D), f32 also where activations are bf16.
+  Variable operator()(const Variable& images);
   /// D, the size of a feature vector.
   int64_t features() const { return features_; }
   /// The names that stage() knows ("layer1" … "layer4", "block1" …), from the image on; none where M is not Staged.
   std::vector<std::string> stages();
-  /// images (N, H, W, C) -> features of that stage, (N, its channels). Throws Error listing the names.
+  /// images (N, H, W, C) -> features of that stage, (N, its channels), f32 likewise. Throws Error listing the names.
   Variable stage(const std::string& name, const Variable& images);
   /// images (N, H, W, C) -> (N, h, w, features()): the last map, whose average over h and w is the features. Throws
   /// Error for an encoder without one.

@@ -69,14 +69,14 @@ void ViT::check_images(const Shape& shape) const {
 
 Variable ViT::patches(const Variable& images) const {
   check_images(images.shape());
-  return patch_embed_(images) + positions(1, 1 + tokens());
+  return add_bias(patch_embed_(images), positions(1, 1 + tokens()));
 }
 
 Variable ViT::patches(const Variable& pixels, const Tensor& index) const {
   TACIT_CHECK(pixels.rank() == 3 && index.shape() == Shape({pixels.size(0), pixels.size(1)}), "[ViT] pixels ",
               pixels.shape(), " must be (N, V, values) for an index (N, V), got ", index.shape());
   const Variable grid = broadcast_to(positions(1, 1 + tokens()), {index.size(0), tokens(), options_.dim});
-  return patch_embed_.of_patches(pixels) + gather(grid, 1, index.unsqueeze(2));
+  return add_bias(patch_embed_.of_patches(pixels), gather(grid, 1, index.unsqueeze(2)));
 }
 
 Variable ViT::encode_tokens(const Variable& tokens) const {
@@ -88,7 +88,7 @@ Variable ViT::through_blocks(const Variable& tokens, size_t count) const {
   TACIT_CHECK(tokens.rank() == 3 && tokens.size(2) == options_.dim, "[ViT] tokens must be (N, T, ", options_.dim,
               "), got ", tokens.shape());
   const Variable cls = broadcast_to(cls_token_ + positions(0, 1), {tokens.size(0), 1, options_.dim});
-  Variable x = concatenate(std::vector<Variable>{cls, tokens}, 1);
+  Variable x = concatenate(std::vector<Variable>{cast(cls, tokens.dtype()), tokens}, 1);
   for (size_t i = 0; i < count; ++i) x = run_block(blocks_[i], x, options_.checkpoint);
   return x;
 }

@@ -6,6 +6,13 @@
 // write to exactly an input's view, and the gradients of norms dx to that of dy. Views may be strided or broadcast
 // (stride 0) unless a family says "dense". Kernels may run asynchronously, in order, on one stream; upload and download
 // return when the host buffer is free.
+//
+// bf16: fill, copy, select and gather move it everywhere. Where computes_bf16(), activations and their gradients (x, y,
+// dx, dy, residuals, q, k, v, a product's factors, w, bias, gelu's derivative) may be bf16 too in unary, unary_grad,
+// binary, reduce, matmul, linear, linear_dw, scatter_add, conv2d…, pool…, moments, batch_norm…, layer_norm…,
+// attention…, which compute and sum in f32 or better and round once. What stands beside them is f32: means, variances,
+// rstd, gamma, beta and their gradients, lse, dw and db. One operand of binary may be f32, and the result of reduce and
+// matmul.
 #pragma once
 
 #include <atomic>
@@ -156,6 +163,8 @@ class Backend {
   /// True when the host may dereference the pointers; saves copies.
   virtual bool host_accessible() const { return false; }
   virtual bool supports(Fused) const { return false; }
+  /// True when activations may be bf16: see "bf16" below. Where they may not, autograd keeps them in f32.
+  virtual bool computes_bf16() const { return false; }
 
   // ---- element-wise
   virtual void fill(const View& out, double value);
@@ -164,7 +173,7 @@ class Backend {
   virtual void unary(UnaryOp, const View& out, const View& x);
   /// dx = dy * df(x, y); x or y is undefined when the functor does not save it.
   virtual void unary_grad(UnaryOp, const View& dx, const View& dy, const View& x, const View& y);
-  /// out is u8 when compares(op); a, b have one dtype.
+  /// out is u8 when compares(op); a, b have one dtype (but see bf16), which is out's.
   virtual void binary(BinaryOp, const View& out, const View& a, const View& b);
   /// out = cond != 0 ? a : b; cond is u8.
   virtual void select(const View& out, const View& cond, const View& a, const View& b);

@@ -58,6 +58,10 @@ constexpr const char* name_of(DType t) {
   return names[static_cast<int>(t)];
 }
 
+/// The type of what stands beside activations of type t and is never narrower than f32: parameters, their gradients,
+/// statistics, losses.
+constexpr DType wide_dtype(DType t) { return t == DType::bf16 ? DType::f32 : t; }
+
 constexpr bool is_floating(DType t) { return t == DType::f32 || t == DType::f64 || t == DType::bf16; }
 
 std::ostream& operator<<(std::ostream&, DType);
@@ -79,6 +83,10 @@ TACIT_FOREACH_DTYPE(TACIT_DTYPE_OF)
 template <class T>
 inline constexpr DType dtype_of = DTypeOf<T>::value;
 
+/// What is computed in with numbers that are stored as T.
+template <class T>
+using ArithmeticOf = std::conditional_t<std::is_same_v<T, BFloat16>, float, T>;
+
 /// Calls f(T{}) with a zero of the element type; for code that handles every type.
 template <class F>
 decltype(auto) visit_dtype(DType t, F&& f) {
@@ -97,6 +105,12 @@ decltype(auto) visit_floating(const char* op, DType t, F&& f) {
   if (t == DType::f32) return f(float{});
   if (t == DType::f64) return f(double{});
   detail::fail("[", op, "] needs f32 or f64, got ", name_of(t), "; convert with to(f32)");
+}
+
+/// As visit_floating, and for bf16, which is read and written but computed in ArithmeticOf it.
+template <class F>
+decltype(auto) visit_activations(const char* op, DType t, F&& f) {
+  return t == bf16 ? f(BFloat16{}) : visit_floating(op, t, f);
 }
 
 /// As visit_dtype for everything but bf16, which is a storage type.

@@ -7,6 +7,11 @@ namespace tacit {
 
 namespace {
 
+void check_same_device(const char* op, const Tensor& a, const Tensor& b) {
+  TACIT_CHECK(a.device() == b.device(), "[", op, "] devices differ: ", a.device().name(), " and ", b.device().name(),
+              "; move one with to()");
+}
+
 // Dense strides do not matter to most kernels, but some families ask for dense views.
 View dense_view(const Tensor& t, Tensor* keep) {
   *keep = t.contiguous_copy_if_needed();
@@ -20,18 +25,26 @@ void check_floating(const char* op, const Tensor& x) {
               "; convert with to(f32)");
 }
 
+void check_activations(const char* op, const Tensor& x) {
+  if (x.dtype() != bf16 || !x.backend().computes_bf16()) check_floating(op, x);
+}
+
 void check_same_kind(const char* op, const Tensor& a, const Tensor& b) {
   TACIT_CHECK(a.defined() && b.defined(), "[", op, "] an input is undefined");
   TACIT_CHECK(a.dtype() == b.dtype(), "[", op, "] dtypes differ: ", name_of(a.dtype()), " and ", name_of(b.dtype()),
               "; convert one with to()");
-  TACIT_CHECK(a.device() == b.device(), "[", op, "] devices differ: ", a.device().name(), " and ", b.device().name(),
-              "; move one with to()");
+  check_same_device(op, a, b);
+}
+
+void check_result_dtype(const char* op, DType dtype, DType result) {
+  TACIT_CHECK(result == dtype || result == wide_dtype(dtype), "[", op, "] the result of ", name_of(dtype),
+              " cannot be ", name_of(result));
 }
 
 // ---- element-wise
 
 Tensor unary(UnaryOp op, const Tensor& x) {
-  check_floating("unary", x);
+  check_activations("unary", x);
   Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
   if (x.numel() > 0) x.backend().unary(op, y.view(), x.view());
   return y;
@@ -43,12 +56,27 @@ Tensor unary_grad(UnaryOp op, const Tensor& dy, const Tensor& x, const Tensor& y
   return dx;
 }
 
-Tensor binary(BinaryOp op, const Tensor& a, const Tensor& b) {
-  check_same_kind("binary", a, b);
+namespace {
+
+// One operand may be f32 where the other is bf16.
+Tensor compute(BinaryOp op, const Tensor& a, const Tensor& b) {
+  const DType dtype = b.dtype() == bf16 ? bf16 : a.dtype();
+  TACIT_CHECK(dtype != bf16 || a.backend().computes_bf16(), "[binary] ", a.device().name(),
+              " does not compute in bf16; convert with to(f32)");
   const Shape shape = a.shape() == b.shape() ? a.shape() : broadcast("binary", a.shape(), b.shape());
-  Tensor out = Tensor::empty(shape, compares(op) ? u8 : a.dtype(), a.device());
+  Tensor out = Tensor::empty(shape, compares(op) ? u8 : dtype, a.device());
   if (out.numel() > 0) out.backend().binary(op, out.view(), a.broadcast_to(shape).view(), b.broadcast_to(shape).view());
   return out;
+}
+
+// Beside bf16 in f32: 0.9 in bf16 would be wrong by 0.2 %, in every element the same way.
+Tensor like(const Tensor& x, double value) { return Tensor::scalar(value, wide_dtype(x.dtype()), x.device()); }
+
+}  // namespace
+
+Tensor binary(BinaryOp op, const Tensor& a, const Tensor& b) {
+  check_same_kind("binary", a, b);
+  return compute(op, a, b);
 }
 
 #define TACIT_DEFINE(Functor, name, low, high) \
@@ -60,19 +88,23 @@ TACIT_FOREACH_UNARY(TACIT_DEFINE)
 TACIT_FOREACH_BINARY(TACIT_DEFINE)
 #undef TACIT_DEFINE
 
-namespace {
-Tensor like(const Tensor& x, double value) { return Tensor::scalar(value, x.dtype(), x.device()); }
-}  // namespace
+Tensor operator+(const Tensor& a, double b) { return compute(BinaryOp::Add, a, like(a, b)); }
+Tensor operator-(const Tensor& a, double b) { return compute(BinaryOp::Sub, a, like(a, b)); }
+Tensor operator*(const Tensor& a, double b) { return compute(BinaryOp::Mul, a, like(a, b)); }
+Tensor operator/(const Tensor& a, double b) { return compute(BinaryOp::Div, a, like(a, b)); }
+Tensor operator-(double a, const Tensor& b) { return compute(BinaryOp::Sub, like(b, a), b); }
+Tensor operator/(double a, const Tensor& b) { return compute(BinaryOp::Div, like(b, a), b); }
 
-Tensor operator+(const Tensor& a, double b) { return add(a, like(a, b)); }
-Tensor operator-(const Tensor& a, double b) { return sub(a, like(a, b)); }
-Tensor operator*(const Tensor& a, double b) { return mul(a, like(a, b)); }
-Tensor operator/(const Tensor& a, double b) { return div(a, like(a, b)); }
-Tensor operator-(double a, const Tensor& b) { return sub(like(b, a), b); }
-Tensor operator/(double a, const Tensor& b) { return div(like(b, a), b); }
+Tensor add_bias(const Tensor& x, const Tensor& b) {
+  if (!(x.dtype() == bf16 && b.defined() && b.dtype() == f32)) return add(x, b);
+  check_same_device("add_bias", x, b);
+  return compute(BinaryOp::Add, x, b);
+}
 
 void Tensor::add_(const Tensor& other) {
   check_same_kind("add_", *this, other);
+  TACIT_CHECK(dtype() != bf16 || backend().computes_bf16(), "[add_] ", device().name(),
+              " does not compute in bf16; convert with to(f32)");
   if (numel() == 0) return;
   const Tensor operand = other.broadcast_to(shape_);
   // Kernels may read an element in the place where they write it, and nowhere else of the same block.
@@ -132,11 +164,16 @@ Tensor reduce_list(ReduceOp op, const Tensor& x, std::initializer_list<int> dims
 }  // namespace
 
 Tensor reduce(ReduceOp op, const Tensor& x, std::span<const int> dims, bool keepdim) {
-  check_floating("reduce", x);
+  return reduce(op, x, dims, keepdim, x.dtype());
+}
+
+Tensor reduce(ReduceOp op, const Tensor& x, std::span<const int> dims, bool keepdim, DType dtype) {
+  check_activations("reduce", x);
+  check_result_dtype("reduce", x.dtype(), dtype);
   const Shape kept = reduced_shape(x.shape(), dims);
   TACIT_CHECK(x.numel() > 0 || op == ReduceOp::Sum || kept.numel() == 0,
               "[reduce] the mean, largest or smallest of no elements: shape ", x.shape());
-  Tensor out = Tensor::empty(kept, x.dtype(), x.device());
+  Tensor out = Tensor::empty(kept, dtype, x.device());
   if (x.numel() == 0) {
     out.fill_(0);
   } else {
@@ -150,13 +187,16 @@ Tensor mean(const Tensor& x, std::initializer_list<int> d, bool k) { return redu
 Tensor amax(const Tensor& x, std::initializer_list<int> d, bool k) { return reduce_list(ReduceOp::Max, x, d, k); }
 Tensor amin(const Tensor& x, std::initializer_list<int> d, bool k) { return reduce_list(ReduceOp::Min, x, d, k); }
 
-Tensor var(const Tensor& x, std::initializer_list<int> dims, bool keepdim) {
+Tensor var(const Tensor& activations, std::initializer_list<int> dims, bool keepdim) {
+  const Tensor x = widen(activations);
   const Tensor centred = x - mean(x, dims, true).broadcast_to(x.shape());
   return mean(square(centred), dims, keepdim);
 }
 
-Tensor sum_to(const Tensor& x, const Shape& shape) {
-  if (x.shape() == shape) return x;
+Tensor sum_to(const Tensor& x, const Shape& shape) { return sum_to(x, shape, x.dtype()); }
+
+Tensor sum_to(const Tensor& x, const Shape& shape, DType dtype) {
+  if (x.shape() == shape) return x.to(dtype);
   const int extra = x.rank() - shape.rank();
   TACIT_CHECK(extra >= 0 && broadcast("sum_to", x.shape(), shape) == x.shape(), "[sum_to] ", shape,
               " does not broadcast to ", x.shape());
@@ -164,7 +204,8 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
   size_t count = 0;
   for (int i = 0; i < x.rank(); ++i)
     if (i < extra || (shape[i - extra] == 1 && x.size(i) != 1)) dims[count++] = i;
-  const Tensor summed = count == 0 ? x : reduce(ReduceOp::Sum, x, std::span<const int>(dims, count), true);
+  const Tensor summed =
+      count == 0 ? x.to(dtype) : reduce(ReduceOp::Sum, x, std::span<const int>(dims, count), true, dtype);
   return summed.reshape(shape);
 }
 
@@ -275,7 +316,8 @@ Tensor stack(const std::vector<Tensor>& xs, int dim) {
 // ---- normalisation and softmax
 
 namespace {
-Tensor softmax_of(const Tensor& x, bool log) {
+Tensor softmax_of(const Tensor& activations, bool log) {
+  const Tensor x = widen(activations);
   check_floating("softmax", x);
   TACIT_CHECK(x.rank() >= 1, "[softmax] needs at least one dimension");
   Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device()), keep;
@@ -288,15 +330,16 @@ Tensor softmax(const Tensor& x) { return softmax_of(x, false); }
 Tensor log_softmax(const Tensor& x) { return softmax_of(x, true); }
 
 Moments moments(const Tensor& x) {
-  check_floating("moments", x);
+  check_activations("moments", x);
   TACIT_CHECK(x.rank() >= 1 && x.numel() > 0, "[moments] needs values, got shape ", x.shape());
-  Tensor keep, mean = Tensor::empty({x.size(-1)}, x.dtype(), x.device());
-  Tensor variance = Tensor::empty({x.size(-1)}, x.dtype(), x.device());
+  Tensor keep, mean = Tensor::empty({x.size(-1)}, wide_dtype(x.dtype()), x.device());
+  Tensor variance = Tensor::empty({x.size(-1)}, mean.dtype(), x.device());
   x.backend().moments(mean.view(), variance.view(), dense_view(x, &keep));
   return {mean, variance};
 }
 
-Tensor l2_normalize(const Tensor& x, double eps) {
+Tensor l2_normalize(const Tensor& activations, double eps) {
+  const Tensor x = widen(activations);
   const Tensor norm = maximum(sqrt(sum(square(x), {-1}, true)), Tensor::scalar(eps, x.dtype(), x.device()));
   return x / norm;
 }

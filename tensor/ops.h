@@ -1,5 +1,7 @@
 // Plain ops on Tensors: they compute and record nothing. autograd/ops.h has the same names on Variables.
 // Checks of shapes, dtypes and devices live here, once. Mixed dtypes or devices are errors; shapes broadcast.
+// Ops of activations take bf16 where the device computes with it: results are bf16, sums f32 or better, scalars f32;
+// statistics and the gradients of weights are f32. Losses and metrics read widen(x).
 #pragma once
 
 #include <span>
@@ -15,6 +17,10 @@ namespace tacit {
 void check_same_kind(const char* op, const Tensor& a, const Tensor& b);
 /// The same unless x is f32 or f64.
 void check_floating(const char* op, const Tensor& x);
+/// The same unless x is f32, f64 or, where the device computes with it (Backend::computes_bf16), bf16.
+void check_activations(const char* op, const Tensor& x);
+/// The same unless a result may be of that dtype where operands are of `dtype`: the same, or f32 of bf16.
+void check_result_dtype(const char* op, DType dtype, DType result);
 
 #define TACIT_DECLARE(Functor, name, low, high) Tensor name(const Tensor& x);
 TACIT_FOREACH_UNARY(TACIT_DECLARE)
@@ -42,21 +48,30 @@ Tensor operator-(double a, const Tensor& b);
 inline Tensor operator*(double a, const Tensor& b) { return b * a; }
 Tensor operator/(double a, const Tensor& b);
 
+/// bf16 as f32; any other tensor is itself.
+inline Tensor widen(const Tensor& x) { return x.to(wide_dtype(x.dtype())); }
+/// x + b, with b broadcast to x and of its dtype, or f32 beside a bf16 x.
+Tensor add_bias(const Tensor& x, const Tensor& b);
+
 /// cond (u8) != 0 ? a : b, all three broadcast.
 Tensor where(const Tensor& cond, const Tensor& a, const Tensor& b);
 
 // ---- reductions. No dims: over everything, to a scalar. keepdim leaves a dimension of size 1.
 Tensor reduce(ReduceOp, const Tensor& x, std::span<const int> dims, bool keepdim);
+/// The same in another dtype than x's: f32 of bf16.
+Tensor reduce(ReduceOp, const Tensor& x, std::span<const int> dims, bool keepdim, DType);
 /// The shape with each named dimension set to 1; none named means all.
 Shape reduced_shape(const Shape&, std::span<const int> dims);
 Tensor sum(const Tensor& x, std::initializer_list<int> dims = {}, bool keepdim = false);
 Tensor mean(const Tensor& x, std::initializer_list<int> dims = {}, bool keepdim = false);
 Tensor amax(const Tensor& x, std::initializer_list<int> dims = {}, bool keepdim = false);
 Tensor amin(const Tensor& x, std::initializer_list<int> dims = {}, bool keepdim = false);
-/// Biased variance (divides by n).
+/// Biased variance (divides by n); f32 of bf16.
 Tensor var(const Tensor& x, std::initializer_list<int> dims = {}, bool keepdim = false);
 /// Sums over the dimensions in which `shape` was broadcast to x's shape; the gradient of broadcasting.
 Tensor sum_to(const Tensor& x, const Shape& shape);
+/// The same in another dtype than x's: f32 of bf16.
+Tensor sum_to(const Tensor& x, const Shape& shape, DType);
 /// Index (i64) of the largest / smallest along a dimension, which is removed.
 Tensor argmax(const Tensor& x, int dim = -1);
 Tensor argmin(const Tensor& x, int dim = -1);
@@ -65,6 +80,8 @@ std::pair<Tensor, Tensor> top_k(const Tensor& x, int64_t k);
 
 /// (…, M, K) x (…, K, N) -> (…, M, N); leading dimensions broadcast.
 Tensor matmul(const Tensor& a, const Tensor& b);
+/// The same in another dtype than the factors': f32 of bf16.
+Tensor matmul(const Tensor& a, const Tensor& b, DType);
 /// x w^T + b of rows: x (N, D_in), w (D_out, D_in), b (D_out) or undefined.
 Tensor linear_rows(const Tensor& x, const Tensor& w, const Tensor& b);
 /// gelu(x w^T + b) and, with_derivative, gelu's derivative there.
@@ -75,7 +92,7 @@ LinearGelu linear_gelu_rows(const Tensor& x, const Tensor& w, const Tensor& b, b
 /// (dy w) derivative, element by element: from the gradient of what follows a gelu to that of its input; dy (N, D_out),
 /// w (D_out, D_in), derivative (N, D_in).
 Tensor linear_gelu_dx_rows(const Tensor& dy, const Tensor& w, const Tensor& derivative);
-/// The gradients {dy^T x, sum of dy's rows} of a weight and a bias; dy (N, D_out), x (N, D_in).
+/// The gradients {dy^T x, sum of dy's rows} of a weight and a bias; dy (N, D_out), x (N, D_in). f32 of bf16.
 std::pair<Tensor, Tensor> linear_dw_rows(const Tensor& dy, const Tensor& x);
 
 // ---- indexing
@@ -105,6 +122,7 @@ struct Moments;
 /// it.
 Tensor conv2d(const Tensor& x, const Tensor& w, const Conv2dOptions& = {}, Moments* moments = nullptr);
 Tensor conv2d_dx(const Shape& x, const Tensor& dy, const Tensor& w, const Window&);
+/// f32 of bf16.
 Tensor conv2d_dw(const Shape& w, const Tensor& x, const Tensor& dy, const Window&);
 /// {y, index of the maximum (i64, h * W + w); undefined for averages}.
 std::pair<Tensor, Tensor> pool(PoolOp, const Tensor& x, const Window&, const Shape& y);
@@ -113,17 +131,17 @@ Tensor max_pool2d(const Tensor& x, const PoolOptions& = {});
 Tensor avg_pool2d(const Tensor& x, const PoolOptions& = {});
 Tensor adaptive_avg_pool2d(const Tensor& x, int64_t out_h, int64_t out_w);
 
-// ---- softmax over the last dimension
+// ---- softmax over the last dimension; f32 of bf16
 Tensor softmax(const Tensor& x);
 Tensor log_softmax(const Tensor& x);
 
-/// Mean and biased variance, (C) each, of every channel (last dimension) over all other dimensions.
+/// Mean and biased variance, (C) each, of every channel (last dimension) over all other dimensions; f32 of bf16.
 struct Moments {
   Tensor mean, var;
 };
 Moments moments(const Tensor& x);
 
-/// Rows divided by max(their Euclidean norm, eps): torch.nn.functional.normalize over the last dimension.
+/// Rows divided by max(their Euclidean norm, eps): torch.nn.functional.normalize over the last dimension. f32 of bf16.
 Tensor l2_normalize(const Tensor& x, double eps = 1e-12);
 
 /// Sum of squares over all tensors, in f64; on the device of the first.

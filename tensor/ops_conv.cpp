@@ -83,6 +83,7 @@ static void count_convolution(const Shape& y, const Shape& w) { MultiplyAdds::ad
 
 Tensor conv2d(const Tensor& x, const Tensor& w, const Conv2dOptions& options, Moments* of_y) {
   check_same_kind("conv2d", x, w);
+  check_activations("conv2d", x);
   const auto [window, shape] = conv2d_geometry(x.shape(), w.shape(), options);
   Tensor y = Tensor::empty(shape, x.dtype(), x.device());
   count_convolution(shape, w.shape());
@@ -90,7 +91,8 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Conv2dOptions& options, Mo
   const bool computed = y.numel() > 0 && w.size(3) > 0;
   if (!computed) y.fill_(0);
   if (computed && of_y) {
-    *of_y = {Tensor::empty({w.size(0)}, x.dtype(), x.device()), Tensor::empty({w.size(0)}, x.dtype(), x.device())};
+    const DType statistics = wide_dtype(x.dtype());
+    *of_y = {Tensor::empty({w.size(0)}, statistics, x.device()), Tensor::empty({w.size(0)}, statistics, x.device())};
     y.backend().conv2d_moments(y.view(), of_y->mean.view(), of_y->var.view(), dense_x.view(), dense_w.view(), window);
   } else if (computed) {
     y.backend().conv2d(y.view(), dense_x.view(), dense_w.view(), window);
@@ -105,6 +107,7 @@ namespace {
 void check_gradient(const char* op, const Shape& x, const Shape& w, const Tensor& dy, const Tensor& other,
                     const Window& k) {
   check_same_kind(op, dy, other);
+  check_activations(op, dy);
   TACIT_CHECK(x.rank() == 4 && w.rank() == 4 && dy.rank() == 4, "[", op, "] x ", x, ", w ", w, " and dy ", dy.shape(),
               " must have four dimensions");
   TACIT_CHECK(std::min({k.stride_h, k.stride_w, k.dilation_h, k.dilation_w}) >= 1 &&
@@ -132,7 +135,7 @@ Tensor conv2d_dx(const Shape& x, const Tensor& dy, const Tensor& w, const Window
 
 Tensor conv2d_dw(const Shape& w, const Tensor& x, const Tensor& dy, const Window& window) {
   check_gradient("conv2d_dw", x.shape(), w, dy, x, window);
-  Tensor dw = Tensor::empty(w, dy.dtype(), dy.device());
+  Tensor dw = Tensor::empty(w, wide_dtype(dy.dtype()), dy.device());
   count_convolution(dy.shape(), w);
   const Tensor dense_x = x.contiguous_copy_if_needed(), dense_dy = dy.contiguous_copy_if_needed();
   if (dy.numel() == 0)
@@ -143,7 +146,7 @@ Tensor conv2d_dw(const Shape& w, const Tensor& x, const Tensor& dy, const Window
 }
 
 std::pair<Tensor, Tensor> pool(PoolOp op, const Tensor& x, const Window& window, const Shape& shape) {
-  TACIT_CHECK(x.dtype() == f32 || x.dtype() == f64, "[pool] needs f32 or f64, got ", name_of(x.dtype()));
+  check_activations("pool", x);
   Tensor y = Tensor::empty(shape, x.dtype(), x.device());
   Tensor index = op == PoolOp::Max ? Tensor::empty(shape, i64, x.device()) : Tensor();
   const Tensor dense = x.contiguous_copy_if_needed();

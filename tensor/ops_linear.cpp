@@ -4,9 +4,12 @@
 
 namespace tacit {
 
-Tensor matmul(const Tensor& a, const Tensor& b) {
+Tensor matmul(const Tensor& a, const Tensor& b) { return matmul(a, b, a.dtype()); }
+
+Tensor matmul(const Tensor& a, const Tensor& b, DType dtype) {
   check_same_kind("matmul", a, b);
-  check_floating("matmul", a);
+  check_activations("matmul", a);
+  check_result_dtype("matmul", a.dtype(), dtype);
   TACIT_CHECK(a.rank() >= 2 && b.rank() >= 2, "[matmul] needs matrices, got ", a.shape(), " x ", b.shape(),
               "; use unsqueeze() for vectors");
   TACIT_CHECK(a.size(-1) == b.size(-2), "[matmul] inner dimensions differ: ", a.shape(), " x ", b.shape());
@@ -18,7 +21,7 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
     s.push_back(columns);
     return s;
   };
-  Tensor out = Tensor::empty(with_matrix(a.size(-2), b.size(-1)), a.dtype(), a.device());
+  Tensor out = Tensor::empty(with_matrix(a.size(-2), b.size(-1)), dtype, a.device());
   if (out.numel() == 0) return out;
   if (a.size(-1) == 0) {
     out.fill_(0);
@@ -35,7 +38,7 @@ namespace {
 Tensor empty_linear(const Tensor& x, const Tensor& w, const Tensor& b) {
   check_same_kind("linear", x, w);
   check_same_kind("linear", x, b);
-  check_floating("linear", x);
+  check_activations("linear", x);
   TACIT_CHECK(x.rank() == 2 && w.rank() == 2 && b.rank() == 1 && x.size(1) == w.size(1) && b.size(0) == w.size(0),
               "[linear] rows ", x.shape(), ", weight ", w.shape(), " and bias ", b.shape(), " do not fit together");
   MultiplyAdds::add(x.size(0) * w.size(0), x.size(1));
@@ -83,15 +86,15 @@ std::pair<Tensor, Tensor> linear_dw_rows(const Tensor& dy, const Tensor& x) {
   check_same_kind("linear", dy, x);
   TACIT_CHECK(dy.rank() == 2 && x.rank() == 2 && dy.size(0) == x.size(0), "[linear] dy ", dy.shape(), " and x ",
               x.shape(), " have different rows");
-  const Tensor dw = Tensor::empty({dy.size(1), x.size(1)}, x.dtype(), x.device());
-  Tensor db = Tensor::empty({dy.size(1)}, x.dtype(), x.device());
+  const Tensor dw = Tensor::empty({dy.size(1), x.size(1)}, wide_dtype(x.dtype()), x.device());
+  Tensor db = Tensor::empty({dy.size(1)}, dw.dtype(), x.device());
   if (dw.numel() > 0 && dy.size(0) > 0) {
     const Tensor rows = dy.contiguous_copy_if_needed();
     MultiplyAdds::add(dw.numel(), dy.size(0));
     dw.backend().linear_dw(dw.view(), db.view(), rows.view(), x.view());
   } else {
     Tensor(dw).fill_(0);
-    db.copy_(sum(dy, {0}));
+    db.copy_(sum_to(dy, db.shape(), db.dtype()));
   }
   return {dw, db};
 }

@@ -75,6 +75,11 @@ void arithmetic(Rows& row) {
   row("where", {mask({3, 4}), {{3, 4}}, {{4}}}, [](const V& v) { return where(v[0].value(), v[1], v[2]); })
       .large({{65, 515}, {65, 515}, {515}})
       .bench({{1 << 20}, {1 << 20}, {1 << 20}});
+  row("add_bias", {{{2, 3, 4}}, {{3, 1}}}, [](const V& v) {
+    return add_bias(v[0], v[1]);
+  }).large({{7, 65, 67}, {65, 1}});
+  row("cast", {{{3, 4}}}, [](const V& v) { return cast(cast(v[0], f64) * 2.0, v[0].dtype()); }).large({{33, 1031}});
+  row("widen", {{{3, 4}}}, [](const V& v) { return widen(v[0]) * 2.0; });
   row("operator+", {{{3, 4}}, {{3, 4}}}, [](const V& v) { return (v[0] + 2.0) + (3.0 + v[1]); });
   row("operator-", {{{3, 4}}, {{3, 4}}}, [](const V& v) { return -((v[0] - 2.0) - (3.0 - v[1])); });
   row("operator*", {{{3, 4}}, {{3, 4}}}, [](const V& v) { return (v[0] * 2.0) * (3.0 * v[1]); });
@@ -235,7 +240,8 @@ void pools(Rows& row) {
 // New ones for every call: training writes them.
 RunningStats fresh_statistics(const Variable& x) {
   const Device device = x.value().device();
-  return {Tensor::zeros({x.size(-1)}, x.dtype(), device), Tensor::ones({x.size(-1)}, x.dtype(), device)};
+  const DType dtype = wide_dtype(x.dtype());
+  return {Tensor::zeros({x.size(-1)}, dtype, device), Tensor::ones({x.size(-1)}, dtype, device)};
 }
 
 // v is x, w, gamma, beta, and the residual if there is one.

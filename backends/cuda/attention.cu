@@ -1,5 +1,6 @@
 // Attention without a matrix of scores in memory (Dao et al. 2022): a warp follows one query (for dk and dv: one key)
-// through tiles of 32 keys (queries) in shared memory, a lane to each, with a running maximum and sum.
+// through tiles of 32 keys (queries) in shared memory, a lane to each, with a running maximum and sum. S is the type in
+// memory, T = ArithmeticOf<S> that of tiles, sums and lse.
 #include "backends/cuda/backend.h"
 #include "backends/cuda/combine.h"
 
@@ -38,12 +39,19 @@ __device__ T warp_max(T value) {
   return value;
 }
 
+/// Row t of a head in the type that is computed in, one lane an element; 0 without a row.
+template <class S, class T>
+__device__ void load_row(const Heads<const S>& from, int64_t nh, int64_t t, bool exists, int size, T* row) {
+  for (int c = static_cast<int>(threadIdx.x) % 32; c < size; c += 32)
+    row[c] = exists ? convert<T>(from.row(nh, t)[c]) : T(0);
+}
+
 /// Rows first … first + kKeys - 1 of a head, size + 1 elements apart in the tile; rows beyond `tokens` are 0.
-template <class T>
-__device__ void load_rows(const Heads<const T>& from, int64_t nh, int64_t first, int64_t tokens, int size, T* tile) {
+template <class S, class T>
+__device__ void load_rows(const Heads<const S>& from, int64_t nh, int64_t first, int64_t tokens, int size, T* tile) {
   for (int i = static_cast<int>(threadIdx.x); i < kKeys * size; i += kWarps * 32) {
     const int row = i / size, c = i % size;
-    tile[row * (size + 1) + c] = first + row < tokens ? from.row(nh, first + row)[c] : T(0);
+    tile[row * (size + 1) + c] = first + row < tokens ? convert<T>(from.row(nh, first + row)[c]) : T(0);
   }
 }
 
@@ -73,8 +81,8 @@ __device__ inline float rounded_product(float a, float b) { return __fmul_rn(a, 
 __device__ inline double rounded_product(double a, double b) { return __dmul_rn(a, b); }
 
 // s[j] = scale q · k[j];  lse = log sum exp s;  y = sum exp(s - lse) v
-template <class T>
-__global__ void attention_kernel(Heads<const T> q, Heads<const T> k, Heads<const T> v, Heads<T> y, T* lse,
+template <class S, class T = ArithmeticOf<S>>
+__global__ void attention_kernel(Heads<const S> q, Heads<const S> k, Heads<const S> v, Heads<S> y, T* lse,
                                  int64_t queries, int64_t keys, int D, int E, T scale) {
   T* const tile_k = dynamic_shared<T>();
   T* const tile_v = tile_k + kKeys * (D + 1);
@@ -83,7 +91,7 @@ __global__ void attention_kernel(Heads<const T> q, Heads<const T> k, Heads<const
   T* const sums = my_q + D;
   const int64_t nh = blockIdx.y, query = int64_t{blockIdx.x} * kWarps + warp;
   const bool active = query < queries;
-  for (int c = lane; c < D; c += 32) my_q[c] = active ? q.row(nh, query)[c] : T(0);
+  load_row(q, nh, query, active, D, my_q);
   for (int c = lane; c < E; c += 32) sums[c] = 0;
   T largest = static_cast<T>(-__builtin_inf()), total = 0;
   for (int64_t first = 0; first < keys; first += kKeys) {
@@ -101,30 +109,30 @@ __global__ void attention_kernel(Heads<const T> q, Heads<const T> k, Heads<const
     weighted_rows(p, tile_v, E, [&](int c, T sum) { sums[c] = sums[c] * shrink + sum; });
   }
   if (!active) return;
-  for (int c = lane; c < E; c += 32) y.row(nh, query)[c] = sums[c] / total;
+  for (int c = lane; c < E; c += 32) y.row(nh, query)[c] = convert<S>(sums[c] / total);
   if (lane == 0) lse[nh * queries + query] = largest + static_cast<T>(::log(static_cast<double>(total)));
 }
 
 /// along[nh, t] = dy · y
-template <class T>
+template <class S, class T = ArithmeticOf<S>>
 struct Along {
-  Heads<const T> dy, y;
+  Heads<const S> dy, y;
   T* along;
   int64_t queries;
   int E;
   TACIT_HD void operator()(int64_t i) const {
-    const T* const a = dy.row(i / queries, i % queries);
-    const T* const b = y.row(i / queries, i % queries);
+    const S* const a = dy.row(i / queries, i % queries);
+    const S* const b = y.row(i / queries, i % queries);
     double sum = 0;
-    for (int c = 0; c < E; ++c) sum += static_cast<double>(a[c]) * static_cast<double>(b[c]);
+    for (int c = 0; c < E; ++c) sum += convert<double>(a[c]) * convert<double>(b[c]);
     along[i] = static_cast<T>(sum);
   }
 };
 
 // p[j] = exp(s[j] - lse);  ds[j] = scale p[j] (dy · v[j] - along);  dq = sum_j ds[j] k[j]
-template <class T>
-__global__ void attention_dq_kernel(Heads<const T> q, Heads<const T> k, Heads<const T> v, Heads<const T> dy,
-                                    Heads<T> dq, const T* lse, const T* along, int64_t queries, int64_t keys, int D,
+template <class S, class T = ArithmeticOf<S>>
+__global__ void attention_dq_kernel(Heads<const S> q, Heads<const S> k, Heads<const S> v, Heads<const S> dy,
+                                    Heads<S> dq, const T* lse, const T* along, int64_t queries, int64_t keys, int D,
                                     int E, T scale) {
   T* const tile_k = dynamic_shared<T>();
   T* const tile_v = tile_k + kKeys * (D + 1);
@@ -134,8 +142,9 @@ __global__ void attention_dq_kernel(Heads<const T> q, Heads<const T> k, Heads<co
   T* const sums = my_dy + E;
   const int64_t nh = blockIdx.y, query = int64_t{blockIdx.x} * kWarps + warp;
   const bool active = query < queries;
-  for (int c = lane; c < D; c += 32) my_q[c] = active ? q.row(nh, query)[c] : T(0), sums[c] = 0;
-  for (int c = lane; c < E; c += 32) my_dy[c] = active ? dy.row(nh, query)[c] : T(0);
+  load_row(q, nh, query, active, D, my_q);
+  load_row(dy, nh, query, active, E, my_dy);
+  for (int c = lane; c < D; c += 32) sums[c] = 0;
   const T my_lse = active ? lse[nh * queries + query] : T(0), my_along = active ? along[nh * queries + query] : T(0);
   for (int64_t first = 0; first < keys; first += kKeys) {
     __syncthreads();
@@ -148,13 +157,13 @@ __global__ void attention_dq_kernel(Heads<const T> q, Heads<const T> k, Heads<co
     weighted_rows(ds, tile_k, D, [&](int c, T sum) { sums[c] += sum; });
   }
   if (!active) return;
-  for (int c = lane; c < D; c += 32) dq.row(nh, query)[c] = sums[c];
+  for (int c = lane; c < D; c += 32) dq.row(nh, query)[c] = convert<S>(sums[c]);
 }
 
 // dk[j] = sum_i ds[i] q[i];  dv[j] = sum_i p[i] dy[i], over the queries i of one key j
-template <class T>
-__global__ void attention_dkv_kernel(Heads<const T> q, Heads<const T> k, Heads<const T> v, Heads<const T> dy,
-                                     Heads<T> dk, Heads<T> dv, const T* lse, const T* along, int64_t queries,
+template <class S, class T = ArithmeticOf<S>>
+__global__ void attention_dkv_kernel(Heads<const S> q, Heads<const S> k, Heads<const S> v, Heads<const S> dy,
+                                     Heads<S> dk, Heads<S> dv, const T* lse, const T* along, int64_t queries,
                                      int64_t keys, int D, int E, T scale) {
   T* const tile_q = dynamic_shared<T>();
   T* const tile_dy = tile_q + kKeys * (D + 1);
@@ -165,8 +174,10 @@ __global__ void attention_dkv_kernel(Heads<const T> q, Heads<const T> k, Heads<c
   T* const sums_v = sums_k + D;
   const int64_t nh = blockIdx.y, key = int64_t{blockIdx.x} * kWarps + warp;
   const bool active = key < keys;
-  for (int c = lane; c < D; c += 32) my_k[c] = active ? k.row(nh, key)[c] : T(0), sums_k[c] = 0;
-  for (int c = lane; c < E; c += 32) my_v[c] = active ? v.row(nh, key)[c] : T(0), sums_v[c] = 0;
+  load_row(k, nh, key, active, D, my_k);
+  load_row(v, nh, key, active, E, my_v);
+  for (int c = lane; c < D; c += 32) sums_k[c] = 0;
+  for (int c = lane; c < E; c += 32) sums_v[c] = 0;
   for (int64_t first = 0; first < queries; first += kKeys) {
     __syncthreads();
     load_rows(q, nh, first, queries, D, tile_q);
@@ -183,9 +194,9 @@ __global__ void attention_dkv_kernel(Heads<const T> q, Heads<const T> k, Heads<c
   }
   if (!active) return;
   if (dk.data != nullptr)
-    for (int c = lane; c < D; c += 32) dk.row(nh, key)[c] = sums_k[c];
+    for (int c = lane; c < D; c += 32) dk.row(nh, key)[c] = convert<S>(sums_k[c]);
   if (dv.data != nullptr)
-    for (int c = lane; c < E; c += 32) dv.row(nh, key)[c] = sums_v[c];
+    for (int c = lane; c < E; c += 32) dv.row(nh, key)[c] = convert<S>(sums_v[c]);
 }
 
 /// Shared memory for so many elements a block, checked against what this GPU has.
@@ -212,11 +223,12 @@ void CudaBackend::attention(const AttentionArgs& a) {
   const int64_t queries = a.q.shape[2], keys = a.k.shape[2];
   const auto D = static_cast<int>(a.q.shape[3]), E = static_cast<int>(a.v.shape[3]);
   if (queries == 0) return;
-  visit_floating("attention", a.y.dtype, [&](auto zero) {
-    using T = decltype(zero);
+  visit_activations("attention", a.y.dtype, [&](auto zero) {
+    using S = decltype(zero);
+    using T = ArithmeticOf<S>;
     const size_t shared = shared_memory<T>(kKeys * (D + E + 2) + kWarps * (D + E), D, E);
-    launch(stream(), attention_kernel<T>, grid(queries, a.q.shape[0] * a.q.shape[1]), dim3(kWarps * 32), shared,
-           Heads<const T>(a.q), Heads<const T>(a.k), Heads<const T>(a.v), Heads<T>(a.y), a.lse.ptr<T>(), queries, keys,
+    launch(stream(), attention_kernel<S>, grid(queries, a.q.shape[0] * a.q.shape[1]), dim3(kWarps * 32), shared,
+           Heads<const S>(a.q), Heads<const S>(a.k), Heads<const S>(a.v), Heads<S>(a.y), a.lse.ptr<T>(), queries, keys,
            D, E, static_cast<T>(a.scale));
   });
 }
@@ -224,20 +236,21 @@ void CudaBackend::attention(const AttentionArgs& a) {
 void CudaBackend::attention_grad(const AttentionGradArgs& a) {
   const int64_t queries = a.q.shape[2], keys = a.k.shape[2], heads = a.q.shape[0] * a.q.shape[1];
   const auto D = static_cast<int>(a.q.shape[3]), E = static_cast<int>(a.v.shape[3]);
-  visit_floating("attention_grad", a.dy.dtype, [&](auto zero) {
-    using T = decltype(zero);
+  visit_activations("attention_grad", a.dy.dtype, [&](auto zero) {
+    using S = decltype(zero);
+    using T = ArithmeticOf<S>;
     Scratch scratch(stream());
     T* const along = scratch.take<T>(heads * queries);
-    const Heads<const T> q(a.q), k(a.k), v(a.v), dy(a.dy), y(a.y);
-    if (queries > 0) for_each_index(stream(), heads * queries, Along<T>{dy, y, along, queries, E});
+    const Heads<const S> q(a.q), k(a.k), v(a.v), dy(a.dy), y(a.y);
+    if (queries > 0) for_each_index(stream(), heads * queries, Along<S>{dy, y, along, queries, E});
     const int64_t tiles = kKeys * (D + E + 2);
     if (a.dq.defined())
-      launch(stream(), attention_dq_kernel<T>, grid(queries, heads), dim3(kWarps * 32),
-             shared_memory<T>(tiles + kWarps * (2 * D + E), D, E), q, k, v, dy, Heads<T>(a.dq), a.lse.ptr<T>(), along,
+      launch(stream(), attention_dq_kernel<S>, grid(queries, heads), dim3(kWarps * 32),
+             shared_memory<T>(tiles + kWarps * (2 * D + E), D, E), q, k, v, dy, Heads<S>(a.dq), a.lse.ptr<T>(), along,
              queries, keys, D, E, static_cast<T>(a.scale));
     if (a.dk.defined() || a.dv.defined())
-      launch(stream(), attention_dkv_kernel<T>, grid(keys, heads), dim3(kWarps * 32),
-             shared_memory<T>(tiles + kWarps * 2 * (D + E), D, E), q, k, v, dy, Heads<T>(a.dk), Heads<T>(a.dv),
+      launch(stream(), attention_dkv_kernel<S>, grid(keys, heads), dim3(kWarps * 32),
+             shared_memory<T>(tiles + kWarps * 2 * (D + E), D, E), q, k, v, dy, Heads<S>(a.dk), Heads<S>(a.dv),
              a.lse.ptr<T>(), along, queries, keys, D, E, static_cast<T>(a.scale));
   });
 }

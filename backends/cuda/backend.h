@@ -25,6 +25,7 @@ class CudaBackend final : public Backend {
   void synchronize() override;
   int64_t available_memory() const override;
   bool supports(Fused) const override { return true; }
+  bool computes_bf16() const override { return true; }
 
   void fill(const View& out, double value) override;
   void copy(const View& out, const View& in) override;

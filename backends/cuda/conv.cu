@@ -1,6 +1,6 @@
 // Convolution and its two gradients as implicit matrix products (see conv_operands.h): tiles of both operands go
-// through shared memory, and each thread sums a small square of the result in registers; where a PrecisionScope allows
-// less than f32, the tensor cores sum the same tiles in tf32.
+// through shared memory, and each thread sums a small square of the result in registers; where tensors are bf16 or a
+// PrecisionScope allows less than f32, the tensor cores sum the same tiles in tf32.
 #include "backends/cuda/backend.h"
 #include "backends/cuda/conv_operands.h"
 #include "backends/cuda/launch.h"
@@ -80,10 +80,10 @@ __global__ void __launch_bounds__(kSide* kSide)
 }
 
 /// The same by tensor cores. Each of the 8 warps sums 32 x 16 of the tile: 2 x 2 of the instruction's 16 x 8.
-template <class A, class B>
+template <class Out, class A, class B>
 __global__ void __launch_bounds__(kSide* kSide)
     tf32_product_kernel(int64_t M, int64_t N, int64_t K, int64_t k_a_piece, const __grid_constant__ A a,
-                        const __grid_constant__ B b, float* out, int64_t row_stride, int64_t piece_stride) {
+                        const __grid_constant__ B b, Out* out, int64_t row_stride, int64_t piece_stride) {
   constexpr int kRows = 32, kColumns = 16, kStep = 8;
   static_assert(kTile / kRows * (kTile / kColumns) * 32 == kSide * kSide);
   __shared__ Shared<float[kDepth][kPitch]> tile_a, tile_b;
@@ -115,7 +115,7 @@ __global__ void __launch_bounds__(kSide* kSide)
     }
     __syncthreads();
   }
-  float* const to = out + blockIdx.z * piece_stride;
+  Out* const to = out + blockIdx.z * piece_stride;
 #pragma unroll
   for (int i = 0; i < 2; ++i)
 #pragma unroll
@@ -123,20 +123,25 @@ __global__ void __launch_bounds__(kSide* kSide)
 #pragma unroll
       for (int r = 0; r < 4; ++r) {
         const int64_t m = first_m + row + i * 16 + g + r / 2 * 8, n = first_n + column + j * 8 + 2 * t + r % 2;
-        if (m < M && n < N) to[m * row_stride + n] = sums[i][j][r];
+        if (m < M && n < N) to[m * row_stride + n] = convert<Out>(sums[i][j][r]);
       }
 }
 
-template <class T, class A, class B>
+/// S: the type of both operands in memory. Tensor cores take bf16 as it is: tf32 has its bits.
+template <class S, class Out, class A, class B>
 void conv_product(cudaStream_t stream, int64_t M, int64_t N, int64_t K, int64_t pieces, int64_t k_a_piece, const A& a,
-                  const B& b, T* out, int64_t row_stride, int64_t piece_stride) {
+                  const B& b, Out* out, int64_t row_stride, int64_t piece_stride) {
   const Grid grid{divide_up(M, kTile), divide_up(N, kTile), pieces};
   const auto run = [&](auto kernel) {
     launch(stream, kernel, grid, dim3(kSide * kSide), 0, M, N, K, k_a_piece, a, b, out, row_stride, piece_stride);
   };
-  if constexpr (std::is_same_v<T, float>)
-    if (precision() != Precision::F32) return run(tf32_product_kernel<A, B>);
-  run(product_kernel<T, A, B>);
+  if constexpr (std::is_same_v<S, BFloat16>) {
+    run(tf32_product_kernel<Out, A, B>);
+  } else {
+    if constexpr (std::is_same_v<S, float>)
+      if (precision() != Precision::F32) return run(tf32_product_kernel<Out, A, B>);
+    run(product_kernel<Out, A, B>);
+  }
 }
 
 /// out[i] = sum of partial[piece][i] in the order of the pieces.
@@ -160,7 +165,7 @@ void CudaBackend::conv2d(const View& y, const View& x, const View& w, const Wind
   if (state_->cudnn->conv2d(y, x, w, window)) return;
 #endif
   const ConvSizes z(x.shape, w.shape, y.shape, window);
-  visit_floating("conv2d", y.dtype, [&](auto zero) {
+  visit_activations("conv2d", y.dtype, [&](auto zero) {
     using T = decltype(zero);
     const int64_t depth = int64_t{z.R} * z.S * z.group_in();
     for (int g = 0; g < z.groups; ++g)
@@ -177,7 +182,7 @@ void CudaBackend::conv2d_dx(const View& dx, const View& dy, const View& w, const
   if (state_->cudnn->conv2d_dx(dx, dy, w, window)) return;
 #endif
   const ConvSizes z(dx.shape, w.shape, dy.shape, window);
-  visit_floating("conv2d_dx", dx.dtype, [&](auto zero) {
+  visit_activations("conv2d_dx", dx.dtype, [&](auto zero) {
     using T = decltype(zero);
     const int64_t depth = int64_t{z.R} * z.S * z.group_out();
     for (int g = 0; g < z.groups; ++g)
@@ -200,13 +205,14 @@ void CudaBackend::conv2d_dw(const View& dw, const View& x, const View& dy, const
   const int64_t wanted = std::max<int64_t>(1, kBlocks / std::max<int64_t>(1, tiles));
   const int64_t k_a_piece = divide_up(std::max(kShortestPiece, divide_up(depth, wanted)), kDepth) * kDepth;
   const int64_t pieces = std::max<int64_t>(1, divide_up(depth, k_a_piece));
-  visit_floating("conv2d_dw", dw.dtype, [&](auto zero) {
-    using T = decltype(zero);
+  visit_activations("conv2d_dw", x.dtype, [&](auto zero) {
+    using S = decltype(zero);
+    using T = ArithmeticOf<S>;
     Scratch scratch(stream());
     T* const partial = scratch.take<T>(pieces * rows * columns);
     for (int g = 0; g < z.groups; ++g) {
-      conv_product<T>(stream(), rows, columns, depth, pieces, k_a_piece, DyByChannel<T>{dy.ptr<T>(), z, g},
-                      XUnderTaps<T>{{x.ptr<T>(), z, g}}, partial, columns, rows * columns);
+      conv_product<S>(stream(), rows, columns, depth, pieces, k_a_piece, DyByChannel<S>{dy.ptr<S>(), z, g},
+                      XUnderTaps<S>{{x.ptr<S>(), z, g}}, partial, columns, rows * columns);
       for_each_index(stream(), rows * columns,
                      AddPieces<T>{dw.ptr<T>() + g * rows * columns, partial, pieces, rows * columns});
     }

@@ -1,9 +1,11 @@
 // A convolution and its two gradients as matrix products whose operands are never written down: each is a function that
 // reads element (outer, inner) from the image, the gradient or the weights.
-// The rule: plain functions of indices (TACIT_HD), so that the CPU's tests can run them.
+// The rule: plain functions of indices (TACIT_HD), so that the CPU's tests can run them. T is the type in memory; what
+// load() gives is computed in.
 #pragma once
 
 #include "tensor/backend.h"
+#include "tensor/dtype.h"
 #include "tensor/hd.h"
 
 namespace tacit::cuda {
@@ -69,10 +71,10 @@ struct WindowsOfX {
             pixel % z.Q * z.stride_w - z.padding_w};
   }
   TACIT_HD Tap inner(int64_t k) const { return tap_of(static_cast<int>(k), z.group_in(), z.S); }
-  TACIT_HD T load(const Place& p, const Tap& t) const {
+  TACIT_HD ArithmeticOf<T> load(const Place& p, const Tap& t) const {
     const int row = p.row + t.r * z.dilation_h, column = p.column + t.s * z.dilation_w;
-    if (row < 0 || row >= z.H || column < 0 || column >= z.W) return T(0);
-    return x[((int64_t{p.n} * z.H + row) * z.W + column) * z.C + group * z.group_in() + t.c];
+    if (row < 0 || row >= z.H || column < 0 || column >= z.W) return 0;
+    return convert<ArithmeticOf<T>>(x[((int64_t{p.n} * z.H + row) * z.W + column) * z.C + group * z.group_in() + t.c]);
   }
 };
 
@@ -85,7 +87,7 @@ struct XUnderTaps {
   WindowsOfX<T> windows;
   TACIT_HD Tap outer(int64_t n) const { return windows.inner(n); }
   TACIT_HD Place inner(int64_t k) const { return windows.outer(k); }
-  TACIT_HD T load(const Tap& t, const Place& p) const { return windows.load(p, t); }
+  TACIT_HD ArithmeticOf<T> load(const Tap& t, const Place& p) const { return windows.load(p, t); }
 };
 
 /// dy over the windows that cover a pixel of x: outer = (n, h, w), inner = (r, s, k).
@@ -102,12 +104,12 @@ struct CoversOfDy {
     return {static_cast<int>(m / (int64_t{z.H} * z.W)), pixel / z.W + z.padding_h, pixel % z.W + z.padding_w};
   }
   TACIT_HD Tap inner(int64_t k) const { return tap_of(static_cast<int>(k), z.group_out(), z.S); }
-  TACIT_HD T load(const Place& p, const Tap& t) const {
+  TACIT_HD ArithmeticOf<T> load(const Place& p, const Tap& t) const {
     const int row = p.row - t.r * z.dilation_h, column = p.column - t.s * z.dilation_w;
-    if (row < 0 || column < 0 || row % z.stride_h != 0 || column % z.stride_w != 0) return T(0);
+    if (row < 0 || column < 0 || row % z.stride_h != 0 || column % z.stride_w != 0) return 0;
     const int i = row / z.stride_h, j = column / z.stride_w;
-    if (i >= z.P || j >= z.Q) return T(0);
-    return dy[((int64_t{p.n} * z.P + i) * z.Q + j) * z.K + group * z.group_out() + t.c];
+    if (i >= z.P || j >= z.Q) return 0;
+    return convert<ArithmeticOf<T>>(dy[((int64_t{p.n} * z.P + i) * z.Q + j) * z.K + group * z.group_out() + t.c]);
   }
 };
 
@@ -122,7 +124,9 @@ struct WeightRows {
   int group;
   TACIT_HD int64_t outer(int64_t k) const { return (int64_t{group} * z.group_out() + k) * z.R * z.S * z.group_in(); }
   TACIT_HD int64_t inner(int64_t i) const { return i; }
-  TACIT_HD T load(int64_t outer, int64_t inner) const { return w[outer + inner]; }
+  TACIT_HD ArithmeticOf<T> load(int64_t outer, int64_t inner) const {
+    return convert<ArithmeticOf<T>>(w[outer + inner]);
+  }
 };
 
 /// w by its input channels: outer = c, inner = (r, s, k).
@@ -139,7 +143,9 @@ struct WeightColumns {
     const Tap t = tap_of(static_cast<int>(i), z.group_out(), z.S);
     return (((int64_t{group} * z.group_out() + t.c) * z.R + t.r) * z.S + t.s) * z.group_in();
   }
-  TACIT_HD T load(int64_t outer, int64_t inner) const { return w[outer + inner]; }
+  TACIT_HD ArithmeticOf<T> load(int64_t outer, int64_t inner) const {
+    return convert<ArithmeticOf<T>>(w[outer + inner]);
+  }
 };
 
 /// dy by its channels: outer = k, inner = (n, i, j).
@@ -153,7 +159,9 @@ struct DyByChannel {
   int group;
   TACIT_HD int64_t outer(int64_t k) const { return int64_t{group} * z.group_out() + k; }
   TACIT_HD int64_t inner(int64_t pixel) const { return pixel * z.K; }
-  TACIT_HD T load(int64_t outer, int64_t inner) const { return dy[outer + inner]; }
+  TACIT_HD ArithmeticOf<T> load(int64_t outer, int64_t inner) const {
+    return convert<ArithmeticOf<T>>(dy[outer + inner]);
+  }
 };
 
 }  // namespace tacit::cuda

@@ -21,67 +21,34 @@ void check_cudnn(cudnnStatus_t status, const char* what) {
 
 int to_int(int64_t value) { return ConvSizes::to_int(value); }
 
-/// How a convolution is computed: the type of its tensors and what may become of f32 numbers. (CUDNN_DEFAULT_MATH alone
-/// would let tensor cores round them to tf32 always.)
+/// How a convolution is computed: the type of its tensors and what may become of their numbers. (CUDNN_DEFAULT_MATH
+/// alone would let tensor cores round them to tf32 always.)
 struct Arithmetic {
   cudnnDataType_t type = CUDNN_DATA_FLOAT;
   cudnnMathType_t math = CUDNN_FMA_MATH;
-  bool narrow() const { return type == CUDNN_DATA_BFLOAT16; }
 };
 
-Arithmetic arithmetic() {
-  switch (precision()) {
-    case Precision::TF32:
-      return {CUDNN_DATA_FLOAT, CUDNN_DEFAULT_MATH};
-    case Precision::BF16:
-      return {CUDNN_DATA_BFLOAT16, CUDNN_TENSOR_OP_MATH};
-    case Precision::F32:
-      break;
-  }
-  return {};
+Arithmetic arithmetic_of(DType tensors) {
+  if (tensors == bf16) return {CUDNN_DATA_BFLOAT16, CUDNN_TENSOR_OP_MATH};
+  return {CUDNN_DATA_FLOAT, precision() == Precision::F32 ? CUDNN_FMA_MATH : CUDNN_DEFAULT_MATH};
 }
-/// Of weights' gradients: cuDNN would give bf16 ones.
-Arithmetic arithmetic_of_dw() {
-  const Arithmetic a = arithmetic();
-  return a.narrow() ? Arithmetic{CUDNN_DATA_FLOAT, CUDNN_DEFAULT_MATH} : a;
+/// Of weights' gradients, which are f32: cuDNN would give bf16 ones. Tensor cores take bf16 numbers exactly as tf32.
+Arithmetic arithmetic_of_dw(DType tensors) {
+  return tensors == bf16 ? Arithmetic{CUDNN_DATA_FLOAT, CUDNN_DEFAULT_MATH} : arithmetic_of(tensors);
 }
 
-template <class To, class From>
-struct Converted {
-  To* to;
-  const From* from;
-  TACIT_HD void operator()(int64_t i) const { to[i] = convert<To>(from[i]); }
+struct Widened {
+  float* to;
+  const BFloat16* from;
+  TACIT_HD void operator()(int64_t i) const { to[i] = convert<float>(from[i]); }
 };
-
-/// Dense f32 tensors as a convolution takes them: themselves, or bf16 copies.
-class Operands {
- public:
-  Operands(const Arithmetic& a, cudaStream_t stream) : narrow_(a.narrow()), stream_(stream), scratch_(stream) {}
-  const void* in(const View& v) {
-    if (!narrow_) return v.data;
-    auto* const copy = scratch_.take<BFloat16>(v.numel());
-    for_each_index(stream_, v.numel(), Converted<BFloat16, float>{copy, v.ptr<const float>()});
-    return copy;
-  }
-  void* out(const View& v) {
-    if (!narrow_) return v.data;
-    made_ = v;
-    return copy_ = scratch_.take<BFloat16>(v.numel());
-  }
-  /// Puts the result where it belongs, if there is one.
-  cudnnStatus_t finish(cudnnStatus_t status) {
-    if (narrow_ && status == CUDNN_STATUS_SUCCESS)
-      for_each_index(stream_, made_.numel(), Converted<float, BFloat16>{made_.ptr<float>(), copy_});
-    return status;
-  }
-
- private:
-  bool narrow_;
-  cudaStream_t stream_;
-  Scratch scratch_;
-  View made_;
-  BFloat16* copy_ = nullptr;
-};
+/// A dense tensor in f32: itself, or a copy in scratch.
+const void* widened(const View& v, Scratch& scratch, cudaStream_t stream) {
+  if (v.dtype == f32) return v.data;
+  auto* const copy = scratch.take<float>(v.numel());
+  for_each_index(stream, v.numel(), Widened{copy, v.ptr<const BFloat16>()});
+  return copy;
+}
 
 /// cuDNN's words for the three tensors and the window of a convolution, for the length of a call.
 struct Descriptors {
@@ -204,8 +171,8 @@ Cudnn::Cudnn(int device, cudaStream_t stream) : state_(std::make_unique<State>()
 Cudnn::~Cudnn() { cudnnDestroy(state_->handle); }
 
 bool Cudnn::conv2d(const View& y, const View& x, const View& w, const Window& window) {
-  if (y.dtype != f32 || y.numel() == 0 || x.numel() == 0) return false;
-  const Arithmetic how = arithmetic();
+  if (y.dtype == f64 || y.numel() == 0 || x.numel() == 0) return false;
+  const Arithmetic how = arithmetic_of(y.dtype);
   const Descriptors d(how, x.shape, w.shape, y.shape, window);
   return state_->convolve(
       key_of(0, how, x.shape, w.shape, y.shape, window),
@@ -215,16 +182,15 @@ bool Cudnn::conv2d(const View& y, const View& x, const View& w, const Window& wi
       },
       [&](int algorithm, void* workspace, size_t bytes) {
         const float one = 1, zero = 0;
-        Operands operands(how, state_->stream);
-        return operands.finish(cudnnConvolutionForward(state_->handle, &one, d.x, operands.in(x), d.w, operands.in(w),
-                                                       d.convolution, static_cast<cudnnConvolutionFwdAlgo_t>(algorithm),
-                                                       workspace, bytes, &zero, d.y, operands.out(y)));
+        return cudnnConvolutionForward(state_->handle, &one, d.x, x.data, d.w, w.data, d.convolution,
+                                       static_cast<cudnnConvolutionFwdAlgo_t>(algorithm), workspace, bytes, &zero, d.y,
+                                       y.data);
       });
 }
 
 bool Cudnn::conv2d_dx(const View& dx, const View& dy, const View& w, const Window& window) {
-  if (dx.dtype != f32 || dx.numel() == 0 || dy.numel() == 0) return false;
-  const Arithmetic how = arithmetic();
+  if (dx.dtype == f64 || dx.numel() == 0 || dy.numel() == 0) return false;
+  const Arithmetic how = arithmetic_of(dx.dtype);
   const Descriptors d(how, dx.shape, w.shape, dy.shape, window);
   return state_->convolve(
       key_of(1, how, dx.shape, w.shape, dy.shape, window),
@@ -234,16 +200,15 @@ bool Cudnn::conv2d_dx(const View& dx, const View& dy, const View& w, const Windo
       },
       [&](int algorithm, void* workspace, size_t bytes) {
         const float one = 1, zero = 0;
-        Operands operands(how, state_->stream);
-        return operands.finish(cudnnConvolutionBackwardData(
-            state_->handle, &one, d.w, operands.in(w), d.y, operands.in(dy), d.convolution,
-            static_cast<cudnnConvolutionBwdDataAlgo_t>(algorithm), workspace, bytes, &zero, d.x, operands.out(dx)));
+        return cudnnConvolutionBackwardData(state_->handle, &one, d.w, w.data, d.y, dy.data, d.convolution,
+                                            static_cast<cudnnConvolutionBwdDataAlgo_t>(algorithm), workspace, bytes,
+                                            &zero, d.x, dx.data);
       });
 }
 
 bool Cudnn::conv2d_dw(const View& dw, const View& x, const View& dy, const Window& window) {
-  if (dw.dtype != f32 || dw.numel() == 0 || dy.numel() == 0 || x.numel() == 0) return false;
-  const Arithmetic how = arithmetic_of_dw();
+  if (dw.dtype == f64 || dw.numel() == 0 || dy.numel() == 0 || x.numel() == 0) return false;
+  const Arithmetic how = arithmetic_of_dw(x.dtype);
   const Descriptors d(how, x.shape, dw.shape, dy.shape, window);
   return state_->convolve(
       key_of(2, how, x.shape, dw.shape, dy.shape, window),
@@ -253,7 +218,9 @@ bool Cudnn::conv2d_dw(const View& dw, const View& x, const View& dy, const Windo
       },
       [&](int algorithm, void* workspace, size_t bytes) {
         const float one = 1, zero = 0;
-        return cudnnConvolutionBackwardFilter(state_->handle, &one, d.x, x.data, d.y, dy.data, d.convolution,
+        Scratch scratch(state_->stream);
+        return cudnnConvolutionBackwardFilter(state_->handle, &one, d.x, widened(x, scratch, state_->stream), d.y,
+                                              widened(dy, scratch, state_->stream), d.convolution,
                                               static_cast<cudnnConvolutionBwdFilterAlgo_t>(algorithm), workspace, bytes,
                                               &zero, d.w, dw.data);
       });

@@ -20,29 +20,41 @@ struct Copy {
   TACIT_HD void operator()(const int64_t (&at)[2]) const { out[at[0]] = convert<To>(in[at[1]]); }
 };
 
-template <class T, class F>
+template <class S, class F>
 struct Unary {
-  T* y;
-  const T* x;
-  TACIT_HD void operator()(const int64_t (&at)[2]) const { y[at[0]] = F::f(x[at[1]]); }
-};
-
-// dx = dy * f'(x, y), where f' reads one of x and y, or neither
-template <class T, class F>
-struct UnaryGrad {
-  T* dx;
-  const T *dy, *saved;
-  TACIT_HD void operator()(const int64_t (&at)[3]) const {
-    const T s = F::saves == Saves::Nothing ? T(0) : saved[at[2]];
-    dx[at[0]] = dy[at[1]] * (F::saves == Saves::Input ? F::df(s, T(0)) : F::df(T(0), s));
+  S* y;
+  const S* x;
+  TACIT_HD void operator()(const int64_t (&at)[2]) const {
+    y[at[0]] = convert<S>(F::f(convert<ArithmeticOf<S>>(x[at[1]])));
   }
 };
 
-template <class T, class F, class Result>
+// dx = dy * f'(x, y), where f' reads one of x and y, or neither
+template <class S, class F>
+struct UnaryGrad {
+  S* dx;
+  const S *dy, *saved;
+  TACIT_HD void operator()(const int64_t (&at)[3]) const {
+    using T = ArithmeticOf<S>;
+    const T s = F::saves == Saves::Nothing ? T(0) : convert<T>(saved[at[2]]);
+    dx[at[0]] = convert<S>(convert<T>(dy[at[1]]) * (F::saves == Saves::Input ? F::df(s, T(0)) : F::df(T(0), s)));
+  }
+};
+
+/// An operand beside bf16: bf16 too, or the f32 of a parameter or a scalar.
+struct NarrowOrWide {
+  const void* data;
+  bool narrow;
+  TACIT_HD float operator[](int64_t i) const {
+    return narrow ? convert<float>(static_cast<const BFloat16*>(data)[i]) : static_cast<const float*>(data)[i];
+  }
+};
+
+template <class F, class Result, class Operand>
 struct Binary {
   Result* y;
-  const T *a, *b;
-  TACIT_HD void operator()(const int64_t (&at)[3]) const { y[at[0]] = F::f(a[at[1]], b[at[2]]); }
+  Operand a, b;
+  TACIT_HD void operator()(const int64_t (&at)[3]) const { y[at[0]] = convert<Result>(F::f(a[at[1]], b[at[2]])); }
 };
 
 template <class T>
@@ -79,7 +91,7 @@ void CudaBackend::copy(const View& out, const View& in) {
 }
 
 void CudaBackend::unary(UnaryOp op, const View& out, const View& x) {
-  visit_floating("unary", x.dtype, [&](auto zero) {
+  visit_activations("unary", x.dtype, [&](auto zero) {
     using T = decltype(zero);
     visit(op, [&](auto function) {
       for_each(stream(), out.shape, {out.strides, x.strides}, Unary<T, decltype(function)>{out.ptr<T>(), x.ptr<T>()});
@@ -88,7 +100,7 @@ void CudaBackend::unary(UnaryOp op, const View& out, const View& x) {
 }
 
 void CudaBackend::unary_grad(UnaryOp op, const View& dx, const View& dy, const View& x, const View& y) {
-  visit_floating("unary_grad", dy.dtype, [&](auto zero) {
+  visit_activations("unary_grad", dy.dtype, [&](auto zero) {
     using T = decltype(zero);
     visit(op, [&](auto function) {
       using F = decltype(function);
@@ -100,13 +112,21 @@ void CudaBackend::unary_grad(UnaryOp op, const View& dx, const View& dy, const V
 }
 
 void CudaBackend::binary(BinaryOp op, const View& out, const View& a, const View& b) {
+  if (a.dtype == bf16 || b.dtype == bf16)
+    return visit(op, [&](auto function) {
+      using F = decltype(function);
+      using Result = std::conditional_t<std::is_same_v<decltype(F::f(0.f, 0.f)), float>, BFloat16, uint8_t>;
+      for_each(
+          stream(), out.shape, {out.strides, a.strides, b.strides},
+          Binary<F, Result, NarrowOrWide>{out.ptr<Result>(), {a.data, a.dtype == bf16}, {b.data, b.dtype == bf16}});
+    });
   visit_arithmetic("binary", a.dtype, [&](auto zero) {
     using T = decltype(zero);
     visit(op, [&](auto function) {
       using F = decltype(function);
       using Result = decltype(F::f(T(0), T(0)));
       for_each(stream(), out.shape, {out.strides, a.strides, b.strides},
-               Binary<T, F, Result>{out.ptr<Result>(), a.ptr<T>(), b.ptr<T>()});
+               Binary<F, Result, const T*>{out.ptr<Result>(), a.ptr<T>(), b.ptr<T>()});
     });
   });
 }

@@ -16,16 +16,16 @@ struct Gather {
 };
 
 // One thread walks the whole dimension, so that the terms of a place are added in the order of i without atomics.
-template <class T>
+template <class T, class S>
 struct ScatterAdd {
   T* out;
   const int64_t* index;
-  const T* src;
+  const S* src;
   int64_t count, out_stride, index_stride, src_stride;
   TACIT_HD void operator()(const int64_t (&at)[3]) const {
     for (int64_t i = 0; i < count; ++i) {
       T& sum = out[at[0] + index[at[1] + i * index_stride] * out_stride];
-      sum = static_cast<T>(sum + src[at[2] + i * src_stride]);
+      sum = static_cast<T>(sum + convert<T>(src[at[2] + i * src_stride]));
     }
   }
 };
@@ -43,15 +43,25 @@ void CudaBackend::gather(const View& out, const View& in, const View& index, int
 
 // out[…, index[…, i, …], …] += src[…, i, …]
 void CudaBackend::scatter_add(const View& out, const View& index, const View& src, int dim) {
-  visit_arithmetic("scatter_add", out.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    Shape columns = src.shape;
-    columns[dim] = 1;
-    if (src.numel() == 0) return;
-    for_each(stream(), columns, {out.strides, index.strides, src.strides},
-             ScatterAdd<T>{out.ptr<T>(), index.ptr<int64_t>(), src.ptr<T>(), src.shape[dim], out.strides[dim],
-                           index.strides[dim], src.strides[dim]});
-  });
+  if (src.numel() == 0) return;
+  Shape columns = src.shape;
+  columns[dim] = 1;
+  const auto add = [&](auto sum, auto term, const View& to) {
+    using T = decltype(sum);
+    using S = decltype(term);
+    for_each(stream(), columns, {to.strides, index.strides, src.strides},
+             ScatterAdd<T, S>{to.ptr<T>(), index.ptr<int64_t>(), src.ptr<S>(), src.shape[dim], to.strides[dim],
+                              index.strides[dim], src.strides[dim]});
+  };
+  if (out.dtype == bf16) {  // each sum is rounded once
+    Scratch scratch(stream());
+    View sums = out;
+    sums.dtype = f32, sums.strides = row_major(out.shape), sums.data = scratch.take<float>(out.numel());
+    copy(sums, out);
+    add(float{}, BFloat16{}, sums);
+    return copy(out, sums);
+  }
+  visit_arithmetic("scatter_add", out.dtype, [&](auto zero) { add(zero, zero, out); });
 }
 
 }  // namespace tacit::cuda

@@ -1,7 +1,7 @@
-// Matrix products and linear maps by cuBLASLt, in f32 (with tf32 or bf16 factors where a PrecisionScope allows them) or
-// f64. Row-major out = a b is, in cuBLAS's column-major words, outᵀ = bᵀ aᵀ, and a row-major matrix read by columns is
-// its transpose: so b and a are passed in that order, as they lie. The rule: a plan depends on the shape, the layout
-// and the alignments only, never on a timing.
+// Matrix products and linear maps by cuBLASLt, in f32 (with tf32 factors where a PrecisionScope allows them), of bf16
+// factors with sums in f32, or in f64. Row-major out = a b is, in cuBLAS's column-major words, outᵀ = bᵀ aᵀ, and a
+// row-major matrix read by columns is its transpose: so b and a are passed in that order, as they lie. The rule: a plan
+// depends on the shape, the layout and the alignments only, never on a timing.
 #include "backends/cuda/backend.h"
 #include "backends/cuda/launch.h"
 #include "backends/cuda/state.h"
@@ -81,31 +81,27 @@ class Layout {
 };
 
 /// What follows a linear map in one pass: gelu and its derivative, which share their exponential, or a factor.
-template <class T>
+template <class S>
 struct Finish {
-  T *y, *derivative;
-  const T* factor;
+  S *y, *derivative;
+  const S* factor;
   bool gelu;
   TACIT_HD void operator()(int64_t i) const {
-    T value = y[i];
-    if (derivative != nullptr) derivative[i] = Gelu::df(value, T(0));
+    float value = convert<float>(y[i]);
+    if (derivative != nullptr) derivative[i] = convert<S>(Gelu::df(value, 0.0f));
     if (gelu) value = Gelu::f(value);
-    y[i] = factor != nullptr ? value * factor[i] : value;
+    y[i] = convert<S>(factor != nullptr ? value * convert<float>(factor[i]) : value);
   }
 };
 
-/// What f32 products are computed in.
-cublasComputeType_t f32_arithmetic() {
-  switch (precision()) {
-    case Precision::TF32:
-      return CUBLAS_COMPUTE_32F_FAST_TF32;
-    case Precision::BF16:
-      return CUBLAS_COMPUTE_32F_FAST_16BF;
-    case Precision::F32:
-      break;
-  }
-  return CUBLAS_COMPUTE_32F;
+/// What a product of factors of a type is computed in. In a scope of bf16 too f32 factors keep tf32's bits: they are
+/// those of losses and evaluation.
+cublasComputeType_t compute_type_of(DType factors) {
+  if (factors == f64) return CUBLAS_COMPUTE_64F;
+  return factors == f32 && precision() != Precision::F32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
 }
+
+cudaDataType_t type_of(DType t) { return t == f64 ? CUDA_R_64F : t == f32 ? CUDA_R_32F : CUDA_R_16BF; }
 
 /// Whether an epilogue may read or write it as it lies.
 bool fits_epilogue(const View& bias) {
@@ -123,11 +119,11 @@ bool CudaBackend::product(const View& out, const View& a, const View& b, const E
     y.strides = row_major(out.shape);
   }
   const Operand left(*this, scratch, a), right(*this, scratch, b), result(*this, scratch, y);
+  visit_activations("matmul", a.dtype, [](auto) {});
   const bool wide = out.dtype == f64;
-  TACIT_CHECK(wide || out.dtype == f32, "[matmul] needs f32 or f64, got ", name_of(out.dtype));
-  const size_t element = size_of(out.dtype);
-  const cudaDataType_t type = wide ? CUDA_R_64F : CUDA_R_32F;
-  const cublasComputeType_t arithmetic = wide ? CUBLAS_COMPUTE_64F : f32_arithmetic();
+  const size_t factor_bytes = size_of(a.dtype), result_bytes = size_of(out.dtype);
+  const cudaDataType_t factors = type_of(a.dtype), results = type_of(out.dtype);
+  const cublasComputeType_t arithmetic = compute_type_of(a.dtype);
 
   // The innermost leading dimension that is left after merging is a batch; the others are walked.
   const Strided<3> at(leading(out.shape, 2),
@@ -137,7 +133,7 @@ bool CudaBackend::product(const View& out, const View& a, const View& b, const E
   const auto stride = [&](int k) { return at.rank == 0 ? int64_t{0} : at.stride[k][last]; };
 
   cublasLtMatmulDesc_t product = nullptr;
-  check_blas(cublasLtMatmulDescCreate(&product, arithmetic, type), "product");
+  check_blas(cublasLtMatmulDescCreate(&product, arithmetic, wide ? CUDA_R_64F : CUDA_R_32F), "product");
   const std::unique_ptr<std::remove_pointer_t<cublasLtMatmulDesc_t>, decltype(&cublasLtMatmulDescDestroy)> owner(
       product, &cublasLtMatmulDescDestroy);
 
@@ -157,12 +153,15 @@ bool CudaBackend::product(const View& out, const View& a, const View& b, const E
     set(CUBLASLT_MATMUL_DESC_TRANSA, op_right);
     set(CUBLASLT_MATMUL_DESC_TRANSB, op_left);
     const auto count = static_cast<int32_t>(batch);
-    const Layout layout_a(type, right_matrix, count), layout_b(type, left_matrix, count), layout_c(type, c, count);
+    const Layout layout_a(factors, right_matrix, count), layout_b(factors, left_matrix, count),
+        layout_c(results, c, count);
 
     const std::lock_guard lock(state_->mutex);
-    const int64_t align_a = alignment_of(right_matrix, element), align_b = alignment_of(left_matrix, element),
-                  align_c = alignment_of(c, element);
+    const int64_t align_a = alignment_of(right_matrix, factor_bytes), align_b = alignment_of(left_matrix, factor_bytes),
+                  align_c = alignment_of(c, result_bytes);
     const ProductKey key = {arithmetic,
+                            factors,
+                            results,
                             c.rows,
                             c.columns,
                             a.shape[-1],
@@ -222,11 +221,18 @@ void CudaBackend::matmul(const View& out, const View& a, const View& b) {
 // y = gelu?(x w + bias) * factor?. (cuBLASLt's own GELU is the approximation by tanh.)
 void CudaBackend::linear(const LinearArgs& a) {
   const bool simple =
-      a.y.dtype == f32 && a.y.numel() > 0 && a.x.shape[1] > 0 && a.bias.defined() && fits_epilogue(a.bias);
+      a.y.dtype != f64 && a.y.numel() > 0 && a.x.shape[1] > 0 && a.bias.defined() && fits_epilogue(a.bias);
   if (!simple || !product(a.y, a.x, a.w, {CUBLASLT_EPILOGUE_BIAS, a.bias.data})) return Backend::linear(a);
-  if (a.gelu || a.factor.defined())
+  const auto finish = [&](auto zero) {
+    using S = decltype(zero);
     for_each_index(stream(), a.y.numel(),
-                   Finish<float>{a.y.ptr<float>(), a.derivative.ptr<float>(), a.factor.ptr<const float>(), a.gelu});
+                   Finish<S>{a.y.ptr<S>(), a.derivative.ptr<S>(), a.factor.ptr<const S>(), a.gelu});
+  };
+  if (!a.gelu && !a.factor.defined()) return;
+  if (a.y.dtype == bf16)
+    finish(BFloat16{});
+  else
+    finish(float{});
 }
 
 // dw = dyᵀ x, and beside it the sums of dyᵀ's rows.

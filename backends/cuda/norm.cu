@@ -1,4 +1,5 @@
-// Batch and layer normalisation. Throughout, xhat = (x - mean) * rstd. Sums are taken in f64.
+// Batch and layer normalisation. Throughout, xhat = (x - mean) * rstd. Sums are taken in f64. S is the type of
+// activations and their gradients, T that of statistics and parameters (ArithmeticOf<S>).
 #include "backends/cuda/backend.h"
 #include "backends/cuda/combine.h"
 
@@ -8,12 +9,12 @@ namespace {
 
 // ---- moments
 
-template <class T>
+template <class S>
 struct Value {
-  const T* x;
+  const S* x;
   int64_t columns;
   TACIT_HD void operator()(int64_t r, int64_t c, double (&out)[1]) const {
-    out[0] = static_cast<double>(x[r * columns + c]);
+    out[0] = convert<double>(x[r * columns + c]);
   }
 };
 template <class T>
@@ -26,13 +27,13 @@ struct StoreMean {
     mean[c] = static_cast<T>(exact[c]);
   }
 };
-template <class T>
+template <class S>
 struct CentredSquare {
-  const T* x;
+  const S* x;
   const double* mean;
   int64_t columns;
   TACIT_HD void operator()(int64_t r, int64_t c, double (&out)[1]) const {
-    const double centred = static_cast<double>(x[r * columns + c]) - mean[c];
+    const double centred = convert<double>(x[r * columns + c]) - mean[c];
     out[0] = centred * centred;
   }
 };
@@ -46,37 +47,40 @@ struct StoreVariance {
 // ---- batch norm
 
 /// What relu sees of element i of channel c, without a residual.
-template <class T>
-TACIT_HD T normalised(const T* x, const T* mean, const T* rstd, const T* gamma, const T* beta, int64_t i, int64_t c) {
-  return (x[i] - mean[c]) * rstd[c] * gamma[c] + beta[c];
+template <class S, class T>
+TACIT_HD T normalised(const S* x, const T* mean, const T* rstd, const T* gamma, const T* beta, int64_t i, int64_t c) {
+  return (convert<T>(x[i]) - mean[c]) * rstd[c] * gamma[c] + beta[c];
 }
 
-template <class T>
+template <class S, class T = ArithmeticOf<S>>
 struct BatchNorm {
-  T* y;
-  const T *x, *mean, *rstd, *gamma, *beta, *residual;
+  S* y;
+  const S* x;
+  const T *mean, *rstd, *gamma, *beta;
+  const S* residual;
   int64_t columns;
   bool relu;
   TACIT_HD void operator()(int64_t i) const {
     const int64_t c = i % columns;
     T value = normalised(x, mean, rstd, gamma, beta, i, c);
-    if (residual != nullptr) value += residual[i];
-    y[i] = relu && value < T(0) ? T(0) : value;
+    if (residual != nullptr) value += convert<T>(residual[i]);
+    y[i] = convert<S>(relu && value < T(0) ? T(0) : value);
   }
 };
 
 /// g and g xhat of an element, where g = dy where relu let the value through (y > 0), else 0.
-template <class T>
+template <class S, class T = ArithmeticOf<S>>
 struct BatchNormTerms {
-  const T *dy, *x, *y, *mean, *rstd, *gamma, *beta;  // y: null where it is made again
+  const S *dy, *x, *y;  // y: null where it is made again
+  const T *mean, *rstd, *gamma, *beta;
   int64_t columns;
   bool relu;
   TACIT_HD double g(int64_t i, int64_t c) const {
-    const bool kept = !relu || (y != nullptr ? y[i] : normalised(x, mean, rstd, gamma, beta, i, c)) > T(0);
-    return kept ? static_cast<double>(dy[i]) : 0.0;
+    const bool kept = !relu || (y != nullptr ? convert<T>(y[i]) : normalised(x, mean, rstd, gamma, beta, i, c)) > T(0);
+    return kept ? convert<double>(dy[i]) : 0.0;
   }
   TACIT_HD double xhat(int64_t i, int64_t c) const {
-    return (static_cast<double>(x[i]) - static_cast<double>(mean[c])) * static_cast<double>(rstd[c]);
+    return (convert<double>(x[i]) - static_cast<double>(mean[c])) * static_cast<double>(rstd[c]);
   }
   TACIT_HD void operator()(int64_t r, int64_t c, double (&out)[2]) const {
     const int64_t i = r * columns + c;
@@ -95,40 +99,40 @@ struct StoreAffineGrad {
     if (sums != nullptr) sums[2 * c] = totals[0], sums[2 * c + 1] = totals[1];
   }
 };
-template <class T>
+template <class S>
 struct BatchNormDx {
-  T *dx, *dresidual;
-  BatchNormTerms<T> terms;
+  S *dx, *dresidual;
+  BatchNormTerms<S> terms;
   const double* sums;
   double n;
   bool training;
   TACIT_HD void operator()(int64_t i) const {
     const int64_t c = i % terms.columns;
     const double g = terms.g(i, c);
-    if (dresidual != nullptr) dresidual[i] = static_cast<T>(g);
+    if (dresidual != nullptr) dresidual[i] = convert<S>(g);
     if (dx == nullptr) return;
     const double centred = training ? g - sums[2 * c] / n - terms.xhat(i, c) * sums[2 * c + 1] / n : g;
-    dx[i] = static_cast<T>(static_cast<double>(terms.gamma[c]) * static_cast<double>(terms.rstd[c]) * centred);
+    dx[i] = convert<S>(static_cast<double>(terms.gamma[c]) * static_cast<double>(terms.rstd[c]) * centred);
   }
 };
 
 // ---- layer norm: a block of kBlock threads a row
 
-template <class T, int kBlock>
-__global__ void layer_norm_kernel(int64_t size, double eps, const T* x, const T* gamma, const T* beta, T* y, T* mean,
+template <class S, int kBlock, class T = ArithmeticOf<S>>
+__global__ void layer_norm_kernel(int64_t size, double eps, const S* x, const T* gamma, const T* beta, S* y, T* mean,
                                   T* rstd) {
   const int64_t row = blockIdx.x, first = row * size;
   double sum = 0;
-  for (int64_t d = threadIdx.x; d < size; d += kBlock) sum += static_cast<double>(x[first + d]);
+  for (int64_t d = threadIdx.x; d < size; d += kBlock) sum += convert<double>(x[first + d]);
   const double average = over_block<SumOf, kBlock>(sum) / static_cast<double>(size);
   double squares = 0;
   for (int64_t d = threadIdx.x; d < size; d += kBlock) {
-    const double centred = static_cast<double>(x[first + d]) - average;
+    const double centred = convert<double>(x[first + d]) - average;
     squares += centred * centred;
   }
   const double scale = 1 / sqrt(over_block<SumOf, kBlock>(squares) / static_cast<double>(size) + eps);
   for (int64_t d = threadIdx.x; d < size; d += kBlock)
-    y[first + d] = static_cast<T>((static_cast<double>(x[first + d]) - average) * scale) * gamma[d] + beta[d];
+    y[first + d] = convert<S>(static_cast<T>((convert<double>(x[first + d]) - average) * scale) * gamma[d] + beta[d]);
   if (threadIdx.x == 0) {
     mean[row] = static_cast<T>(average);
     rstd[row] = static_cast<T>(scale);
@@ -136,13 +140,13 @@ __global__ void layer_norm_kernel(int64_t size, double eps, const T* x, const T*
 }
 
 // With g = gamma dy and means over the row: dx = rstd (g - mean(g) - xhat mean(g xhat))
-template <class T, int kBlock>
-__global__ void layer_norm_dx_kernel(int64_t size, const T* dy, const T* x, const T* mean, const T* rstd,
-                                     const T* gamma, T* dx) {
+template <class S, int kBlock, class T = ArithmeticOf<S>>
+__global__ void layer_norm_dx_kernel(int64_t size, const S* dy, const S* x, const T* mean, const T* rstd,
+                                     const T* gamma, S* dx) {
   const int64_t row = blockIdx.x, first = row * size;
   const auto m = static_cast<double>(mean[row]), scale = static_cast<double>(rstd[row]);
-  const auto g = [&](int64_t d) { return static_cast<double>(gamma[d]) * static_cast<double>(dy[first + d]); };
-  const auto xhat = [&](int64_t d) { return (static_cast<double>(x[first + d]) - m) * scale; };
+  const auto g = [&](int64_t d) { return static_cast<double>(gamma[d]) * convert<double>(dy[first + d]); };
+  const auto xhat = [&](int64_t d) { return (convert<double>(x[first + d]) - m) * scale; };
   double sum_g = 0, sum_g_xhat = 0;
   for (int64_t d = threadIdx.x; d < size; d += kBlock) {
     sum_g += g(d);
@@ -151,17 +155,17 @@ __global__ void layer_norm_dx_kernel(int64_t size, const T* dy, const T* x, cons
   const double mean_g = over_block<SumOf, kBlock>(sum_g) / static_cast<double>(size);
   const double mean_g_xhat = over_block<SumOf, kBlock>(sum_g_xhat) / static_cast<double>(size);
   for (int64_t d = threadIdx.x; d < size; d += kBlock)
-    dx[first + d] = static_cast<T>(scale * (g(d) - mean_g - xhat(d) * mean_g_xhat));
+    dx[first + d] = convert<S>(scale * (g(d) - mean_g - xhat(d) * mean_g_xhat));
 }
 
-template <class T>
+template <class S, class T = ArithmeticOf<S>>
 struct LayerNormTerms {
-  const T *dy, *x, *mean, *rstd;
+  const S *dy, *x;
+  const T *mean, *rstd;
   int64_t size;
   TACIT_HD void operator()(int64_t r, int64_t d, double (&out)[2]) const {
-    out[0] = static_cast<double>(dy[r * size + d]);
-    out[1] =
-        out[0] * (static_cast<double>(x[r * size + d]) - static_cast<double>(mean[r])) * static_cast<double>(rstd[r]);
+    out[0] = convert<double>(dy[r * size + d]);
+    out[1] = out[0] * (convert<double>(x[r * size + d]) - static_cast<double>(mean[r])) * static_cast<double>(rstd[r]);
   }
 };
 
@@ -176,24 +180,26 @@ T* pointer_or_null(const View& v) {
 void CudaBackend::moments(const View& mean, const View& var, const View& x) {
   const Rows rows(x.shape);
   const auto n = static_cast<double>(rows.count);
-  visit_floating("moments", x.dtype, [&](auto zero) {
-    using T = decltype(zero);
+  visit_activations("moments", x.dtype, [&](auto zero) {
+    using S = decltype(zero);
+    using T = ArithmeticOf<S>;
     Scratch scratch(stream());
     double* const exact = scratch.take<double>(rows.size);
-    combine_columns<SumOf, 1>(stream(), rows.count, rows.size, Value<T>{x.ptr<T>(), rows.size},
+    combine_columns<SumOf, 1>(stream(), rows.count, rows.size, Value<S>{x.ptr<S>(), rows.size},
                               StoreMean<T>{mean.ptr<T>(), exact, n});
-    combine_columns<SumOf, 1>(stream(), rows.count, rows.size, CentredSquare<T>{x.ptr<T>(), exact, rows.size},
+    combine_columns<SumOf, 1>(stream(), rows.count, rows.size, CentredSquare<S>{x.ptr<S>(), exact, rows.size},
                               StoreVariance<T>{var.ptr<T>(), n});
   });
 }
 
 // y = relu?(gamma xhat + beta + residual?)
 void CudaBackend::batch_norm(const BatchNormArgs& a) {
-  visit_floating("batch_norm", a.x.dtype, [&](auto zero) {
-    using T = decltype(zero);
+  visit_activations("batch_norm", a.x.dtype, [&](auto zero) {
+    using S = decltype(zero);
+    using T = ArithmeticOf<S>;
     for_each_index(stream(), a.x.numel(),
-                   BatchNorm<T>{a.y.ptr<T>(), a.x.ptr<T>(), a.mean.ptr<T>(), a.rstd.ptr<T>(), a.gamma.ptr<T>(),
-                                a.beta.ptr<T>(), pointer_or_null<T>(a.residual), a.x.shape[-1], a.relu});
+                   BatchNorm<S>{a.y.ptr<S>(), a.x.ptr<S>(), a.mean.ptr<T>(), a.rstd.ptr<T>(), a.gamma.ptr<T>(),
+                                a.beta.ptr<T>(), pointer_or_null<S>(a.residual), a.x.shape[-1], a.relu});
   });
 }
 
@@ -201,9 +207,10 @@ void CudaBackend::batch_norm(const BatchNormArgs& a) {
 // dx = gamma rstd (g - dbeta / n - xhat dgamma / n) in training, when mean and rstd depended on x, else gamma rstd g
 void CudaBackend::batch_norm_grad(const BatchNormGradArgs& a) {
   const Rows rows(a.x.shape);
-  visit_floating("batch_norm_grad", a.x.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    const BatchNormTerms<T> terms{a.dy.ptr<T>(),   a.x.ptr<T>(),     pointer_or_null<T>(a.y),    a.mean.ptr<T>(),
+  visit_activations("batch_norm_grad", a.x.dtype, [&](auto zero) {
+    using S = decltype(zero);
+    using T = ArithmeticOf<S>;
+    const BatchNormTerms<S> terms{a.dy.ptr<S>(),   a.x.ptr<S>(),     pointer_or_null<S>(a.y),    a.mean.ptr<T>(),
                                   a.rstd.ptr<T>(), a.gamma.ptr<T>(), pointer_or_null<T>(a.beta), rows.size,
                                   a.relu};
     Scratch scratch(stream());
@@ -212,7 +219,7 @@ void CudaBackend::batch_norm_grad(const BatchNormGradArgs& a) {
                               StoreAffineGrad<T>{pointer_or_null<T>(a.dbeta), pointer_or_null<T>(a.dgamma), sums});
     if (!a.dx.defined() && !a.dresidual.defined()) return;
     for_each_index(stream(), a.x.numel(),
-                   BatchNormDx<T>{pointer_or_null<T>(a.dx), pointer_or_null<T>(a.dresidual), terms, sums,
+                   BatchNormDx<S>{pointer_or_null<S>(a.dx), pointer_or_null<S>(a.dresidual), terms, sums,
                                   static_cast<double>(rows.count), a.training});
   });
 }
@@ -220,11 +227,12 @@ void CudaBackend::batch_norm_grad(const BatchNormGradArgs& a) {
 // Per row of D elements: mean = 1/D sum x;  rstd = 1 / sqrt(1/D sum (x - mean)^2 + eps);  y = gamma xhat + beta
 void CudaBackend::layer_norm(const LayerNormArgs& a) {
   const Rows rows(a.x.shape);
-  visit_floating("layer_norm", a.x.dtype, [&](auto zero) {
-    using T = decltype(zero);
+  visit_activations("layer_norm", a.x.dtype, [&](auto zero) {
+    using S = decltype(zero);
+    using T = ArithmeticOf<S>;
     with_row_block(rows.size, [&](auto block) {
-      launch(stream(), layer_norm_kernel<T, decltype(block)::value>, Grid{rows.count}, dim3(decltype(block)::value), 0,
-             rows.size, a.eps, a.x.ptr<T>(), a.gamma.ptr<T>(), a.beta.ptr<T>(), a.y.ptr<T>(), a.mean.ptr<T>(),
+      launch(stream(), layer_norm_kernel<S, decltype(block)::value>, Grid{rows.count}, dim3(decltype(block)::value), 0,
+             rows.size, a.eps, a.x.ptr<S>(), a.gamma.ptr<T>(), a.beta.ptr<T>(), a.y.ptr<S>(), a.mean.ptr<T>(),
              a.rstd.ptr<T>());
     });
   });
@@ -233,18 +241,19 @@ void CudaBackend::layer_norm(const LayerNormArgs& a) {
 // dx as above;  dgamma = sum over rows of dy xhat;  dbeta = sum over rows of dy
 void CudaBackend::layer_norm_grad(const LayerNormGradArgs& a) {
   const Rows rows(a.x.shape);
-  visit_floating("layer_norm_grad", a.x.dtype, [&](auto zero) {
-    using T = decltype(zero);
+  visit_activations("layer_norm_grad", a.x.dtype, [&](auto zero) {
+    using S = decltype(zero);
+    using T = ArithmeticOf<S>;
     if (a.dgamma.defined() || a.dbeta.defined())
       combine_columns<SumOf, 2>(
           stream(), rows.count, rows.size,
-          LayerNormTerms<T>{a.dy.ptr<T>(), a.x.ptr<T>(), a.mean.ptr<T>(), a.rstd.ptr<T>(), rows.size},
+          LayerNormTerms<S>{a.dy.ptr<S>(), a.x.ptr<S>(), a.mean.ptr<T>(), a.rstd.ptr<T>(), rows.size},
           StoreAffineGrad<T>{pointer_or_null<T>(a.dbeta), pointer_or_null<T>(a.dgamma), nullptr});
     if (a.dx.defined())  // last: dx may be dy
       with_row_block(rows.size, [&](auto block) {
-        launch(stream(), layer_norm_dx_kernel<T, decltype(block)::value>, Grid{rows.count},
-               dim3(decltype(block)::value), 0, rows.size, a.dy.ptr<T>(), a.x.ptr<T>(), a.mean.ptr<T>(),
-               a.rstd.ptr<T>(), a.gamma.ptr<T>(), a.dx.ptr<T>());
+        launch(stream(), layer_norm_dx_kernel<S, decltype(block)::value>, Grid{rows.count},
+               dim3(decltype(block)::value), 0, rows.size, a.dy.ptr<S>(), a.x.ptr<S>(), a.mean.ptr<T>(),
+               a.rstd.ptr<T>(), a.gamma.ptr<T>(), a.dx.ptr<S>());
       });
   });
 }

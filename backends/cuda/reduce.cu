@@ -11,9 +11,7 @@ template <class T>
 struct Term {
   const T* in;
   Strided<1> outputs, terms;
-  TACIT_HD double at(int64_t o, int64_t r) const {
-    return static_cast<double>(in[outputs.offset(o) + terms.offset(r)]);
-  }
+  TACIT_HD double at(int64_t o, int64_t r) const { return convert<double>(in[outputs.offset(o) + terms.offset(r)]); }
   TACIT_HD double operator()(int64_t o, int64_t r) const { return at(o, r); }
   TACIT_HD void operator()(int64_t r, int64_t o, double (&value)[1]) const { value[0] = at(o, r); }
 };
@@ -24,7 +22,7 @@ struct StoreTotal {
   Strided<1> at;
   double divisor;
   TACIT_HD void operator()(int64_t o, const double (&total)[1]) const {
-    out[at.offset(o)] = static_cast<T>(total[0] / divisor);
+    out[at.offset(o)] = convert<T>(total[0] / divisor);
   }
 };
 
@@ -108,11 +106,12 @@ void CudaBackend::reduce(ReduceOp op, const View& out, const View& in) {
   }
   const int64_t outputs = out.numel(), terms = reduced.numel();
   if (outputs == 0) return;
-  visit_floating("reduce", in.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    const Term<T> term{in.ptr<T>(), Strided<1>(out.shape, {in.strides}), Strided<1>(reduced, {in.strides})};
-    const StoreTotal<T> store{out.ptr<T>(), Strided<1>(out.shape, {out.strides}),
-                              op == ReduceOp::Mean ? static_cast<double>(terms) : 1.0};
+  const auto run_as = [&](auto from, auto to) {
+    using From = decltype(from);
+    using To = decltype(to);
+    const Term<From> term{in.ptr<From>(), Strided<1>(out.shape, {in.strides}), Strided<1>(reduced, {in.strides})};
+    const StoreTotal<To> store{out.ptr<To>(), Strided<1>(out.shape, {out.strides}),
+                               op == ReduceOp::Mean ? static_cast<double>(terms) : 1.0};
     const auto run = [&](auto combine) {
       using Combine = decltype(combine);
       if (rows)
@@ -126,6 +125,12 @@ void CudaBackend::reduce(ReduceOp op, const View& out, const View& in) {
       run(BestOf<ReduceOp::Min>());
     else
       run(SumOf());
+  };
+  visit_activations("reduce", in.dtype, [&](auto zero) {
+    if (in.dtype == out.dtype)
+      run_as(zero, zero);
+    else
+      run_as(zero, ArithmeticOf<decltype(zero)>());
   });
 }
 

@@ -18,8 +18,8 @@
 
 namespace tacit::cuda {
 
-/// A product's shape, layout, arithmetic and alignments: what a plan depends on.
-using ProductKey = std::array<int64_t, 17>;
+/// A product's types, shape, layout and alignments: what a plan depends on.
+using ProductKey = std::array<int64_t, 19>;
 
 /// What a product does besides: add a bias to each row of the result, or sum the rows of its left factor (both: one
 /// number for each column of w.x + bias, or for each row of dw).

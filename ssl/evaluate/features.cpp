@@ -34,7 +34,7 @@ FeatureSet extract_features(const std::function<Tensor(const Tensor&)>& features
   set.labels = labels_of(source);
   for_each_plain_batch(source, views.normalisation, views.image_size, views.channels, views.images_at_once(),
                        [&](const Tensor& images, int64_t first) {
-                         const Tensor y = features(images).reshape({images.size(0), -1});
+                         const Tensor y = widen(features(images)).reshape({images.size(0), -1});
                          TACIT_CHECK(all_finite(y),
                                      "[features] the network makes values that are NaN or infinite (images ", first,
                                      " … ", first + y.size(0) - 1, "): its training has diverged");

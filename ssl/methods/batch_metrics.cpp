@@ -11,6 +11,8 @@ Tensor feature_spread(const Tensor& features) {
   return mean(sqrt(var(l2_normalize(features), {0})) * d);
 }
 
-Tensor top1_of(const Tensor& logits, const Tensor& labels) { return mean(equal(argmax(logits), labels).to(f32)); }
+Tensor top1_of(const Tensor& logits, const Tensor& labels) {
+  return mean(equal(argmax(widen(logits)), labels).to(f32));
+}
 
 }  // namespace tacit::ssl

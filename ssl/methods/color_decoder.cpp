@@ -38,7 +38,7 @@ Variable ColorDecoder::operator()(const Variable& map) {
     x = norms_[i].relu(convs_[i](x));
   }
   if (x.size(1) > target_) x = slice(slice(x, 1, 0, target_), 2, 0, target_);
-  return head_(x);
+  return widen(head_(x));
 }
 
 void ColorDecoder::visit(nn::Visitor& v) {

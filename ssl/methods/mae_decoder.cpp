@@ -32,10 +32,10 @@ Variable MAEDecoder::operator()(const Variable& latent, const Masking& masking) 
   const Tensor positions = concatenate(std::vector<Tensor>{positions_.value().slice(1, 0, 1).broadcast_to({n, 1, dim}),
                                                            place(masking.keep), place(masking.hidden)},
                                        1);
-  const Variable mask_tokens = broadcast_to(mask_token_, {n, hidden, dim});
-  Variable x = concatenate(std::vector<Variable>{seen, mask_tokens}, 1) + positions;
+  const Variable mask_tokens = cast(broadcast_to(mask_token_, {n, hidden, dim}), seen.dtype());
+  Variable x = add_bias(concatenate(std::vector<Variable>{seen, mask_tokens}, 1), positions);
   for (size_t i = 0; i + 1 < blocks_.size(); ++i) x = blocks_[i](x);
-  return pred_(norm_(blocks_.back()(x, 1 + visible)));
+  return widen(pred_(norm_(blocks_.back()(x, 1 + visible))));
 }
 
 void MAEDecoder::visit(nn::Visitor& v) {

@@ -32,8 +32,10 @@ RowCrossEntropy row_cross_entropy(const std::vector<int64_t>& labels, int64_t co
   return result;
 }
 
-Variable info_nce(const Variable& q, const Tensor& k, const Tensor& positive, const std::vector<int64_t>& labels,
-                  double temperature, Tensor* top1) {
+Variable info_nce(const Variable& queries, const Tensor& candidates, const Tensor& positives,
+                  const std::vector<int64_t>& labels, double temperature, Tensor* top1) {
+  const Variable q = widen(queries);
+  const Tensor k = widen(candidates), positive = positives.defined() ? widen(positives) : positives;
   TACIT_CHECK(temperature > 0, "[info_nce] the temperature must be above 0, got ", temperature);
   TACIT_CHECK(q.rank() == 2 && k.rank() == 2 && q.size(1) == k.size(1) &&
                   static_cast<int64_t>(labels.size()) == q.size(0) &&

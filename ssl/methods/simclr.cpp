@@ -13,7 +13,8 @@ namespace tacit::ssl {
 // loss = mean over i of lse_j≠i(s[i][j]) - s[i][partner(i)],  s = z zᵀ / temperature.
 // With d = d loss / d s, d loss / d z = (d + dᵀ) z / temperature: a block of rows of d gives its rows of the first
 // product and its share of the second.
-Variable nt_xent(const Variable& z, double temperature, Tensor* top1) {
+Variable nt_xent(const Variable& embeddings, double temperature, Tensor* top1) {
+  const Variable z = widen(embeddings);
   TACIT_CHECK(temperature > 0, "[nt_xent] the temperature must be above 0, got ", temperature);
   TACIT_CHECK(z.rank() == 2 && z.size(0) % 2 == 0 && z.size(0) >= 4, "[nt_xent] needs the views of at least 2 images, ",
               "(2N, D) with N >= 2, got ", z.shape(), "; with one image there is no negative to tell it from");

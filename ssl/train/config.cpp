@@ -138,7 +138,9 @@ Settings settings_of(TrainConfig& c) {
       .add("warmup-fraction", &c.warmup_fraction, "the same as a fraction of the schedule", trajectory)
       .add("clip", &c.clip, "largest norm of the gradient (0: unlimited)", trajectory)
       .add("precision", &c.precision,
-           "of products: fp32, or on a GPU tf32 or bf16, which round their operands to 10 or 7 bits", trajectory);
+           "of products: fp32, or on a GPU tf32 or bf16, which round their operands to 10 or 7 bits; with bf16 "
+           "activations are bf16 too",
+           trajectory);
   s.group("Run")
       .add("seed", &c.seed, "of weights, order and views", trajectory)
       .add("device", &c.device, "cpu, cuda, cuda:1 or reference (default: cuda where a GPU works, else cpu)", place)

@@ -35,7 +35,7 @@ class Classifier final : public nn::Module {
     return name.rfind(prefix, 0) == 0 ? nn::encoder_layer(encoder_, name.substr(prefix.size()))
                                       : nn::head_layer(encoder_);
   }
-  Variable operator()(const Variable& images) { return head_(encoder_(images)); }
+  Variable operator()(const Variable& images) { return widen(head_(encoder_(images))); }
   void visit(nn::Visitor& v) override {
     v("encoder", encoder_);
     v("head", head_);

@@ -5,7 +5,10 @@
 #include <numeric>
 #include <vector>
 
+#include "tensor/dtype.h"
 #include "tests/cuda_emulator/internal.h"
+
+using tacit::BFloat16, tacit::convert;
 
 struct cublasLtContext {};
 struct cublasLtMatmulDescOpaque_t {
@@ -21,7 +24,9 @@ struct cublasLtMatrixLayoutOpaque_t {
   int32_t batch = 1;
   int64_t batch_stride = 0;
 
-  size_t element() const { return type == CUDA_R_64F ? sizeof(double) : sizeof(float); }
+  size_t element() const {
+    return type == CUDA_R_64F ? sizeof(double) : type == CUDA_R_32F ? sizeof(float) : sizeof(BFloat16);
+  }
   bool valid() const { return rows > 0 && columns > 0 && leading >= rows && batch > 0 && batch_stride >= 0; }
   bool in_memory(const void* data) const {
     const int64_t elements = (batch - 1) * batch_stride + (columns - 1) * leading + rows;
@@ -48,9 +53,11 @@ bool agree(const cublasLtMatmulDescOpaque_t& op, const cublasLtMatrixLayoutOpaqu
            const cublasLtMatrixLayoutOpaque_t& b, const cublasLtMatrixLayoutOpaque_t& c,
            const cublasLtMatrixLayoutOpaque_t& d) {
   const cudaDataType_t type = op.compute == CUBLAS_COMPUTE_64F ? CUDA_R_64F : CUDA_R_32F;
-  if (op.scale != type) return false;
+  if (op.scale != type || c.type != d.type || a.type != b.type) return false;
+  const bool narrow = a.type == CUDA_R_16BF && op.compute == CUBLAS_COMPUTE_32F;
+  if (!(narrow ? d.type == CUDA_R_16BF || d.type == CUDA_R_32F : a.type == type && d.type == type)) return false;
   for (const auto* m : {&a, &b, &c, &d})
-    if (!m->valid() || m->type != type || m->batch != d.batch) return false;
+    if (!m->valid() || m->batch != d.batch) return false;
   return a.rows_of(op.a) == d.rows && b.columns_of(op.b) == d.columns && a.columns_of(op.a) == b.rows_of(op.b) &&
          c.rows == d.rows && c.columns == d.columns;
 }
@@ -62,16 +69,15 @@ cublasLtMatmulAlgo_t plan_for(const cublasLtMatmulDescOpaque_t& op, const cublas
   const auto add = [&](int64_t value) { hash = (hash ^ static_cast<uint64_t>(value)) * 0x100000001b3u; };
   for (const int64_t value : {int64_t{op.compute}, int64_t{op.a}, int64_t{op.b}, int64_t{op.epilogue}}) add(value);
   for (const auto* m : {&a, &b, &d})
-    for (const int64_t value : {m->rows, m->columns, m->leading, int64_t{m->batch}, m->batch_stride}) add(value);
+    for (const int64_t value : {int64_t{m->type}, m->rows, m->columns, m->leading, int64_t{m->batch}, m->batch_stride})
+      add(value);
   return {{hash}};
 }
 
 bool aligned(const void* pointer, uint64_t bytes) { return reinterpret_cast<uintptr_t>(pointer) % bytes == 0; }
 
 // Bits of fraction that the operands of a product lose.
-int lost_bits(cublasComputeType_t compute) {
-  return compute == CUBLAS_COMPUTE_32F_FAST_TF32 ? 13 : compute == CUBLAS_COMPUTE_32F_FAST_16BF ? 16 : 0;
-}
+int lost_bits(cublasComputeType_t compute) { return compute == CUBLAS_COMPUTE_32F_FAST_TF32 ? 13 : 0; }
 
 // To the nearest number without the last `lost` bits of fraction, ties to even.
 float rounded(float value, int lost) {
@@ -91,15 +97,16 @@ std::vector<double> dense(const T* data, const cublasLtMatrixLayoutOpaque_t& m, 
   std::vector<double> result(static_cast<size_t>(rows * columns));
   for (int64_t j = 0; j < columns; ++j)
     for (int64_t i = 0; i < rows; ++i) {
-      const T value = data[batch * m.batch_stride + (op == CUBLAS_OP_N ? j * m.leading + i : i * m.leading + j)];
+      const auto value =
+          convert<double>(data[batch * m.batch_stride + (op == CUBLAS_OP_N ? j * m.leading + i : i * m.leading + j)]);
       result[static_cast<size_t>(j * rows + i)] = lost > 0 ? rounded(static_cast<float>(value), lost) : value;
     }
   return result;
 }
 
-template <class T>
-void multiply(const cublasLtMatmulDescOpaque_t& op, double alpha, const T* a, const cublasLtMatrixLayoutOpaque_t& la,
-              const T* b, const cublasLtMatrixLayoutOpaque_t& lb, double beta, const T* c,
+template <class F, class T>
+void multiply(const cublasLtMatmulDescOpaque_t& op, double alpha, const F* a, const cublasLtMatrixLayoutOpaque_t& la,
+              const F* b, const cublasLtMatrixLayoutOpaque_t& lb, double beta, const T* c,
               const cublasLtMatrixLayoutOpaque_t& lc, T* d, const cublasLtMatrixLayoutOpaque_t& ld) {
   const int lost = lost_bits(op.compute);
   const auto rows = static_cast<size_t>(ld.rows), depth = static_cast<size_t>(la.columns_of(op.a));
@@ -109,8 +116,7 @@ void multiply(const cublasLtMatmulDescOpaque_t& op, double alpha, const T* a, co
     for (int64_t j = 0; j < ld.columns; ++j) {
       if (op.epilogue == CUBLASLT_EPILOGUE_BGRADB) {
         const auto column = right.begin() + j * static_cast<int64_t>(depth);
-        static_cast<T*>(op.bias)[j] =
-            static_cast<T>(std::accumulate(column, column + static_cast<int64_t>(depth), 0.0));
+        static_cast<T*>(op.bias)[j] = convert<T>(std::accumulate(column, column + static_cast<int64_t>(depth), 0.0));
       }
       std::fill(sums.begin(), sums.end(), 0.0);
       for (size_t k = 0; k < depth; ++k) {
@@ -119,9 +125,11 @@ void multiply(const cublasLtMatmulDescOpaque_t& op, double alpha, const T* a, co
       }
       for (size_t i = 0; i < rows; ++i) {
         const int64_t at = j * ld.leading + static_cast<int64_t>(i);
-        const double old = beta == 0 ? 0 : beta * c[batch * lc.batch_stride + j * lc.leading + static_cast<int64_t>(i)];
-        const double bias = op.epilogue == CUBLASLT_EPILOGUE_BIAS ? static_cast<const T*>(op.bias)[i] : 0;
-        d[batch * ld.batch_stride + at] = static_cast<T>(alpha * sums[i] + old + bias);
+        const T* const before = c + batch * lc.batch_stride + j * lc.leading + static_cast<int64_t>(i);
+        const double old = beta == 0 ? 0 : beta * convert<double>(*before);
+        const double bias =
+            op.epilogue == CUBLASLT_EPILOGUE_BIAS ? convert<double>(static_cast<const T*>(op.bias)[i]) : 0;
+        d[batch * ld.batch_stride + at] = convert<T>(alpha * sums[i] + old + bias);
       }
     }
   }
@@ -244,15 +252,21 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t op, const v
     return CUBLAS_STATUS_NOT_SUPPORTED;
   if (!aligned(a, p[2]) || !aligned(b, p[3]) || !aligned(c, p[4]) || !aligned(d, p[5]))
     return CUBLAS_STATUS_NOT_SUPPORTED;
-  const auto run = [&](auto zero) {
-    using T = decltype(zero);
-    multiply(*op, static_cast<double>(*static_cast<const T*>(alpha)), static_cast<const T*>(a), *la,
-             static_cast<const T*>(b), *lb, static_cast<double>(*static_cast<const T*>(beta)), static_cast<const T*>(c),
-             *lc, static_cast<T*>(d), *ld);
+  const auto run = [&](auto scale, auto factor, auto result) {
+    using Scale = decltype(scale);
+    using F = decltype(factor);
+    using T = decltype(result);
+    multiply(*op, static_cast<double>(*static_cast<const Scale*>(alpha)), static_cast<const F*>(a), *la,
+             static_cast<const F*>(b), *lb, static_cast<double>(*static_cast<const Scale*>(beta)),
+             static_cast<const T*>(c), *lc, static_cast<T*>(d), *ld);
   };
   if (ld->type == CUDA_R_64F)
-    run(double{});
+    run(double{}, double{}, double{});
+  else if (la->type == CUDA_R_32F)
+    run(float{}, float{}, float{});
+  else if (ld->type == CUDA_R_32F)
+    run(float{}, BFloat16{}, float{});
   else
-    run(float{});
+    run(float{}, BFloat16{}, BFloat16{});
   return CUBLAS_STATUS_SUCCESS;
 }

@@ -1,6 +1,6 @@
 // Stands in for cuBLASLt's header of this name: the calls that backends/cuda/matmul.cu makes.
-// The rule: sums of f32 are taken in f64, tf32 and bf16 round the operands to 10 and 7 bits of fraction first; a
-// product is done only where its descriptions agree with each other, with the plan and with the memory behind the
+// The rule: sums of f32 and bf16 are taken in f64, tf32 rounds the operands to 10 bits of fraction first; a product is
+// done only where its descriptions agree with each other, with the plan and with the memory behind the
 // pointers.
 #pragma once
 
@@ -8,16 +8,11 @@
 
 enum cublasStatus_t { CUBLAS_STATUS_SUCCESS = 0, CUBLAS_STATUS_INVALID_VALUE = 7, CUBLAS_STATUS_NOT_SUPPORTED = 15 };
 enum cublasOperation_t { CUBLAS_OP_N = 0, CUBLAS_OP_T = 1 };
-enum cublasComputeType_t {
-  CUBLAS_COMPUTE_32F = 68,
-  CUBLAS_COMPUTE_64F = 70,
-  CUBLAS_COMPUTE_32F_FAST_16BF = 75,
-  CUBLAS_COMPUTE_32F_FAST_TF32 = 77
-};
+enum cublasComputeType_t { CUBLAS_COMPUTE_32F = 68, CUBLAS_COMPUTE_64F = 70, CUBLAS_COMPUTE_32F_FAST_TF32 = 77 };
 /// What a product does besides: add a vector of one number for each row of d, or write the sums over op(b)'s columns,
 /// one for each column of d.
 enum cublasLtEpilogue_t { CUBLASLT_EPILOGUE_DEFAULT = 1, CUBLASLT_EPILOGUE_BIAS = 4, CUBLASLT_EPILOGUE_BGRADB = 512 };
-enum cudaDataType_t { CUDA_R_32F = 0, CUDA_R_64F = 1 };
+enum cudaDataType_t { CUDA_R_32F = 0, CUDA_R_64F = 1, CUDA_R_16BF = 14 };
 const char* cublasLtGetStatusString(cublasStatus_t status);
 
 using cublasLtHandle_t = struct cublasLtContext*;

@@ -266,6 +266,26 @@ TEST_CASE("report: the commands that made a run, as a shell takes them back, and
   CHECK(data_of(read_file(dir / "page.html"))["runs"][0]["commands"].empty());
 }
 
+TEST_CASE("report: the loss is the one that pretrain ended with, of the last epoch's steps since the last resume") {
+  const TemporaryDirectory dir;
+  const std::string run = dir / "run", json = dir / "figures.json";
+  Arguments flags = {"--steps", "13", "--json", json};  // 12 an epoch
+  for (const int64_t steps : {1, 4, 2}) {
+    check_ok(run_tacit(small_run(run, flags)));
+    const nlohmann::json figures = nlohmann::json::parse(read_file(json));
+    check_ok(run_tacit({"report", run, "--images", "0"}));
+    const nlohmann::json r = data_of(read_file(run + "/report.html"))["runs"][0];
+    CHECK(figures["loss_steps"] == steps);
+    CHECK(r["loss_steps"] == steps);
+    CHECK(r["loss"].get<double>() == doctest::Approx(figures["loss"].get<double>()).epsilon(1e-12));
+    flags = {"--resume", "--steps", steps == 1 ? "17" : "19", "--json", json};
+  }
+  // A resume with nothing left to do makes no figure; the last one stays.
+  check_ok(run_tacit(small_run(run, flags)));
+  check_ok(run_tacit({"report", run, "--images", "0"}));
+  CHECK(data_of(read_file(run + "/report.html"))["runs"][0]["loss_steps"] == 2);
+}
+
 TEST_CASE("report: above 40 classes no matrix, but the pairs most confused and the classes with the lowest accuracy") {
   const TemporaryDirectory dir;
   for (const char* split : {"train", "test"})

@@ -67,6 +67,20 @@ class Metrics {
   size_t lines_ = 0;
 };
 
+/// The first line of those that pretrain's own figure of the loss is a mean of (StepRecord::mean_loss): the last
+/// epoch's, made by the last process that made any.
+size_t last_epoch_begin(const Metrics& metrics, const json& commands) {
+  if (metrics.lines() == 0 || !metrics.has("epoch")) return 0;
+  size_t begin = metrics.lines() - 1;
+  const double epoch = metrics.at("epoch", begin), step = metrics.at("step", begin);
+  double resumed = 0;
+  for (const json& command : commands)
+    if (command.contains("step") && command["step"].is_number() && command["step"].get<double>() < step)
+      resumed = command["step"].get<double>();
+  while (begin > 0 && metrics.at("epoch", begin - 1) == epoch && metrics.at("step", begin - 1) > resumed) --begin;
+  return begin;
+}
+
 json curves_of(const Metrics& metrics, int64_t steps_per_epoch) {
   json curves = {{"epoch", json::array()}};
   const size_t group = (metrics.lines() + kPoints - 1) / kPoints;
@@ -223,9 +237,10 @@ json gather_run(const std::string& path, const std::string& name, ssl::Pretraine
   const Metrics metrics(path + "/metrics.jsonl");
   const std::string config = read_file(path + "/config.toml");
   const double epochs = static_cast<double>(info.step) / static_cast<double>(info.steps_per_epoch);
-  // The last tenth of an epoch's steps, at least ten: one step's loss is noise.
-  const size_t lines = metrics.lines(),
-               last = std::min(lines, std::max<size_t>(10, static_cast<size_t>(info.steps_per_epoch) / 10));
+  const json commands = recorded_commands(path);
+  const size_t lines = metrics.lines(), loss_begin = last_epoch_begin(metrics, commands);
+  // The last tenth of an epoch's steps, at least ten: one step's speed is noise.
+  const size_t last = std::min(lines, std::max<size_t>(10, static_cast<size_t>(info.steps_per_epoch) / 10));
   json knn = {{"epoch", json::array()}, {"top1", json::array()}};
   for (size_t i = 0; metrics.has("knn_top1") && i < lines; ++i) {
     const double top1 = metrics.at("knn_top1", i);
@@ -243,15 +258,16 @@ json gather_run(const std::string& path, const std::string& name, ssl::Pretraine
           {"parameters", parameters},
           {"images", info.images},
           {"epochs", epochs},
-          {"loss", metrics.mean(lines - last, lines, "loss")},
-          {"chance", metrics.mean(lines - last, lines, "chance_loss")},
+          {"loss", metrics.mean(loss_begin, lines, "loss")},
+          {"loss_steps", lines - loss_begin},
+          {"chance", metrics.mean(loss_begin, lines, "chance_loss")},
           {"images_per_second", metrics.mean(lines - last, lines, "images_per_second")},
           {"curves", curves_of(metrics, info.steps_per_epoch)},
           {"knn", knn},
           {"evaluation", evaluation},
           {"evaluated", evaluated(evaluation, info)},
           {"pictures", saved_pictures(path + "/images")},
-          {"commands", recorded_commands(path)},
+          {"commands", commands},
           {"command", shell_line({"tacit", "pretrain", info.config.method, "--config", path + "/config.toml", "--out",
                                   "NEW_RUN"})},
           {"config", config}};

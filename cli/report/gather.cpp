@@ -31,15 +31,21 @@ constexpr int64_t kQueries = 10, kNeighbours = 9, kReconstructions = 8;
 /// Keys of metrics.jsonl that become curves.
 constexpr const char* kCurves[] = {"loss", "chance_loss", "lr", "feature_std", "pretext_top1", "images_per_second"};
 
-/// metrics.jsonl by columns; NaN where a line lacks a number. A long run has a million lines.
+/// metrics.jsonl by columns; NaN where a line lacks a number. A long run has a million lines. A last line that a crash
+/// or a full disk cut short is left out, as a resume cuts it off.
 class Metrics {
  public:
-  explicit Metrics(const std::string& file) {
+  Metrics(const std::string& file, const Say& say) {
     std::ifstream text(file);
     for (std::string line; std::getline(text, line); ++lines_) {
       const json parsed = json::parse(line, nullptr, false);
-      TACIT_CHECK(parsed.is_object() && parsed.contains("step") && parsed["step"].is_number(), file, ": line ",
-                  lines_ + 1, " is not a step of a run");
+      const bool whole = !text.eof(),  // its end of line is there
+          step = parsed.is_object() && parsed.contains("step") && parsed["step"].is_number();
+      if (!whole || (!step && text.peek() == std::ifstream::traits_type::eof())) {
+        say("warning: " + file + ": its last line, " + std::to_string(lines_ + 1) + ", is incomplete and left out");
+        break;
+      }
+      TACIT_CHECK(step, file, ": line ", lines_ + 1, " is not a step of a run");
       for (const auto& [key, value] : parsed.items()) {
         if (!value.is_number()) continue;
         std::vector<double>& column = columns_[key];
@@ -232,9 +238,9 @@ std::string html_safe(const json& value) {
   return safe;
 }
 
-json gather_run(const std::string& path, const std::string& name, ssl::Pretrained& run) {
+json gather_run(const std::string& path, const std::string& name, ssl::Pretrained& run, const Say& say) {
   const ssl::CheckpointInfo& info = run.info;
-  const Metrics metrics(path + "/metrics.jsonl");
+  const Metrics metrics(path + "/metrics.jsonl", say);
   const std::string config = read_file(path + "/config.toml");
   const double epochs = static_cast<double>(info.step) / static_cast<double>(info.steps_per_epoch);
   const json commands = recorded_commands(path);

@@ -45,10 +45,13 @@ dom "$work/a/report.html"
 check "loss curve" '<figcaption>loss</figcaption><svg[^>]*aria-label="loss by epoch: [^"]* to [^"]*">.*<polyline points="[0-9]'
 check "label-efficiency plot" '<figcaption>test accuracy</figcaption><svg[^>]*aria-label="test accuracy by labels a class: raw pixels'
 check "what the evaluation is of" '<p>Evaluated at step 8 of 8, folder:'
+key='<span class="key"><svg[^>]*><line[^>]*stroke-width="%s" stroke-dasharray="%s"></line></svg>'
+check "key of the loss, solid as its line" "$(printf "$key" 1.8 none)loss</span>"
+check "key of its chance level, dashed as its line" "$(printf "$key" 1.2 '5 4')chance</span>"
 check "map" '<h2>A map of the features</h2>.*<figcaption>32 test images, first two[^<]*</figcaption><svg[^>]*><circle'
 check "confusion matrix" '<table class="confusion"><caption>'
 check "picture with a text" '<img src="data:image/png;base64[^>]* alt="[A-Z]'
-check "class name as text" '<span class="key"><i[^>]*></i>&lt;img src=x onerror'
+check "class name as text" '<span class="key"><svg[^>]*><circle[^>]*></circle></svg>&lt;img src=x onerror'
 check "command that made the run" '^[^ ]*tacit pretrain simclr --data folder:.* --quiet$'
 check "version that made it" '^# tacit [0-9]'
 check "end, which its script reached" '<summary>config.toml</summary></details><pre class="folded">'
@@ -79,9 +82,10 @@ evaluate "$work/c/run"
 grep -q 'warning: .*b/run: the evaluation is of step 4, the run is at step 8' "$work/log" || { echo "FAILED: no warning"; exit 1; }
 dom "$work/all.html"
 check "names that differ" '<h1>a, b/run, c/run</h1>'
+check "one run's chance level" '</svg>b/run, chance</span>'
 check "old evaluation's step" '<td>[0-9.]* % (step 4 of 8)</td>'
 check "warning" '<p class="warning">b/run: evaluated at step 4 of 8, [^<]*Warning: the evaluation is of step 4'
-check "raw pixels once" '</i>raw pixels, of every run</span>'
-check "baseline of two runs" '</i>untrained encoder, of a, b/run</span>'
-check "baseline of one run" '</i>untrained encoder, of c/run</span>'
+check "raw pixels once" '</svg>raw pixels, of every run</span>'
+check "baseline of two runs" '</svg>untrained encoder, of a, b/run</span>'
+check "baseline of one run" '</svg>untrained encoder, of c/run</span>'
 echo "passed: the report draws its curves, plots, map, matrix and pictures in $("$browser" --version 2>/dev/null)"

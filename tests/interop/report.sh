@@ -58,6 +58,15 @@ check "end, which its script reached" '<summary>config.toml</summary></details><
 check "title of its own" '<title>tacit report</title>'
 check_none "an element made of a class's name" '<img src="x"'
 
+# Accuracies of 100 %, with bars beyond.
+mkdir "$work/right"
+cp -r "$work/a" "$work/right/a"
+sed -i -E 's/"mean": *[0-9.e+-]+/"mean": 1.0/; s/"std": *[0-9.e+-]+/"std": 0.2/' "$work/right/a/evaluation.json"
+"$tacit" report "$work/right/a" --images 0 --quiet >"$work/log"
+dom "$work/right/a/report.html"
+check "axis up to 100 %" '>test accuracy</figcaption>.*>100.0 %</text>'
+check_none "a tick above 100 %" '>1\(0[1-9]\|[1-9][0-9]\)\.[0-9] %</text>'
+
 # On paper: the rules for print made those of the screen, and the browser asked what it then shows.
 sed -e 's/@media print/@media all/' -e 's/@media screen/@media speech/' "$work/a/report.html" >"$work/paper.html"
 for page in "$work/a/report.html" "$work/paper.html"; do

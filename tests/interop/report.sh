@@ -49,7 +49,7 @@ key='<span class="key"><svg[^>]*><line[^>]*stroke-width="%s" stroke-dasharray="%
 check "key of the loss, solid as its line" "$(printf "$key" 1.8 none)loss</span>"
 check "key of its chance level, dashed as its line" "$(printf "$key" 1.2 '5 4')chance</span>"
 check "map" '<h2>A map of the features</h2>.*<figcaption>32 test images, first two[^<]*</figcaption><svg[^>]*><circle'
-check "confusion matrix" '<table class="confusion"><caption>'
+check "confusion matrix" '<h3>linear probe, [^<]*</h3><div class="wide"><table class="confusion">'
 check "picture with a text" '<img src="data:image/png;base64[^>]* alt="[A-Z]'
 check "class name as text" '<span class="key"><svg[^>]*><circle[^>]*></circle></svg>&lt;img src=x onerror'
 check "command that made the run" '^[^ ]*tacit pretrain simclr --data folder:.* --quiet$'
@@ -81,10 +81,10 @@ paper() { # PAGE: as it is on paper
   sed -e 's/@media print/@media all/' -e 's/@media screen/@media speech/' "$1" >"$work/paper.html"
 }
 fits="d.documentElement.scrollWidth <= w.innerWidth"
-none_scrolls="[...d.querySelectorAll('.wide, pre')].filter(e => e.scrollWidth > e.clientWidth).length"
+none_scrolls() { echo "[...d.querySelectorAll('$1')].filter(e => e.scrollWidth > e.clientWidth).length"; }  # ELEMENTS
 style() { echo "w.getComputedStyle(d.querySelector('$1'))['$2']"; }  # ELEMENT PROPERTY
 paper "$work/a/report.html"
-asked "$work/paper.html" 739 "[d.querySelector('.folded').checkVisibility(), $(style .tip display), $fits, $none_scrolls]"
+asked "$work/paper.html" 739 "[d.querySelector('.folded').checkVisibility(), $(style .tip display), $fits, $(none_scrolls '.wide, pre')]"
 check "config.toml, no tooltip and whole tables on paper" '<title>asked true,none,true,0</title>'
 asked "$work/paper.html" 739 "[$(style h2 break-after), $(style figcaption break-after), $(style figure break-inside)]"
 check "titles with their charts on paper" '<title>asked avoid,avoid,avoid</title>'
@@ -92,8 +92,11 @@ asked "$work/paper.html" 739 "[$(style '.confusion td' print-color-adjust)]"
 check "colours of the matrix on paper" '<title>asked exact</title>'
 asked "$work/a/report.html" 1100 "[d.querySelector('.folded').checkVisibility(), $(style .tip display)]"
 check "folded config.toml and a tooltip on the screen" '<title>asked false,block</title>'
+asked "$work/a/report.html" 390 "[$fits]"
+check "way to read it on a phone without scrolling sideways" '<title>asked true</title>'
 
-# Several: a run that went on after its evaluation, one of the same encoder, and one of another.
+# Several: a run that went on after its evaluation, one of the same encoder, and one of another; and one of a long name.
+long=$(printf 'a_long_name_%.0s' $(seq 1 12))
 mkdir "$work/b" "$work/c"
 pretrain "$work/b/run" 8 --stop-after-epochs 1
 evaluate "$work/b/run"
@@ -110,7 +113,16 @@ check "warning" '<p class="warning">b/run: evaluated at step 4 of 8, [^<]*Warnin
 check "raw pixels once" '</svg>raw pixels, of every run</span>'
 check "baseline of two runs" '</svg>untrained encoder, of a, b/run</span>'
 check "baseline of one run" '</svg>untrained encoder, of c/run</span>'
+asked "$work/all.html" 1100 "[$(none_scrolls .wide)]"
+check "whole tables of three runs on a screen" '<title>asked 0</title>'
 paper "$work/all.html"
-asked "$work/paper.html" 739 "[$fits, $none_scrolls]"
+asked "$work/paper.html" 739 "[$fits, $(none_scrolls '.wide, pre')]"
 check "whole tables of three runs on paper" '<title>asked true,0</title>'
+mv "$work/c/run" "$work/c/$long"
+"$tacit" report "$work/a" "$work/c/$long" --out "$work/long.html" --quiet >"$work/log" 2>&1
+asked "$work/long.html" 390 "[$fits]"
+check "way to read a long name on a phone" '<title>asked true</title>'
+paper "$work/long.html"
+asked "$work/paper.html" 739 "[$fits, $(none_scrolls '.wide, pre')]"
+check "long name on paper" '<title>asked true,0</title>'
 echo "passed: the report draws its curves, plots, map, matrix and pictures in $("$browser" --version 2>/dev/null)"

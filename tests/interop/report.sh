@@ -45,9 +45,9 @@ dom "$work/a/report.html"
 check "loss curve" '<figcaption>loss</figcaption><svg[^>]*aria-label="loss by epoch: [^"]* to [^"]*">.*<polyline points="[0-9]'
 check "label-efficiency plot" '<figcaption>test accuracy</figcaption><svg[^>]*aria-label="test accuracy by labels a class: raw pixels'
 check "what the evaluation is of" '<p>Evaluated at step 8 of 8, folder:'
-key='<span class="key"><svg[^>]*><line[^>]*stroke-width="%s" stroke-dasharray="%s"></line></svg>'
-check "key of the loss, solid as its line" "$(printf "$key" 1.8 none)loss</span>"
-check "key of its chance level, dashed as its line" "$(printf "$key" 1.2 '5 4')chance</span>"
+key() { echo "<span class=\"key\"><svg[^>]*><line[^>]*stroke-width=\"$1\" stroke-dasharray=\"$2\"></line></svg>$3</span>"; }
+check "key of the loss, solid as its line" "$(key 1.8 none loss)"
+check "key of its chance level, dashed as its line" "$(key 1.2 '5 4' chance)"
 check "map" '<h2>A map of the features</h2>.*<figcaption>32 test images, first two[^<]*</figcaption><svg[^>]*><circle'
 check "confusion matrix" '<h3>linear probe, [^<]*</h3><div class="wide"><table class="confusion">'
 check "picture with a text" '<img src="data:image/png;base64[^>]* alt="[A-Z]'

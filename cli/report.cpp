@@ -70,7 +70,7 @@ class Report final : public Command {
  private:
   nlohmann::json gather(const std::string& path, const std::string& run_name) {
     ssl::Pretrained run = ssl::load_pretrained(path);
-    nlohmann::json gathered = gather_run(path, run_name, run);
+    nlohmann::json gathered = gather_run(path, run_name, run, [&](const std::string& line) { say(common_, line); });
     if (const nlohmann::json& evaluated = gathered["evaluated"]; !evaluated.is_null() && evaluated["stale"])
       say(common_, "warning: " + path + ": " + evaluated["warnings"][0].get<std::string>());
     if (samples_.images == 0) return gathered;

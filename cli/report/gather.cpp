@@ -31,15 +31,21 @@ constexpr int64_t kQueries = 10, kNeighbours = 9, kReconstructions = 8;
 /// Keys of metrics.jsonl that become curves.
 constexpr const char* kCurves[] = {"loss", "chance_loss", "lr", "feature_std", "pretext_top1", "images_per_second"};
 
-/// metrics.jsonl by columns; NaN where a line lacks a number. A long run has a million lines.
+/// metrics.jsonl by columns; NaN where a line lacks a number. A long run has a million lines. A last line that a crash
+/// or a full disk cut short is left out, as a resume cuts it off.
 class Metrics {
  public:
-  explicit Metrics(const std::string& file) {
+  Metrics(const std::string& file, const Say& say) {
     std::ifstream text(file);
     for (std::string line; std::getline(text, line); ++lines_) {
       const json parsed = json::parse(line, nullptr, false);
-      TACIT_CHECK(parsed.is_object() && parsed.contains("step") && parsed["step"].is_number(), file, ": line ",
-                  lines_ + 1, " is not a step of a run");
+      const bool whole = !text.eof(),  // its end of line is there
+          step = parsed.is_object() && parsed.contains("step") && parsed["step"].is_number();
+      if (!whole || (!step && text.peek() == std::ifstream::traits_type::eof())) {
+        say("warning: " + file + ": its last line, " + std::to_string(lines_ + 1) + ", is incomplete and left out");
+        break;
+      }
+      TACIT_CHECK(step, file, ": line ", lines_ + 1, " is not a step of a run");
       for (const auto& [key, value] : parsed.items()) {
         if (!value.is_number()) continue;
         std::vector<double>& column = columns_[key];
@@ -66,6 +72,20 @@ class Metrics {
   std::map<std::string, std::vector<double>> columns_;
   size_t lines_ = 0;
 };
+
+/// The first line of those that pretrain's own figure of the loss is a mean of (StepRecord::mean_loss): the last
+/// epoch's, made by the last process that made any.
+size_t last_epoch_begin(const Metrics& metrics, const json& commands) {
+  if (metrics.lines() == 0 || !metrics.has("epoch")) return 0;
+  size_t begin = metrics.lines() - 1;
+  const double epoch = metrics.at("epoch", begin), step = metrics.at("step", begin);
+  double resumed = 0;
+  for (const json& command : commands)
+    if (command.contains("step") && command["step"].is_number() && command["step"].get<double>() < step)
+      resumed = command["step"].get<double>();
+  while (begin > 0 && metrics.at("epoch", begin - 1) == epoch && metrics.at("step", begin - 1) > resumed) --begin;
+  return begin;
+}
 
 json curves_of(const Metrics& metrics, int64_t steps_per_epoch) {
   json curves = {{"epoch", json::array()}};
@@ -218,14 +238,15 @@ std::string html_safe(const json& value) {
   return safe;
 }
 
-json gather_run(const std::string& path, const std::string& name, ssl::Pretrained& run) {
+json gather_run(const std::string& path, const std::string& name, ssl::Pretrained& run, const Say& say) {
   const ssl::CheckpointInfo& info = run.info;
-  const Metrics metrics(path + "/metrics.jsonl");
+  const Metrics metrics(path + "/metrics.jsonl", say);
   const std::string config = read_file(path + "/config.toml");
   const double epochs = static_cast<double>(info.step) / static_cast<double>(info.steps_per_epoch);
-  // The last tenth of an epoch's steps, at least ten: one step's loss is noise.
-  const size_t lines = metrics.lines(),
-               last = std::min(lines, std::max<size_t>(10, static_cast<size_t>(info.steps_per_epoch) / 10));
+  const json commands = recorded_commands(path);
+  const size_t lines = metrics.lines(), loss_begin = last_epoch_begin(metrics, commands);
+  // The last tenth of an epoch's steps, at least ten: one step's speed is noise.
+  const size_t last = std::min(lines, std::max<size_t>(10, static_cast<size_t>(info.steps_per_epoch) / 10));
   json knn = {{"epoch", json::array()}, {"top1", json::array()}};
   for (size_t i = 0; metrics.has("knn_top1") && i < lines; ++i) {
     const double top1 = metrics.at("knn_top1", i);
@@ -243,15 +264,16 @@ json gather_run(const std::string& path, const std::string& name, ssl::Pretraine
           {"parameters", parameters},
           {"images", info.images},
           {"epochs", epochs},
-          {"loss", metrics.mean(lines - last, lines, "loss")},
-          {"chance", metrics.mean(lines - last, lines, "chance_loss")},
+          {"loss", metrics.mean(loss_begin, lines, "loss")},
+          {"loss_steps", lines - loss_begin},
+          {"chance", metrics.mean(loss_begin, lines, "chance_loss")},
           {"images_per_second", metrics.mean(lines - last, lines, "images_per_second")},
           {"curves", curves_of(metrics, info.steps_per_epoch)},
           {"knn", knn},
           {"evaluation", evaluation},
           {"evaluated", evaluated(evaluation, info)},
           {"pictures", saved_pictures(path + "/images")},
-          {"commands", recorded_commands(path)},
+          {"commands", commands},
           {"command", shell_line({"tacit", "pretrain", info.config.method, "--config", path + "/config.toml", "--out",
                                   "NEW_RUN"})},
           {"config", config}};

@@ -10,10 +10,14 @@
 
 namespace tacit::cli {
 
+/// Takes what is to be told on stderr.
+using Say = std::function<void(const std::string&)>;
+
 /// From the files of a run directory, under this name: method, encoder, the curves (at most 400 points, each a mean),
 /// evaluations while it trained, evaluation.json, the pictures below images/, config.toml, the commands that made the
-/// run and the one for the same run. Throws Error for what is not a run directory or is damaged.
-nlohmann::json gather_run(const std::string& path, const std::string& name, ssl::Pretrained&);
+/// run and the one for the same run. Throws Error for what is not a run directory or is damaged; the last line of
+/// metrics.jsonl may be cut short, which is told.
+nlohmann::json gather_run(const std::string& path, const std::string& name, ssl::Pretrained&, const Say&);
 
 struct SampleOptions {
   int64_t images = 1000;  ///< test images on the map and in the confusion matrix

@@ -42,6 +42,8 @@ class CudaBackend final : public Backend {
   void scatter_add(const View& out, const View& index, const View& src, int dim) override;
   void random(Distribution, const View& out, uint64_t seed, uint64_t stream, const View& step) override;
   void conv2d(const View& y, const View& x, const View& w, const Window&) override;
+  void conv2d_moments(const View& y, const View& mean, const View& var, const View& x, const View& w,
+                      const Window&) override;
   void conv2d_dx(const View& dx, const View& dy, const View& w, const Window&) override;
   void conv2d_dw(const View& dw, const View& x, const View& dy, const Window&) override;
   void pool(PoolOp, const View& y, const View& index, const View& x, const Window&) override;

@@ -67,11 +67,6 @@ __device__ void weighted_rows(T weight, const T* tile, int size, const F& f) {
   }
 }
 
-/// A product that no subtraction is fused with: logits must be the numbers that the largest one and lse were made of
-/// (see backends/cpu/kernels/attention.cpp).
-__device__ inline float rounded_product(float a, float b) { return __fmul_rn(a, b); }
-__device__ inline double rounded_product(double a, double b) { return __dmul_rn(a, b); }
-
 // s[j] = scale q · k[j];  lse = log sum exp s;  y = sum exp(s - lse) v
 template <class T>
 __global__ void attention_kernel(Heads<const T> q, Heads<const T> k, Heads<const T> v, Heads<T> y, T* lse,

@@ -5,7 +5,6 @@
 #include "backends/cuda/conv_operands.h"
 #include "backends/cuda/state.h"
 #include "backends/cuda/tile_product.h"
-#include "tensor/precision.h"
 
 namespace tacit::cuda {
 
@@ -83,13 +82,10 @@ template <class T, class A, class B>
 void conv_product(cudaStream_t stream, int64_t M, int64_t N, int64_t K, int64_t pieces, int64_t k_a_piece, const A& a,
                   const B& b, T* out, int64_t row_stride, int64_t piece_stride, const TileMoments<T>& moments = {}) {
   const Grid grid{divide_up(M, kTile), divide_up(N, kTile), pieces};
-  const auto run = [&](auto kernel) {
-    launch(stream, kernel, grid, dim3(kThreadsATile), 0, M, N, K, k_a_piece, a, b, out, row_stride, piece_stride,
-           moments);
-  };
-  if constexpr (std::is_same_v<T, float>)
-    if (precision() != Precision::F32) return run(product_kernel<TensorCoreTile, T, A, B>);
-  run(product_kernel<PlainTile<T>, T, A, B>);
+  with_tile<T>([&](auto tile) {
+    launch(stream, product_kernel<decltype(tile), T, A, B>, grid, dim3(kThreadsATile), 0, M, N, K, k_a_piece, a, b, out,
+           row_stride, piece_stride, moments);
+  });
 }
 
 // The moments of n rows from those of their tiles, around the first tile's mean m0 (Chan, Golub and LeVeque 1979):

@@ -7,6 +7,7 @@
 
 #include "backends/cuda/launch.h"
 #include "backends/cuda/tensor_core.h"
+#include "tensor/precision.h"
 
 namespace tacit::cuda {
 
@@ -126,6 +127,14 @@ struct TensorCoreTile {
     }
   }
 };
+
+/// Calls f(tile) with how tiles of products are summed: by tensor cores where less than f32 is allowed.
+template <class T, class F>
+void with_tile(F&& f) {
+  if constexpr (std::is_same_v<T, float>)
+    if (precision() != Precision::F32) return f(TensorCoreTile());
+  f(PlainTile<T>());
+}
 
 /// sums += sum over k in [begin, end) of a(first_m + row, k) b(first_n + column, k), where a has M rows and b has N.
 /// The whole block calls it; the slices are free when it returns.

@@ -1,5 +1,5 @@
-// How exactly f32 products may be computed: matrix products, convolutions and their gradients, which read and write f32
-// all the same.
+// How exactly f32 products may be computed: matrix products, convolutions, attention, contrastive losses and their
+// gradients, which read and write f32 all the same.
 // The rule: f32 means f32; less is a scope that the caller opens, and it covers what runs on this thread while it
 // lives, gradients included. It is a permission: backends that gain nothing from it compute as for F32.
 #pragma once

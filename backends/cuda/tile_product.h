@@ -123,7 +123,7 @@ struct TensorCoreTile {
 #pragma unroll
       for (int i = 0; i < 2; ++i)
 #pragma unroll
-        for (int j = 0; j < 2; ++j) multiply_add(sums[i * 2 + j], a[i], b[j]);
+        for (int j = 0; j < 2; ++j) multiply_add_tf32(sums[i * 2 + j], a[i], b[j]);
     }
   }
 };

@@ -67,7 +67,6 @@
 #include "ssl/methods/patches.h"
 #include "ssl/methods/permutations.h"
 #include "ssl/methods/rotation.h"
-#include "ssl/methods/row_cross_entropy.h"
 #include "ssl/methods/simclr.h"
 #include "ssl/train/build.h"
 #include "ssl/train/checkpoint.h"

@@ -1,7 +1,7 @@
 // Every differentiable op. On constants, or inside NoGrad, they only compute.
 // Each op's gradient stands beside its value in ops_math.cpp, ops_linear.cpp, ops_shape.cpp, ops_conv.cpp,
-// ops_norm.cpp, ops_attention.cpp or ops_loss.cpp. tests/op_table has a row for each name declared here; a test
-// compares the two lists.
+// ops_norm.cpp, ops_attention.cpp, ops_contrast.cpp or ops_loss.cpp. tests/op_table has a row for each name declared
+// here; a test compares the two lists.
 #pragma once
 
 #include <vector>
@@ -144,6 +144,15 @@ Variable softmax(const Variable& x);
 Variable log_softmax(const Variable& x);
 /// Mean over rows of -log softmax(logits)[label]; logits (N, C), labels (N) i64. smoothing as torch's label_smoothing.
 Variable cross_entropy(const Variable& logits, const Tensor& labels, double smoothing = 0);
+/// NT-Xent (Chen et al. 2020, eq. 1) over unit rows z (2N, D): row i and row i + N are views of one image. By
+/// log-sum-exp; self-similarity masked. The similarities are never all in memory. `top1`, if given, receives the
+/// fraction of rows whose most similar other row is their partner. The gradient is made at once, with the value.
+Variable nt_xent(const Variable& z, double temperature, Tensor* top1 = nullptr);
+/// Mean over rows i of -log softmax(logits_i)[labels[i]], logits_ij = q_i . k_j / temperature (van den Oord et al.
+/// 2018, eq. 4); q (N, D), k (M, D). With `positive` (N, D) the logits begin with q_i . positive_i / temperature, which
+/// is then column 0. The gradient is q's, made at once: k may be written to before backward(). `top1`: as above.
+Variable info_nce(const Variable& q, const Tensor& k, const Tensor& positive, const std::vector<int64_t>& labels,
+                  double temperature, Tensor* top1 = nullptr);
 /// Each element is 0 with probability p (0 <= p < 1), else divided by 1 - p. The mask is a function of
 /// (seed, stream, step) and of the element's position.
 Variable dropout(const Variable& x, double p, uint64_t seed, uint64_t stream, int64_t step);

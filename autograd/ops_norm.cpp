@@ -1,15 +1,13 @@
 // Batch norm, layer norm and l2_normalize. Statistics, gamma and beta have the dtype of x, or f32 beside bf16.
 #include <array>
-#include <atomic>
 
+#include "autograd/composites.h"
 #include "autograd/ops.h"
 #include "autograd/over.h"
 
 namespace tacit {
 
 namespace {
-
-std::atomic<int64_t> composed{0};
 
 // A gain or bias as the kernels take it: dense, of `size` values; an undefined one is `otherwise` everywhere.
 Tensor channel_values(const char* op, const char* what, const Tensor& t, const Tensor& x, double otherwise) {
@@ -185,7 +183,7 @@ Variable normalise(const Variable& x, const BatchNormAct& a, const Moments& know
   }
   if (!a.relu) return record_batch_norm("batch_norm", x, a, known);
   if (x.value().backend().supports(Fused::BatchNormAct)) return record_batch_norm("batch_norm_relu", x, a, known);
-  ++composed;
+  ++composed_ops;
   BatchNormAct alone = a;
   alone.relu = false, alone.residual = {};
   const Variable y = record_batch_norm("batch_norm", x, alone, known);
@@ -211,7 +209,7 @@ Variable conv_bn_act(const Variable& x, const Variable& w, const Conv2dOptions& 
   return normalise(y, a, moments);
 }
 
-int64_t composites() { return composed.load(); }
+int64_t composites() { return composed_ops.load(); }
 
 Variable layer_norm(const Variable& x, const Variable& gamma, const Variable& beta, double eps) {
   TACIT_CHECK(x.defined() && x.rank() >= 1 && x.size(-1) > 0, "[layer_norm] needs a last dimension, got ", x.shape());

@@ -282,6 +282,33 @@ void Backend::cross_entropy_grad(const View& dlogits, const View& dloss, const V
   reference().cross_entropy_grad(s.out(dlogits), s.in(dloss), s.in(logits), s.in(log_sum), s.in(labels), smoothing);
   s.finish();
 }
+void Backend::contrast(const ContrastArgs& a) {
+  Stage s(*this, "contrast");
+  reference().contrast({.loss = s.out(a.loss),
+                        .largest = s.out(a.largest),
+                        .log_sum = s.out(a.log_sum),
+                        .hit = s.out(a.hit),
+                        .a = s.in(a.a),
+                        .b = s.in(a.b),
+                        .positive = s.in(a.positive),
+                        .labels = s.in(a.labels),
+                        .scale = a.scale,
+                        .among_themselves = a.among_themselves});
+  s.finish();
+}
+void Backend::contrast_grad(const ContrastGradArgs& a) {
+  Stage s(*this, "contrast_grad");
+  reference().contrast_grad({.da = s.out(a.da),
+                             .a = s.in(a.a),
+                             .b = s.in(a.b),
+                             .positive = s.in(a.positive),
+                             .labels = s.in(a.labels),
+                             .largest = s.in(a.largest),
+                             .log_sum = s.in(a.log_sum),
+                             .scale = a.scale,
+                             .among_themselves = a.among_themselves});
+  s.finish();
+}
 void Backend::attention(const AttentionArgs& a) {
   Stage s(*this, "attention");
   reference().attention(

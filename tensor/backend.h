@@ -43,7 +43,7 @@ TACIT_HD bool beats(ReduceOp op, T value, T best) {
 }
 
 /// Ops that a backend may offer in one kernel pair; where it does not, autograd composes them from others.
-enum class Fused : uint8_t { BatchNormAct };
+enum class Fused : uint8_t { BatchNormAct, Contrast };
 
 /// How a convolution is computed, for backends that know several ways: by size; by plain products; by Winograd's
 /// minimal filtering with tiles of 2 x 2 or 4 x 4 outputs (3x3 taps, stride 1; elsewhere they mean Direct).
@@ -105,6 +105,24 @@ struct AttentionGradArgs {
   View dq, dk, dv;
   View dy, q, k, v, y, lse;
   double scale = 1;
+};
+/// Each row of a (R, D) against the rows of b (C, D): s_ij = scale a_i · b_j, loss_i = log(sum over j of exp(s_ij)) -
+/// s_i,label(i). With `positive` (R, D) a column s_i0 = scale a_i · positive_i comes before b's, and labels count from
+/// it. `among_themselves`: b is a, there is no positive, and s_ii is left out. Outputs (R): the loss, a row's largest
+/// s_ij, log_sum = log(sum of exp(s_ij - largest)), and hit (f32): 1 where the largest is the label's (the first of
+/// equals), else 0. Labels (R) are i64 and were checked. All dense. Nothing of size R x C is kept.
+struct ContrastArgs {
+  View loss, largest, log_sum, hit;
+  View a, b, positive, labels;
+  double scale = 1;
+  bool among_themselves = false;
+};
+/// da = d mean(loss) / d a, through b as well where rows are compared among themselves.
+struct ContrastGradArgs {
+  View da;
+  View a, b, positive, labels, largest, log_sum;
+  double scale = 1;
+  bool among_themselves = false;
 };
 /// One step of SGD over many parameters (torch.optim.SGD's order of operations). All dense.
 /// hyper is an f64 tensor on the device: {lr}.
@@ -233,6 +251,10 @@ class Backend {
                              double smoothing);
   virtual void cross_entropy_grad(const View& dlogits, const View& dloss, const View& logits, const View& log_sum,
                                   const View& labels, double smoothing);
+
+  // ---- contrastive losses: called only where supports(Fused::Contrast)
+  virtual void contrast(const ContrastArgs&);
+  virtual void contrast_grad(const ContrastGradArgs&);
 
   // ---- attention
   virtual void attention(const AttentionArgs&);

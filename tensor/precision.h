@@ -1,4 +1,5 @@
-// How exactly f32 networks may be computed.
+// How exactly f32 networks may be computed: the products in matrix products, convolutions, attention and contrastive
+// losses, and, for BF16, the activations between them.
 // The rule: f32 means f32; less is a scope that the caller opens, and it covers what runs on this thread while it
 // lives, gradients included. It is a permission: backends that gain nothing from it compute as for F32 (the CPU's
 // always; its activations stay f32).

@@ -402,6 +402,36 @@ void losses(Rows& row) {
       .variant("smoothing")
       .large({{65, 131}, {65}})
       .summed(row_or_column);
+  // The gradient of equal rows is a sum that cancels to nothing.
+  row("nt_xent", {{{6, 3}}}, [](const V& v) { return nt_xent(v[0], 0.7); })
+      .large({{150, 35}})
+      .bench({{2048, 128}})
+      .flops([](const Shapes& s) { return 2.0 * static_cast<double>(s[0].numel() * s[0][0]); })
+      .summed(row_or_column)
+      .no_broadcast();
+  const auto against = [&](const Shape& q, const Shape& k) { return std::vector<OpInput>{{q}, constant(k, -1, 1)}; };
+  row("info_nce", against({4, 3}, {5, 3}),
+      [](const V& v) {
+        std::vector<int64_t> labels;
+        for (int64_t i = 0; i < v[0].size(0); ++i) labels.push_back(i * 7 % v[1].size(0));
+        return info_nce(v[0], v[1].value(), {}, labels, 0.7);
+      })
+      .large({{67, 150}, {333, 150}})
+      .summed(row_or_column)
+      .no_broadcast();
+  std::vector<OpInput> with_positive = against({4, 3}, {5, 3});
+  with_positive.push_back(constant({4, 3}, -1, 1));
+  row("info_nce", with_positive,
+      [](const V& v) {
+        std::vector<int64_t> labels(static_cast<size_t>(v[0].size(0)), 0);
+        labels[1] = v[1].size(0);
+        return info_nce(v[0], v[1].value(), v[2].value(), labels, 0.7);
+      })
+      .variant("queue")
+      .large({{67, 35}, {333, 35}, {67, 35}})
+      .bench({{256, 128}, {65536, 128}, {256, 128}})
+      .flops([](const Shapes& s) { return 2.0 * static_cast<double>(s[0].numel() * s[1][0]); })
+      .summed(row_or_column);
   row("drop_path", {{{9, 2, 3}}}, [](const V& v) { return drop_path(v[0], 0.3, 7, 11, 5); })
       .large({{65, 13, 10}})
       .bench({{64, 197, 192}});

@@ -157,6 +157,29 @@ TEST_CASE("fused batch norm = its composite") {
   }
 }
 
+TEST_CASE("fused contrastive losses = their composites") {
+  for (const Device& device : {default_device(), Device("reference")}) {
+    const DeviceScope scope(device);
+    CAPTURE(device.name());
+    const int64_t composed = composites();
+    for (const OpRow& row : op_table()) {
+      if (row.name != "nt_xent") continue;
+      OpRow composite = row;
+      composite.f = [](const std::vector<Variable>& v) {
+        const int64_t rows = v[0].size(0);
+        std::vector<int64_t> partner(static_cast<size_t>(rows));
+        for (int64_t i = 0; i < rows; ++i) partner[static_cast<size_t>(i)] = (i + rows / 2) % rows;
+        const Variable s = matmul(v[0], transpose(v[0], 0, 1)) / 0.7;
+        return cross_entropy(where(eye_mask(rows), Tensor::scalar(-1e30, s.dtype()), s), Tensor::from(partner, {rows}));
+      };
+      for (const auto& shapes : {row.shapes(), row.large})
+        CHECK(compare(row, run_on(device, row, shapes, f32, Layout::Contiguous),
+                      run_on(device, composite, shapes, f32, Layout::Contiguous)) == "");
+    }
+    CHECK((composites() == composed) == device.backend().supports(Fused::Contrast));
+  }
+}
+
 TEST_CASE("fused and composite batch norm write the same running statistics") {
   const auto statistics = [](const Device& device) {
     const Tensor x = Tensor::normal({6, 5, 4, 3}, 3, 4, f32, device);

@@ -28,7 +28,8 @@ const std::map<std::string, std::set<size_t>> kParameters = {{"add_bias", {1}},
                                                              {"conv_bn_act", {1, 2, 3}},
                                                              {"layer_norm", {1, 2}}};
 /// Ops that f32 comes out of, whatever went in.
-const std::set<std::string> kWide = {"softmax", "log_softmax", "cross_entropy", "l2_normalize", "var", "widen"};
+const std::set<std::string> kWide = {"softmax",  "log_softmax",  "cross_entropy", "nt_xent",
+                                     "info_nce", "l2_normalize", "var",           "widen"};
 /// Ops that bf16 comes out of, whatever went in.
 const std::set<std::string> kProducts = {"matmul",      "linear",    "feed_forward",  "conv2d",
                                          "conv_bn_act", "attention", "self_attention"};

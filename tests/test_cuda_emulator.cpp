@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "backends/cuda/tensor_core.h"
 #include "tensor/error.h"
 
 namespace {
@@ -154,6 +155,47 @@ TEST_CASE("lanes of a warp exchange values and votes; halves of a warp meet apar
     CHECK(out[384 + t] == (t < 32 ? 1 : 0));
     CHECK(out[448 + t] == (t % 32 < 16 ? warp + 1 : warp + 17));
   }
+}
+
+TEST_CASE("tensor cores multiply what the lanes of a warp hold, as tensor_core.h says") {
+  // Small whole numbers, exact in tf32 and bf16; two warps with factors of their own.
+  const auto a = [](int warp, int i, int k) { return static_cast<float>((i * 7 + k * 3 + warp) % 11 - 5); };
+  const auto b = [](int warp, int k, int j) { return static_cast<float>((k * 5 + j * 2 + warp) % 13 - 6); };
+  for (const int steps : {8, 16}) {
+    Memory<float> results(2 * 16 * 8);
+    float* const out = results.data;
+    CHECK(run(1, 64, 0, [=] {
+            const int warp = static_cast<int>(threadIdx.x) / 32, g = static_cast<int>(threadIdx.x) % 32 / 4,
+                      t = static_cast<int>(threadIdx.x) % 4;
+            uint32_t left[4], right[2];
+            float sums[4];
+            for (int r = 0; r < 4; ++r) {
+              const int i = g + r % 2 * 8, k = r / 2 * steps / 2;
+              left[r] = steps == 8 ? tacit::cuda::to_tf32(a(warp, i, k + t))
+                                   : tacit::cuda::to_bf16_pair(a(warp, i, k + 2 * t), a(warp, i, k + 2 * t + 1));
+              sums[r] = static_cast<float>(r);
+            }
+            for (int r = 0; r < 2; ++r) {
+              const int k = r * steps / 2;
+              right[r] = steps == 8 ? tacit::cuda::to_tf32(b(warp, k + t, g))
+                                    : tacit::cuda::to_bf16_pair(b(warp, k + 2 * t, g), b(warp, k + 2 * t + 1, g));
+            }
+            if (steps == 8)
+              tacit::cuda::multiply_add_tf32(sums, left, right);
+            else
+              tacit::cuda::multiply_add_bf16(sums, left, right);
+            for (int r = 0; r < 4; ++r) out[(warp * 16 + g + r / 2 * 8) * 8 + 2 * t + r % 2] = sums[r];
+          }) == cudaSuccess);
+    for (int warp = 0; warp < 2; ++warp)
+      for (int i = 0; i < 16; ++i)
+        for (int j = 0; j < 8; ++j) {
+          float sum = static_cast<float>(i / 8 * 2 + j % 2);  // what the lane's sums began with
+          for (int k = 0; k < steps; ++k) sum += a(warp, i, k) * b(warp, k, j);
+          CHECK(out[(warp * 16 + i) * 8 + j] == sum);
+        }
+  }
+  CHECK(tacit::cuda::to_tf32(1 + 0x1p-11f) == 0x3f802000);                   // a tie, away from zero
+  CHECK(tacit::cuda::to_bf16_pair(1 + 0x1p-8f, 1 + 0x3p-8f) == 0x3f823f80);  // ties, to even
 }
 
 TEST_CASE("launches and copies that CUDA refuses") {

@@ -92,7 +92,7 @@ TEST_CASE("PyTorch: cross-entropy; lightly: NT-Xent") {
     for (const std::string temperature : {"0.1", "0.5"}) {
       const std::string name = "nt-xent " + temperature;
       const Variable z = leaf(name + " z", {16, 10}, t);
-      check_backward(name, ssl::nt_xent(l2_normalize(z), std::stod(temperature)), {{"z", z}}, tolerance);
+      check_backward(name, nt_xent(l2_normalize(z), std::stod(temperature)), {{"z", z}}, tolerance);
     }
   });
 }

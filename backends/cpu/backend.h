@@ -20,7 +20,7 @@ class CpuBackend final : public Backend {
   void download(void* host, const void* src, size_t bytes) override;
   bool host_accessible() const override { return true; }
   int64_t workspace_bytes() const override;
-  bool supports(Fused) const override { return true; }
+  bool supports(Fused op) const override { return op == Fused::BatchNormAct; }
 
   void fill(const View& out, double value) override;
   void copy(const View& out, const View& in) override;

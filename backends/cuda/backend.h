@@ -43,6 +43,8 @@ class CudaBackend final : public Backend {
   void scatter_add(const View& out, const View& index, const View& src, int dim) override;
   void random(Distribution, const View& out, uint64_t seed, uint64_t stream, const View& step) override;
   void conv2d(const View& y, const View& x, const View& w, const Window&) override;
+  void conv2d_moments(const View& y, const View& mean, const View& var, const View& x, const View& w,
+                      const Window&) override;
   void conv2d_dx(const View& dx, const View& dy, const View& w, const Window&) override;
   void conv2d_dw(const View& dw, const View& x, const View& dy, const Window&) override;
   void pool(PoolOp, const View& y, const View& index, const View& x, const Window&) override;
@@ -58,6 +60,8 @@ class CudaBackend final : public Backend {
                      double smoothing) override;
   void cross_entropy_grad(const View& dlogits, const View& dloss, const View& logits, const View& log_sum,
                           const View& labels, double smoothing) override;
+  void contrast(const ContrastArgs&) override;
+  void contrast_grad(const ContrastGradArgs&) override;
   void attention(const AttentionArgs&) override;
   void attention_grad(const AttentionGradArgs&) override;
   void augment(const AugmentArgs&) override;

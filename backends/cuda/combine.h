@@ -44,6 +44,11 @@ __device__ double over_block(double value) {
   return value;
 }
 
+/// A product that no subtraction is fused with: logits must be the numbers that the largest one and lse were made of
+/// (see backends/cpu/kernels/attention.cpp).
+__device__ inline float rounded_product(float a, float b) { return __fmul_rn(a, b); }
+__device__ inline double rounded_product(double a, double b) { return __dmul_rn(a, b); }
+
 /// Calls kernel code with the block size for rows of `size` elements as a constant: f(std::integral_constant).
 template <class F>
 void with_row_block(int64_t size, F&& f) {

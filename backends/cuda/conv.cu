@@ -1,146 +1,134 @@
-// Convolution and its two gradients as implicit matrix products (see conv_operands.h): tiles of both operands go
-// through shared memory, and each thread sums a small square of the result in registers; where tensors are bf16 or a
-// PrecisionScope allows less than f32, the tensor cores sum the same tiles in tf32.
+// Convolution and its two gradients as implicit matrix products (see conv_operands.h), tile by tile (tile_product.h);
+// where tensors are bf16 or a PrecisionScope allows less than f32, the tensor cores sum the tiles in tf32.
 #include "backends/cuda/backend.h"
+#include "backends/cuda/combine.h"
 #include "backends/cuda/conv_operands.h"
-#include "backends/cuda/launch.h"
 #include "backends/cuda/state.h"
-#include "backends/cuda/tensor_core.h"
-#include "tensor/precision.h"
+#include "backends/cuda/tile_product.h"
 
 namespace tacit::cuda {
 
 namespace {
 
-inline constexpr int kTile = 64, kDepth = 16, kMicro = 4, kSide = kTile / kMicro;  // kSide^2 threads a block
-// Rows of a tile in shared memory: 4 numbers more spread the writes of load_tile over the banks, 8 the reads of a
-// warp's fragments too (lanes (g, t) read [t][g]: bank 8 t + g, all different).
-inline constexpr int kPitch = kTile + 8;
+/// For each tile of rows and each column of a product: the mean of the tile's rows, and their squares around it.
+template <class T>
+struct TileMoments {
+  T* mean = nullptr;  // (tiles, columns); null: not wanted
+  T* squares = nullptr;
+  int64_t columns = 0;
+};
 
-/// Copies tile (outer, inner) of an operand to shared memory; a thread's outer or inner index stays its own.
-template <class T, class Operand>
-__device__ void load_tile(const Operand& operand, int64_t first_outer, int64_t outers, int64_t first_inner,
-                          int64_t inners, T (&tile)[kDepth][kPitch]) {
-  constexpr int kThreadsHere = kSide * kSide;
-  if constexpr (Operand::outer_fastest) {
-    const int o = static_cast<int>(threadIdx.x) % kTile;
-    const bool valid = first_outer + o < outers;
-    const auto outer = operand.outer(valid ? first_outer + o : 0);
-    for (int k = static_cast<int>(threadIdx.x) / kTile; k < kDepth; k += kThreadsHere / kTile) {
-      const bool here = valid && first_inner + k < inners;
-      tile[k][o] = here ? operand.load(outer, operand.inner(first_inner + k)) : T(0);
-    }
-  } else {
-    const int k = static_cast<int>(threadIdx.x) % kDepth;
-    const bool valid = first_inner + k < inners;
-    const auto inner = operand.inner(valid ? first_inner + k : 0);
-    for (int o = static_cast<int>(threadIdx.x) / kDepth; o < kTile; o += kThreadsHere / kDepth) {
-      const bool here = valid && first_outer + o < outers;
-      tile[k][o] = here ? operand.load(operand.outer(first_outer + o), inner) : T(0);
-    }
+/// Adds up each column of a block's tile over its first `rows` rows: f(sum, j) for the thread's column j, in every
+/// thread of the column; what is added of a result is term(result, j).
+template <class Tile, class T, class Term, class F>
+__device__ void over_columns(typename Tile::Sums& results, int64_t rows, Slice<T>& shared, const Term& term,
+                             const F& f) {
+  static_assert(kDepth == kSide);
+#pragma unroll
+  for (int j = 0; j < kMicro; ++j) {
+    T sum = 0;
+#pragma unroll
+    for (int i = 0; i < kMicro; ++i)
+      if (Tile::row(i) < rows) sum += term(Tile::at(results, i, j), j);
+    shared[Tile::place_in_column()][Tile::column(j)] = sum;
   }
+  __syncthreads();
+#pragma unroll
+  for (int j = 0; j < kMicro; ++j) {
+    T sum = 0;
+    for (int place = 0; place < kSide; ++place) sum += shared[place][Tile::column(j)];
+    f(sum, j);
+  }
+  __syncthreads();
 }
 
-/// out[piece][m * row_stride + n] = sum over the piece's k of a(m, k) b(n, k); blockIdx = (tile of n, tile of m, piece)
-template <class T, class A, class B>
-__global__ void __launch_bounds__(kSide* kSide)
+/// out[piece][m * row_stride + n] = sum over the piece's k of a(m, k) b(n, k); blockIdx = (tile of m, tile of n,
+/// piece). The moments are those of what is written: of bf16, of the rounded sums.
+template <class Tile, class T, class Out, class A, class B>
+__global__ void __launch_bounds__(kThreadsATile)
     product_kernel(int64_t M, int64_t N, int64_t K, int64_t k_a_piece, const __grid_constant__ A a,
-                   const __grid_constant__ B b, T* out, int64_t row_stride, int64_t piece_stride) {
-  __shared__ Shared<T[kDepth][kPitch]> tile_a, tile_b;
+                   const __grid_constant__ B b, Out* out, int64_t row_stride, int64_t piece_stride,
+                   TileMoments<T> moments) {
+  __shared__ Shared<Slice<T>> slice_a, slice_b;
   const int64_t first_m = int64_t{blockIdx.x} * kTile, first_n = int64_t{blockIdx.y} * kTile;
   const int64_t begin = blockIdx.z * k_a_piece, end = begin + k_a_piece < K ? begin + k_a_piece : K;
-  const int row = static_cast<int>(threadIdx.x) / kSide, column = static_cast<int>(threadIdx.x) % kSide;
-  T sums[kMicro][kMicro] = {};
-  for (int64_t k = begin; k < end; k += kDepth) {
-    load_tile<T>(a, first_m, M, k, end, tile_a);
-    load_tile<T>(b, first_n, N, k, end, tile_b);
-    __syncthreads();
-#pragma unroll
-    for (int d = 0; d < kDepth; ++d) {
-      T left[kMicro], right[kMicro];
-#pragma unroll
-      for (int i = 0; i < kMicro; ++i) left[i] = tile_a[d][row * kMicro + i];
-#pragma unroll
-      for (int j = 0; j < kMicro; ++j) right[j] = tile_b[d][column + j * kSide];
-#pragma unroll
-      for (int i = 0; i < kMicro; ++i)
-#pragma unroll
-        for (int j = 0; j < kMicro; ++j) sums[i][j] += left[i] * right[j];
-    }
-    __syncthreads();
-  }
-  T* const to = out + blockIdx.z * piece_stride;
+  typename Tile::Sums sums = {};
+  add_product<Tile, T>(a, first_m, M, b, first_n, N, begin, end, slice_a, slice_b, sums);
+  Out* const to = out + blockIdx.z * piece_stride;
 #pragma unroll
   for (int i = 0; i < kMicro; ++i)
 #pragma unroll
     for (int j = 0; j < kMicro; ++j) {
-      const int64_t m = first_m + row * kMicro + i, n = first_n + column + j * kSide;
-      if (m < M && n < N) to[m * row_stride + n] = sums[i][j];
+      const int64_t m = first_m + Tile::row(i), n = first_n + Tile::column(j);
+      const auto written = convert<Out>(Tile::at(sums, i, j));
+      Tile::at(sums, i, j) = convert<T>(written);
+      if (m < M && n < N) to[m * row_stride + n] = written;
     }
-}
-
-/// The same by tensor cores. Each of the 8 warps sums 32 x 16 of the tile: 2 x 2 of the instruction's 16 x 8.
-template <class Out, class A, class B>
-__global__ void __launch_bounds__(kSide* kSide)
-    tf32_product_kernel(int64_t M, int64_t N, int64_t K, int64_t k_a_piece, const __grid_constant__ A a,
-                        const __grid_constant__ B b, Out* out, int64_t row_stride, int64_t piece_stride) {
-  constexpr int kRows = 32, kColumns = 16, kStep = 8;
-  static_assert(kTile / kRows * (kTile / kColumns) * 32 == kSide * kSide);
-  __shared__ Shared<float[kDepth][kPitch]> tile_a, tile_b;
-  const int64_t first_m = int64_t{blockIdx.x} * kTile, first_n = int64_t{blockIdx.y} * kTile;
-  const int64_t begin = blockIdx.z * k_a_piece, end = begin + k_a_piece < K ? begin + k_a_piece : K;
-  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  const int g = lane / 4, t = lane % 4;
-  const int row = warp % (kTile / kRows) * kRows, column = warp / (kTile / kRows) * kColumns;
-  float sums[2][2][4] = {};
-  for (int64_t k = begin; k < end; k += kDepth) {
-    load_tile<float>(a, first_m, M, k, end, tile_a);
-    load_tile<float>(b, first_n, N, k, end, tile_b);
-    __syncthreads();
+  if (moments.mean == nullptr) return;
+  const int64_t rows = M - first_m < kTile ? M - first_m : kTile;
+  T mean[kMicro], squares[kMicro];
+  over_columns<Tile, T>(
+      sums, rows, slice_a, [](T value, int) { return value; },
+      [&](T sum, int j) { mean[j] = sum / static_cast<T>(rows); });
+  over_columns<Tile, T>(
+      sums, rows, slice_a, [&](T value, int j) { return (value - mean[j]) * (value - mean[j]); },
+      [&](T sum, int j) { squares[j] = sum; });
+  if (Tile::place_in_column() != 0) return;
 #pragma unroll
-    for (int d = 0; d < kDepth; d += kStep) {
-      uint32_t left[2][4], right[2][2];
-#pragma unroll
-      for (int i = 0; i < 2; ++i)
-#pragma unroll
-        for (int r = 0; r < 4; ++r) left[i][r] = to_tf32(tile_a[d + t + r / 2 * 4][row + i * 16 + g + r % 2 * 8]);
-#pragma unroll
-      for (int j = 0; j < 2; ++j)
-#pragma unroll
-        for (int r = 0; r < 2; ++r) right[j][r] = to_tf32(tile_b[d + t + r * 4][column + j * 8 + g]);
-#pragma unroll
-      for (int i = 0; i < 2; ++i)
-#pragma unroll
-        for (int j = 0; j < 2; ++j) multiply_add(sums[i][j], left[i], right[j]);
-    }
-    __syncthreads();
+  for (int j = 0; j < kMicro; ++j) {
+    const int64_t n = first_n + Tile::column(j), at = blockIdx.x * moments.columns + n;
+    if (n < N) moments.mean[at] = mean[j], moments.squares[at] = squares[j];
   }
-  Out* const to = out + blockIdx.z * piece_stride;
-#pragma unroll
-  for (int i = 0; i < 2; ++i)
-#pragma unroll
-    for (int j = 0; j < 2; ++j)
-#pragma unroll
-      for (int r = 0; r < 4; ++r) {
-        const int64_t m = first_m + row + i * 16 + g + r / 2 * 8, n = first_n + column + j * 8 + 2 * t + r % 2;
-        if (m < M && n < N) to[m * row_stride + n] = convert<Out>(sums[i][j][r]);
-      }
 }
 
-/// S: the type of both operands in memory. Tensor cores take bf16 as it is: tf32 has its bits.
+/// S: the type of both operands in memory.
 template <class S, class Out, class A, class B>
 void conv_product(cudaStream_t stream, int64_t M, int64_t N, int64_t K, int64_t pieces, int64_t k_a_piece, const A& a,
-                  const B& b, Out* out, int64_t row_stride, int64_t piece_stride) {
+                  const B& b, Out* out, int64_t row_stride, int64_t piece_stride,
+                  const TileMoments<ArithmeticOf<S>>& moments = {}) {
   const Grid grid{divide_up(M, kTile), divide_up(N, kTile), pieces};
-  const auto run = [&](auto kernel) {
-    launch(stream, kernel, grid, dim3(kSide * kSide), 0, M, N, K, k_a_piece, a, b, out, row_stride, piece_stride);
-  };
-  if constexpr (std::is_same_v<S, BFloat16>) {
-    run(tf32_product_kernel<Out, A, B>);
-  } else {
-    if constexpr (std::is_same_v<S, float>)
-      if (precision() != Precision::F32) return run(tf32_product_kernel<Out, A, B>);
-    run(product_kernel<Out, A, B>);
+  with_tile<S>([&](auto tile) {
+    launch(stream, product_kernel<decltype(tile), ArithmeticOf<S>, Out, A, B>, grid, dim3(kThreadsATile), 0, M, N, K,
+           k_a_piece, a, b, out, row_stride, piece_stride, moments);
+  });
+}
+
+// The moments of n rows from those of their tiles, around the first tile's mean m0 (Chan, Golub and LeVeque 1979):
+// with d = mean - m0 of a tile of r rows,  mean = m0 + 1/n sum r d;  n var = sum (squares + r d^2) - 1/n (sum r d)^2
+template <class T>
+struct TileTerms {
+  TileMoments<T> tiles;
+  int64_t rows;
+  TACIT_HD void operator()(int64_t tile, int64_t c, double (&out)[2]) const {
+    const int64_t at = tile * tiles.columns + c, left = rows - tile * kTile;
+    const auto r = static_cast<double>(left < kTile ? left : kTile);
+    const double d = static_cast<double>(tiles.mean[at]) - static_cast<double>(tiles.mean[c]);
+    out[0] = r * d;
+    out[1] = static_cast<double>(tiles.squares[at]) + r * d * d;
+  }
+};
+template <class T>
+struct StoreMoments {
+  TileMoments<T> tiles;
+  T *mean, *var;
+  double n;
+  TACIT_HD void operator()(int64_t c, const double (&totals)[2]) const {
+    mean[c] = static_cast<T>(static_cast<double>(tiles.mean[c]) + totals[0] / n);
+    var[c] = static_cast<T>((totals[1] - totals[0] * totals[0] / n) / n);
+  }
+};
+
+/// y, and its moments by tiles where they are wanted.
+template <class S, class T = ArithmeticOf<S>>
+void own_conv2d(cudaStream_t stream, const View& y, const View& x, const View& w, const ConvSizes& z,
+                const TileMoments<T>& moments) {
+  const int64_t depth = int64_t{z.R} * z.S * z.group_in();
+  for (int g = 0; g < z.groups; ++g) {
+    const int first = g * z.group_out();
+    TileMoments<T> of_group = moments;
+    if (moments.mean != nullptr) of_group.mean += first, of_group.squares += first;
+    conv_product<S>(stream, int64_t{z.N} * z.P * z.Q, z.group_out(), depth, 1, depth, WindowsOfX<S>{x.ptr<S>(), z, g},
+                    WeightRows<S>{w.ptr<S>(), z, g}, y.ptr<S>() + first, z.K, 0, of_group);
   }
 }
 
@@ -150,11 +138,7 @@ struct AddPieces {
   T* out;
   const T* partial;
   int64_t pieces, size;
-  TACIT_HD void operator()(int64_t i) const {
-    double sum = 0;
-    for (int64_t piece = 0; piece < pieces; ++piece) sum += static_cast<double>(partial[piece * size + i]);
-    out[i] = static_cast<T>(sum);
-  }
+  TACIT_HD void operator()(int64_t i) const { out[i] = static_cast<T>(over_pieces(partial, pieces, size, i)); }
 };
 
 }  // namespace
@@ -165,13 +149,25 @@ void CudaBackend::conv2d(const View& y, const View& x, const View& w, const Wind
   if (state_->cudnn->conv2d(y, x, w, window)) return;
 #endif
   const ConvSizes z(x.shape, w.shape, y.shape, window);
-  visit_activations("conv2d", y.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    const int64_t depth = int64_t{z.R} * z.S * z.group_in();
-    for (int g = 0; g < z.groups; ++g)
-      conv_product<T>(stream(), int64_t{z.N} * z.P * z.Q, z.group_out(), depth, 1, depth,
-                      WindowsOfX<T>{x.ptr<T>(), z, g}, WeightRows<T>{w.ptr<T>(), z, g}, y.ptr<T>() + g * z.group_out(),
-                      z.K, 0);
+  visit_activations("conv2d", y.dtype, [&](auto zero) { own_conv2d<decltype(zero)>(stream(), y, x, w, z, {}); });
+}
+
+// The blocks that write y sum up its columns on the way, so that no pass over y follows. cuDNN's do not.
+void CudaBackend::conv2d_moments(const View& y, const View& mean, const View& var, const View& x, const View& w,
+                                 const Window& window) {
+#ifdef TACIT_WITH_CUDNN
+  if (state_->cudnn->conv2d(y, x, w, window)) return moments(mean, var, y);
+#endif
+  const ConvSizes z(x.shape, w.shape, y.shape, window);
+  const int64_t rows = int64_t{z.N} * z.P * z.Q, tiles = divide_up(rows, kTile);
+  visit_activations("conv2d_moments", y.dtype, [&](auto zero) {
+    using S = decltype(zero);
+    using T = ArithmeticOf<S>;
+    Scratch scratch(stream());
+    const TileMoments<T> of_tiles{scratch.take<T>(tiles * z.K), scratch.take<T>(tiles * z.K), z.K};
+    own_conv2d<S>(stream(), y, x, w, z, of_tiles);
+    combine_columns<SumOf, 2>(stream(), tiles, z.K, TileTerms<T>{of_tiles, rows},
+                              StoreMoments<T>{of_tiles, mean.ptr<T>(), var.ptr<T>(), static_cast<double>(rows)});
   });
 }
 
@@ -183,12 +179,12 @@ void CudaBackend::conv2d_dx(const View& dx, const View& dy, const View& w, const
 #endif
   const ConvSizes z(dx.shape, w.shape, dy.shape, window);
   visit_activations("conv2d_dx", dx.dtype, [&](auto zero) {
-    using T = decltype(zero);
+    using S = decltype(zero);
     const int64_t depth = int64_t{z.R} * z.S * z.group_out();
     for (int g = 0; g < z.groups; ++g)
-      conv_product<T>(stream(), int64_t{z.N} * z.H * z.W, z.group_in(), depth, 1, depth,
-                      CoversOfDy<T>{dy.ptr<T>(), z, g}, WeightColumns<T>{w.ptr<T>(), z, g},
-                      dx.ptr<T>() + g * z.group_in(), z.C, 0);
+      conv_product<S>(stream(), int64_t{z.N} * z.H * z.W, z.group_in(), depth, 1, depth,
+                      CoversOfDy<S>{dy.ptr<S>(), z, g}, WeightColumns<S>{w.ptr<S>(), z, g},
+                      dx.ptr<S>() + g * z.group_in(), z.C, 0);
   });
 }
 

@@ -1,9 +1,13 @@
-// A product of small matrices by the tensor cores of a warp: 16 x 8 of f32 sums, 8 steps of the summed index, operands
-// in tf32 (10 bits of mantissa). PTX ISA, "Matrix fragments for mma.m16n8k8". The rule: all 32 threads of a warp call
-// together; each holds a part of every matrix, by lane g = lane / 4, t = lane % 4:
-//   left (16 x 8):  [g][t], [g + 8][t], [g][t + 4], [g + 8][t + 4]
-//   right (8 x 8):  [t][g], [t + 4][g]
-//   sums (16 x 8):  [g][2t], [g][2t + 1], [g + 8][2t], [g + 8][2t + 1]
+// Products of small matrices by the tensor cores of a warp: 16 x 8 of f32 sums, 8 steps of the summed index with
+// operands in tf32 (10 bits of mantissa), or 16 with operands in bf16 (7 bits). PTX ISA, "Matrix fragments for
+// mma.m16n8k8" and "mma.m16n8k16". The rule: all 32 threads of a warp call together; each holds a part of every matrix,
+// by lane g = lane / 4, t = lane % 4:
+//   left:   tf32, 16 x 8:  [g][t], [g + 8][t], [g][t + 4], [g + 8][t + 4]
+//           bf16, 16 x 16: [g][2t, 2t + 1], [g + 8][2t, 2t + 1], [g][2t + 8, 2t + 9], [g + 8][2t + 8, 2t + 9]
+//   right:  tf32, 8 x 8:   [t][g], [t + 4][g]
+//           bf16, 16 x 8:  [2t, 2t + 1][g], [2t + 8, 2t + 9][g]
+//   sums (16 x 8):         [g][2t], [g][2t + 1], [g + 8][2t], [g + 8][2t + 1]
+// Of two bf16 in a register the first is the low half.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -13,7 +17,7 @@
 namespace tacit::cuda {
 
 #ifdef TACIT_CUDA_EMULATED  // tests/cuda_emulator does what the instructions do
-using emulator::multiply_add, emulator::to_tf32;
+using emulator::multiply_add_bf16, emulator::multiply_add_tf32, emulator::to_bf16_pair, emulator::to_tf32;
 #else
 /// Rounded to tf32, to nearest with ties away from zero; in the bits of an f32.
 __device__ inline uint32_t to_tf32(float value) {
@@ -21,10 +25,22 @@ __device__ inline uint32_t to_tf32(float value) {
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(value));
   return bits;
 }
+/// Two numbers rounded to bf16, to nearest with ties to even.
+__device__ inline uint32_t to_bf16_pair(float low, float high) {
+  uint32_t bits;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
+  return bits;
+}
 
 /// sums += left right.
-__device__ inline void multiply_add(float (&sums)[4], const uint32_t (&left)[4], const uint32_t (&right)[2]) {
+__device__ inline void multiply_add_tf32(float (&sums)[4], const uint32_t (&left)[4], const uint32_t (&right)[2]) {
   asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "
+      "%3};"
+      : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+      : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right[0]), "r"(right[1]));
+}
+__device__ inline void multiply_add_bf16(float (&sums)[4], const uint32_t (&left)[4], const uint32_t (&right)[2]) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "
       "%3};"
       : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
       : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right[0]), "r"(right[1]));

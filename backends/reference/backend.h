@@ -46,6 +46,8 @@ class ReferenceBackend final : public Backend {
                      double smoothing) override;
   void cross_entropy_grad(const View& dlogits, const View& dloss, const View& logits, const View& log_sum,
                           const View& labels, double smoothing) override;
+  void contrast(const ContrastArgs&) override;
+  void contrast_grad(const ContrastGradArgs&) override;
   void attention(const AttentionArgs&) override;
   void attention_grad(const AttentionGradArgs&) override;
   void augment(const AugmentArgs&) override;

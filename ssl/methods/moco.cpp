@@ -6,7 +6,6 @@
 #include "autograd/ops.h"
 #include "optim/ema.h"
 #include "ssl/methods/batch_metrics.h"
-#include "ssl/methods/row_cross_entropy.h"
 #include "tensor/counted.h"
 #include "tensor/random.h"
 

@@ -1,46 +1,12 @@
 #include "ssl/methods/simclr.h"
 
 #include <cmath>
-#include <limits>
 
 #include "autograd/ops.h"
 #include "nn/norm.h"
 #include "ssl/methods/batch_metrics.h"
-#include "ssl/methods/row_cross_entropy.h"
 
 namespace tacit::ssl {
-
-// loss = mean over i of lse_j≠i(s[i][j]) - s[i][partner(i)],  s = z zᵀ / temperature.
-// With d = d loss / d s, d loss / d z = (d + dᵀ) z / temperature: a block of rows of d gives its rows of the first
-// product and its share of the second.
-Variable nt_xent(const Variable& embeddings, double temperature, Tensor* top1) {
-  const Variable z = widen(embeddings);
-  TACIT_CHECK(temperature > 0, "[nt_xent] the temperature must be above 0, got ", temperature);
-  TACIT_CHECK(z.rank() == 2 && z.size(0) % 2 == 0 && z.size(0) >= 4, "[nt_xent] needs the views of at least 2 images, ",
-              "(2N, D) with N >= 2, got ", z.shape(), "; with one image there is no negative to tell it from");
-  const int64_t rows = z.size(0);
-  std::vector<int64_t> partner(static_cast<size_t>(rows));
-  for (int64_t i = 0; i < rows; ++i) partner[static_cast<size_t>(i)] = (i + rows / 2) % rows;
-  const Tensor all = z.value().contiguous_copy_if_needed(), scaled = all / temperature;
-
-  const auto similarities = [&](int64_t lo, int64_t hi) {
-    const Tensor s = matmul(scaled.slice(0, lo, hi), all.t());
-    // Row i's similarity with itself is element i rows + i of them all: one in rows + 1.
-    Tensor self = s.reshape({-1}).slice(0, lo, (hi - lo - 1) * (rows + 1) + lo + 1, rows + 1);
-    self.fill_(-std::numeric_limits<double>::infinity());
-    return s;
-  };
-  const bool wanted = grad_enabled() && z.requires_grad();
-  const Tensor dz = wanted ? Tensor::zeros(all.shape(), all.dtype(), all.device()) : Tensor();
-  const auto gradient = [&](int64_t lo, int64_t hi, const Tensor& d) {
-    dz.slice(0, lo, hi).add_(matmul(d, scaled));
-    Tensor(dz).add_(matmul(d.t(), scaled.slice(0, lo, hi)));
-  };
-  const RowCrossEntropy result = row_cross_entropy(
-      partner, rows, similarities, wanted ? gradient : std::function<void(int64_t, int64_t, const Tensor&)>());
-  if (top1) *top1 = result.top1;
-  return record("nt_xent", result.loss, {{z, [dz](const Tensor& dy) { return dz * dy; }}});
-}
 
 SimCLR::SimCLR(nn::Encoder encoder, SimCLROptions options)
     : options_(std::move(options)),

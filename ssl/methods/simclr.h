@@ -25,11 +25,6 @@ struct SimCLROptions {
   uint64_t seed = 0;
 };
 
-/// NT-Xent over unit rows z (2N, D): row i and row i + N are views of one image. By log-sum-exp; self-similarity
-/// masked. Memory is linear in N beyond 16 MB or so. `top1`, if given, receives the fraction of rows whose most similar
-/// other row is their partner.
-Variable nt_xent(const Variable& z, double temperature, Tensor* top1 = nullptr);
-
 class SimCLR : public Method {
  public:
   SimCLR(nn::Encoder encoder, SimCLROptions options);

@@ -7,8 +7,8 @@
 #include <fstream>
 
 #include "autograd/ops.h"
+#include "autograd/row_cross_entropy.h"
 #include "nn/eval_mode.h"
-#include "ssl/methods/row_cross_entropy.h"
 #include "ssl/train/build.h"
 #include "tensor/memory_limit.h"
 #include "tensor/random.h"

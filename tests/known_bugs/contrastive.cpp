@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "autograd/ops.h"
-#include "ssl/methods/row_cross_entropy.h"
 #include "ssl/methods/simclr.h"
 #include "tests/known_bugs/models.h"
 

@@ -8,7 +8,7 @@
 
 #include "autograd/variable.h"
 
-namespace tacit::ssl {
+namespace tacit {
 
 /// Logits that exist at a time: 16 MB in f32, all of those of 1024 images (2048 views).
 constexpr int64_t kLogitsAtATime = int64_t{1} << 22;
@@ -24,10 +24,4 @@ RowCrossEntropy row_cross_entropy(const std::vector<int64_t>& labels, int64_t co
                                   const std::function<Tensor(int64_t lo, int64_t hi)>& logits,
                                   const std::function<void(int64_t lo, int64_t hi, const Tensor& d)>& gradient);
 
-/// Mean over rows i of -log softmax(logits_i)[labels[i]], logits_ij = q_i . k_j / temperature; q (N, D), k (M, D). With
-/// `positive` (N, D) the logits begin with q_i . positive_i / temperature, which is then column 0. The gradient is q's.
-/// `top1`, if given, receives the fraction of rows whose largest logit is the label's.
-Variable info_nce(const Variable& q, const Tensor& k, const Tensor& positive, const std::vector<int64_t>& labels,
-                  double temperature, Tensor* top1 = nullptr);
-
-}  // namespace tacit::ssl
+}  // namespace tacit

@@ -48,6 +48,20 @@ __global__ void neighbours_kernel(int* out, bool with_barrier) {
   if (with_barrier) __syncthreads();
   out[threadIdx.x] = squares[(threadIdx.x + 1) % 256];
 }
+// Two rounds through one shared array: with a barrier before the second write, or with none there.
+__global__ void two_rounds_kernel(int* out, bool with_barrier) {
+  __shared__ emulator::Shared<int[8]> warps;
+  const unsigned warp = threadIdx.x / 32;
+  int sums[2] = {};
+  for (int round = 0; round < 2; ++round) {
+    const int given = __shfl_sync(0xffffffffu, static_cast<int>(warp + 100 * static_cast<unsigned>(round)), 0);
+    if (with_barrier && round > 0) __syncthreads();
+    if (threadIdx.x % 32 == 0) warps[warp] = given;
+    __syncthreads();
+    for (int w = 0; w < 8; ++w) sums[round] += warps[w];
+  }
+  out[blockIdx.x * 256 + threadIdx.x] = sums[0] + sums[1];
+}
 __global__ void unfinished_kernel() {
   if (threadIdx.x >= 40) return;
   __syncthreads();
@@ -73,6 +87,18 @@ TEST_CASE("a barrier brings every thread's writes; without it some threads read 
     emulator::launch(neighbours_kernel, 1, 256, 0, nullptr, out.data, with_barrier);
     int wrong = 0;
     for (int i = 0; i < 256; ++i) wrong += out.data[i] != (i + 1) % 256 * ((i + 1) % 256) ? 1 : 0;
+    CAPTURE(with_barrier);
+    CHECK((wrong > 0) == !with_barrier);
+  }
+}
+
+TEST_CASE("a thread may be as far behind the others as barriers let it: a second write that does not wait is seen") {
+  constexpr int kBlocks = 8, kSum = 28 + 828;
+  Memory<int> out(256 * kBlocks);
+  for (const bool with_barrier : {true, false}) {
+    emulator::launch(two_rounds_kernel, kBlocks, 256, 0, nullptr, out.data, with_barrier);
+    int wrong = 0;
+    for (int i = 0; i < 256 * kBlocks; ++i) wrong += out.data[i] != kSum ? 1 : 0;
     CAPTURE(with_barrier);
     CHECK((wrong > 0) == !with_barrier);
   }

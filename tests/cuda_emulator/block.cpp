@@ -1,5 +1,8 @@
 // How a device runs a kernel: the blocks one after another, the threads of a block as fibers. Every choice of who runs
-// next is drawn from TACIT_EMULATOR_SEED, so that code that needs a barrier and has none computes something else.
+// next is drawn from TACIT_EMULATOR_SEED, so that code that needs a barrier and has none computes something else. A
+// block runs by one of two schedules, drawn too. Even: whoever is ready may be next, so that the threads advance
+// together. Ranked: of the threads that are ready the one of the highest rank, so that some are as far behind the
+// others as barriers let them be; that shows who writes what a late thread has still to read.
 #include <algorithm>
 #include <cstdlib>
 #include <map>
@@ -24,6 +27,7 @@ struct Thread {
   State state = State::Ready;
   Fiber* fiber = nullptr;  // once it started
   Site site = {"", 0};     // where it waits
+  uint64_t rank = 0;       // in a ranked schedule
   // In a warp's exchange: what it gives (and then gets), to whom it listens, and whether it is a vote.
   unsigned mask = 0, source = 0;
   uint64_t bits = 0;
@@ -103,7 +107,15 @@ class Multiprocessor {
  private:
   void release(unsigned thread) {
     threads_[thread].state = State::Ready;
+    make_ready(thread);
+  }
+  struct ByRank {
+    const std::vector<Thread>& threads;
+    bool operator()(unsigned a, unsigned b) const { return threads[a].rank < threads[b].rank; }
+  };
+  void make_ready(unsigned thread) {
     ready_.push_back(thread);
+    if (ranked_) std::push_heap(ready_.begin(), ready_.end(), ByRank{threads_});
   }
 
   // Gives the lanes of a mask, which all wait, what they came for, unless they wait for different things.
@@ -134,9 +146,11 @@ class Multiprocessor {
     threads_.assign(size_t{blockDim.x} * blockDim.y * blockDim.z, Thread());
     in_warp_.assign((threads_.size() + kWarp - 1) / kWarp, 0);
     ready_.clear();
+    ranked_ = order_.below(2) == 1;
     for (unsigned t = 0; t < threads_.size(); ++t) {
       threads_[t].index = {t % blockDim.x, t / blockDim.x % blockDim.y, t / blockDim.x / blockDim.y};
-      ready_.push_back(t);
+      if (ranked_) threads_[t].rank = order_.below(uint64_t{1} << 32);
+      make_ready(t);
     }
     while (!ready_.empty()) {
       choose();
@@ -153,9 +167,12 @@ class Multiprocessor {
     tacit::detail::fail(where(), ": ", what);
   }
 
-  // Draws who runs next.
+  // Who runs next: drawn, or the first by rank.
   void choose() {
-    std::swap(ready_[order_.below(ready_.size())], ready_.back());
+    if (ranked_)
+      std::pop_heap(ready_.begin(), ready_.end(), ByRank{threads_});
+    else
+      std::swap(ready_[order_.below(ready_.size())], ready_.back());
     running_ = ready_.back();
     ready_.pop_back();
     threadIdx = me().index;
@@ -182,7 +199,7 @@ class Multiprocessor {
         if (fault_ != nullptr || ready_.empty()) break;
         choose();
         if (me().fiber != nullptr) {  // it waits on a stack of its own
-          ready_.push_back(running_);
+          make_ready(running_);
           break;
         }
         me().fiber = here;
@@ -225,6 +242,7 @@ class Multiprocessor {
   std::vector<unsigned> ready_;
   std::vector<unsigned> in_warp_;  // of each warp, the lanes that wait for it
   unsigned running_ = 0;
+  bool ranked_ = false;  // how this block's threads are chosen
   size_t at_barrier_ = 0, ended_ = 0;
   std::exception_ptr fault_;
   std::vector<std::unique_ptr<Fiber>> fibers_;

@@ -5,10 +5,12 @@
 
 #include <array>
 #include <cmath>
+#include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "tensor/error.h"
+#include "tensor/late_numbers.h"
 
 namespace {
 
@@ -208,6 +210,112 @@ TEST_CASE("launches and copies that CUDA refuses") {
   void* huge = nullptr;
   CHECK(cudaMalloc(&huge, size_t{1} << 40) == cudaErrorMemoryAllocation);
   cudaGetLastError();
+}
+
+TEST_CASE("streams: what no event orders happens in either order; waiting and waited-for work in its own") {
+  cudaStream_t compute = nullptr, copies = nullptr;
+  cudaStreamCreateWithFlags(&compute, cudaStreamNonBlocking);
+  cudaStreamCreateWithFlags(&copies, cudaStreamNonBlocking);
+  cudaEvent_t event = nullptr;
+  cudaEventCreateWithFlags(&event, cudaEventDisableTiming);
+  Memory<int> memory(2);
+  int* const device = memory.data;
+  void* locked = nullptr;
+  cudaMallocHost(&locked, sizeof(int));
+  auto* const host = static_cast<int*>(locked);
+  for (const bool ordered : {true, false}) {
+    int late = 0, early = 0;
+    for (int i = 1; i <= 64; ++i) {
+      *host = i;
+      cudaMemcpyAsync(device, host, sizeof(int), cudaMemcpyHostToDevice, copies);
+      if (ordered) {
+        cudaEventRecord(event, copies);
+        cudaStreamWaitEvent(compute, event);
+      }
+      auto add = [device] { device[1] = device[0]; };
+      emulator::launch(call_kernel<decltype(add)>, 1, 1, 0, compute, add);
+      if (ordered) cudaEventSynchronize(event);
+      *host = -i;  // the copy must have been waited for
+      cudaStreamSynchronize(compute);
+      cudaStreamSynchronize(copies);
+      late += device[1] != i ? 1 : 0;
+      early += device[1] == i ? 1 : 0;
+    }
+    CAPTURE(ordered);
+    CHECK((late > 0) == !ordered);
+    CHECK(early > 0);
+  }
+  cudaFreeHost(locked);
+  cudaEventDestroy(event);
+  cudaStreamDestroy(compute);
+  cudaStreamDestroy(copies);
+}
+
+TEST_CASE("captures: recorded and not done, done again at each launch; what would wait or take memory is refused") {
+  cudaStream_t stream = nullptr;
+  cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
+  Memory<int> memory(1);
+  int* const count = memory.data;
+  *count = 0;
+  auto add = [count] { ++*count; };
+  cudaGraph_t graph = nullptr;
+  CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal) == cudaSuccess);
+  emulator::launch(call_kernel<decltype(add)>, 1, 2, 0, stream, add);
+  void* scratch = nullptr;
+  CHECK(cudaMallocAsync(&scratch, 4, stream) == cudaSuccess);
+  CHECK(cudaFreeAsync(scratch, stream) == cudaSuccess);
+  CHECK(cudaStreamEndCapture(stream, &graph) == cudaSuccess);
+  cudaStreamSynchronize(stream);
+  CHECK(*count == 0);
+  cudaGraphExec_t exec = nullptr;
+  CHECK(cudaGraphInstantiate(&exec, graph) == cudaSuccess);
+  cudaGraphDestroy(graph);
+  for (int i = 0; i < 3; ++i) CHECK(cudaGraphLaunch(exec, stream) == cudaSuccess);
+  cudaStreamSynchronize(stream);
+  CHECK(*count == 6);
+  cudaGraphExecDestroy(exec);
+
+  cudaEvent_t event = nullptr;
+  cudaEventCreateWithFlags(&event, cudaEventDisableTiming);
+  int host = 0;
+  const std::vector<std::pair<std::string, std::function<cudaError_t()>>> refused = {
+      {"cudaMalloc", [&] { return cudaMalloc(&scratch, 4); }},
+      {"cudaFree", [&] { return cudaFree(count); }},
+      {"cudaMallocHost", [&] { return cudaMallocHost(&scratch, 4); }},
+      {"cudaStreamSynchronize", [&] { return cudaStreamSynchronize(stream); }},
+      {"cudaEventSynchronize", [&] { return cudaEventSynchronize(event); }},
+      {"cudaStreamWaitEvent", [&] { return cudaStreamWaitEvent(stream, event); }},
+      {"movable memory", [&] { return cudaMemcpyAsync(count, &host, 4, cudaMemcpyHostToDevice, stream); }},
+  };
+  for (const auto& [name, call] : refused) {
+    CAPTURE(name);
+    CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal) == cudaSuccess);
+    CHECK(call() != cudaSuccess);
+    CHECK(cudaStreamEndCapture(stream, &graph) == cudaErrorStreamCaptureInvalidated);
+    CHECK(graph == nullptr);
+  }
+  cudaGetLastError();
+  cudaEventDestroy(event);
+  cudaStreamDestroy(stream);
+}
+
+TEST_CASE("the backend counts what the host waits for") {
+  const tacit::Device device("emulated");
+  const auto waits = [&](const auto& f) {
+    const int64_t ours = device.backend().waits(), all = emulator::waits();
+    f();
+    CHECK((device.backend().waits() > ours) == (emulator::waits() > all));
+    return device.backend().waits() - ours;
+  };
+  tacit::Tensor x = tacit::Tensor::zeros({1}, tacit::f32, device);
+  tacit::LateNumbers late({x});
+  CHECK(waits([&] { x.item(); }) == 1);
+  CHECK(waits([&] { device.backend().synchronize(); }) == 1);
+  CHECK(waits([&] { x.fill_(2); }) == 0);
+  CHECK(waits([&] { x = tacit::Tensor::from(std::vector<float>{1}, {1}, device); }) == 0);
+  CHECK(waits([&] { late.get(); }) == 1);
+  CHECK(waits([&] { late.get(); }) == 0);
+  CHECK(waits([&] { late = tacit::LateNumbers({x}); }) == 0);
 }
 
 TEST_CASE("products agree with the sum, and with their descriptions or not at all") {

@@ -4,7 +4,6 @@
 // together. Ranked: of the threads that are ready the one of the highest rank, so that some are as far behind the
 // others as barriers let them be; that shows who writes what a late thread has still to read.
 #include <algorithm>
-#include <cstdlib>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -32,25 +31,6 @@ struct Thread {
   unsigned mask = 0, source = 0;
   uint64_t bits = 0;
   bool vote = false;
-};
-
-// Random numbers that cost nothing beside a switch of fibers (Marsaglia's xorshift64*).
-class Order {
- public:
-  Order() {
-    const char* const text = std::getenv("TACIT_EMULATOR_SEED");
-    state_ = (text == nullptr ? 1 : std::strtoull(text, nullptr, 10)) * 0x9e3779b97f4a7c15u | 1;
-  }
-  /// Below n, which is below 2^32.
-  uint64_t below(uint64_t n) {
-    state_ ^= state_ >> 12;
-    state_ ^= state_ << 25;
-    state_ ^= state_ >> 27;
-    return (state_ * 0x2545f4914f6cdd1du >> 32) * n >> 32;
-  }
-
- private:
-  uint64_t state_;
 };
 
 // The one multiprocessor. It runs one block at a time.
@@ -266,7 +246,7 @@ unsigned ballot(unsigned mask, bool predicate, Site site) {
 unsigned lane() { return device().lane(); }
 void* dynamic_shared_bytes() { return device().shared(); }
 
-void run(const void* kernel, dim3 grid, dim3 block, size_t shared, const std::function<void()>& body) {
+void run(const void* kernel, dim3 grid, dim3 block, size_t shared, CUstream_st* stream, std::function<void()> body) {
   const bool grid_fits =
       grid.x > 0 && grid.y > 0 && grid.z > 0 && grid.x <= 0x7fffffff && grid.y <= 65535 && grid.z <= 65535;
   const uint64_t threads = uint64_t{block.x} * block.y * block.z;
@@ -275,7 +255,7 @@ void run(const void* kernel, dim3 grid, dim3 block, size_t shared, const std::fu
   else if (shared > shared_allowed(kernel))
     remember(cudaErrorInvalidValue);
   else
-    device().run_grid(kernel, grid, block, shared, body);
+    enqueue(stream, [=, body = std::move(body)] { device().run_grid(kernel, grid, block, shared, body); });
 }
 
 }  // namespace emulator

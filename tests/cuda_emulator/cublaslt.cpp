@@ -231,7 +231,8 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t op, const void* alpha, const void* a,
                               cublasLtMatrixLayout_t la, const void* b, cublasLtMatrixLayout_t lb, const void* beta,
                               const void* c, cublasLtMatrixLayout_t lc, void* d, cublasLtMatrixLayout_t ld,
-                              const cublasLtMatmulAlgo_t* plan, void* workspace, size_t workspace_bytes, cudaStream_t) {
+                              const cublasLtMatmulAlgo_t* plan, void* workspace, size_t workspace_bytes,
+                              cudaStream_t stream) {
   if (!agree(*op, *la, *lb, *lc, *ld) || !la->in_memory(a) || !lb->in_memory(b) || !ld->in_memory(d))
     return CUBLAS_STATUS_INVALID_VALUE;
   const int64_t vector = op->epilogue == CUBLASLT_EPILOGUE_BGRADB ? ld->columns : ld->rows;
@@ -246,9 +247,12 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t op, const v
     return CUBLAS_STATUS_NOT_SUPPORTED;
   const auto run = [&](auto zero) {
     using T = decltype(zero);
-    multiply(*op, static_cast<double>(*static_cast<const T*>(alpha)), static_cast<const T*>(a), *la,
-             static_cast<const T*>(b), *lb, static_cast<double>(*static_cast<const T*>(beta)), static_cast<const T*>(c),
-             *lc, static_cast<T*>(d), *ld);
+    const auto factor = static_cast<double>(*static_cast<const T*>(alpha)),
+               keep = static_cast<double>(*static_cast<const T*>(beta));
+    emulator::enqueue(stream, [=, op = *op, la = *la, lb = *lb, lc = *lc, ld = *ld] {
+      multiply(op, factor, static_cast<const T*>(a), la, static_cast<const T*>(b), lb, keep, static_cast<const T*>(c),
+               lc, static_cast<T*>(d), ld);
+    });
   };
   if (ld->type == CUDA_R_64F)
     run(double{});

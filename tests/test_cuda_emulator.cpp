@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "backends/cuda/backend.h"
 #include "tensor/late_numbers.h"
 
 namespace {
@@ -316,6 +317,34 @@ TEST_CASE("the backend counts what the host waits for") {
   CHECK(waits([&] { late.get(); }) == 1);
   CHECK(waits([&] { late.get(); }) == 0);
   CHECK(waits([&] { late = tacit::LateNumbers({x}); }) == 0);
+}
+
+TEST_CASE("uploads that no kernel has come to yet are not written over by later ones") {
+  const tacit::Device device("emulated"), host("cpu");
+  const emulator::Hold hold(dynamic_cast<tacit::cuda::CudaBackend&>(device.backend()).stream());
+  std::vector<tacit::Tensor> there;  // three times the staging memory of such copies
+  for (int i = 0; i < 12; ++i) there.push_back(tacit::Tensor::full({int64_t{4} << 20}, i, tacit::u8, host).to(device));
+  for (int i = 0; i < 12; ++i) CHECK(there[static_cast<size_t>(i)].slice(0, 77, 78).item() == i);
+}
+
+TEST_CASE("a batch is uploaded while the step before computes, and read after it has come") {
+  const tacit::Device device("emulated"), host("cpu");
+  const cudaStream_t stream = dynamic_cast<tacit::cuda::CudaBackend&>(device.backend()).stream();
+  constexpr int64_t kBytes = int64_t{72} << 20;  // more than the ring: the host waits for copies, as it fills
+  std::array<tacit::Tensor, 2> batches;
+  for (int i = 0; i < 2; ++i) batches[static_cast<size_t>(i)] = tacit::Tensor::full({kBytes}, i + 1, tacit::u8, host);
+  tacit::Tensor on_device = batches[0].to(device);  // takes the memory that it needs
+  bool done = false;
+  const emulator::Hold hold(stream);
+  auto step = [&done] { done = true; };
+  emulator::launch(call_kernel<decltype(step)>, 1, 1, 0, stream, step);
+  const int64_t waits = device.backend().waits();
+  on_device = tacit::Tensor();
+  on_device = batches[1].to(device);  // into the block that the first had
+  CHECK(device.backend().waits() > waits);
+  CHECK_FALSE(done);
+  for (const int64_t at : {int64_t{0}, kBytes / 2, kBytes - 1}) CHECK(on_device.slice(0, at, at + 1).item() == 2);
+  CHECK(done);
 }
 
 TEST_CASE("products agree with the sum, and with their descriptions or not at all") {

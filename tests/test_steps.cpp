@@ -14,8 +14,8 @@ namespace {
 
 using namespace tacit;
 using namespace tacit::ssl;
-using testing::mentions;
 using testing::error_of;
+using testing::mentions;
 using testing::tiny_config;
 
 TrainConfig config_of(const std::string& method) {
@@ -157,6 +157,25 @@ TEST_CASE(
   CHECK(block.to_vector<float>() == std::vector<float>{9, 9, 9, 9, 9, 10, 9, 9, 9, 9, 9, 9});
   CHECK(read.to_vector<float>() == std::vector<float>{0, 0, 10, 0});
   CHECK(late.get() == std::vector<double>{10});
+}
+
+TEST_CASE("uploads of every size come whole and in order, whatever the host writes over meanwhile") {
+  const Device host("cpu");
+  const int64_t large = int64_t{3} << 19, sizes[] = {large, 3, large + 5, 70000};  // i64: 12 MiB, some bytes, 560 KB
+  Tensor staged = Tensor::empty({large + 5}, i64, host);
+  auto* const values = staged.view().ptr<int64_t>();
+  std::vector<LateNumbers> late;
+  std::vector<std::vector<double>> expected;
+  for (int64_t round = 0; round < 12; ++round)
+    for (const int64_t size : sizes) {
+      for (int64_t i = 0; i < size; ++i) values[i] = round * 1000 + i % 997;
+      const Tensor there = staged.slice(0, 0, size).to(default_device());
+      const auto at = [&](int64_t i) { return there.slice(0, i, i + 1); };
+      late.emplace_back(std::vector<Tensor>{at(0), at(size / 2), at(size - 1)});
+      expected.push_back({static_cast<double>(values[0]), static_cast<double>(values[size / 2]),
+                          static_cast<double>(values[size - 1])});
+    }
+  for (size_t i = 0; i < late.size(); ++i) CHECK(late[i].get() == expected[i]);
 }
 
 TEST_CASE("late numbers are those of the moment when they were asked for, in every dtype") {

@@ -94,7 +94,7 @@ int64_t CudaBackend::available_memory() const {
 
 void CudaBackend::upload(void* dst, const void* host, size_t bytes) {
   if (bytes == 0) return;
-  state_->uploads.copy(dst, host, bytes, stream());
+  state_->uploads.copy(dst, host, bytes, stream(), [this](cudaEvent_t event) { wait_for(event); });
 }
 
 void CudaBackend::download(void* host, const void* src, size_t bytes) {
@@ -106,11 +106,14 @@ void CudaBackend::download(void* host, const void* src, size_t bytes) {
 void CudaBackend::synchronize() { wait("synchronize"); }
 
 std::unique_ptr<Download> CudaBackend::start_download(std::span<const View> views) {
-  const auto wait_for = [this](cudaEvent_t event) {
-    count_wait();
-    check(cudaEventSynchronize(event), "download");
-  };
-  return state_->downloads.start(views, state_->fault, stream(), wait_for, [this](const Fault& f) { report(f); });
+  return state_->downloads.start(
+      views, state_->fault, stream(), [this](cudaEvent_t event) { wait_for(event); },
+      [this](const Fault& fault) { report(fault); });
+}
+
+void CudaBackend::wait_for(cudaEvent_t event) {
+  count_wait();
+  check(cudaEventSynchronize(event), "event");
 }
 
 void CudaBackend::wait(const char* what) {

@@ -9,6 +9,7 @@
 #include "tensor/backend.h"
 
 struct CUstream_st;
+struct CUevent_st;
 
 namespace tacit::cuda {
 
@@ -83,6 +84,7 @@ class CudaBackend final : public Backend {
   IndexCheck index_check(Indexed, int64_t size);
   /// Waits for the stream; throws what kernels found of indices.
   void wait(const char* what);
+  void wait_for(CUevent_st* event);
   /// Throws its Error if there is one, and forgets it.
   void report(const Fault&);
 

@@ -89,6 +89,17 @@ class Shared {
 /// cudaGetLastError, as CUDA does; a block whose threads wait for each other forever throws tacit::Error, in whichever
 /// call the stream does this.
 void run(const void* kernel, dim3 grid, dim3 block, size_t shared, CUstream_st* stream, std::function<void()> body);
+/// While one lives, a stream does nothing until it must: for tests of who waits for it.
+class Hold {
+ public:
+  explicit Hold(CUstream_st* stream);
+  ~Hold();
+  Hold(const Hold&) = delete;
+  Hold& operator=(const Hold&) = delete;
+
+ private:
+  CUstream_st* stream_;
+};
 /// How often the host has waited for a stream or an event, or for a copy that CUDA does not let it leave.
 int64_t waits();
 

@@ -20,6 +20,7 @@ namespace {
 struct Queue {
   std::deque<std::function<void()>> pending;
   uint64_t given = 0, done = 0;
+  bool held = false;
 
   void run_to(uint64_t ticket) {
     while (done < ticket) {
@@ -71,7 +72,7 @@ void give(emulator::Queue& queue, std::function<void()> work) {
   static emulator::Order order;
   queue.pending.push_back(std::move(work));
   ++queue.given;
-  if (order.below(2) == 0) queue.run();
+  if (order.below(2) == 0 && !queue.held) queue.run();
 }
 
 }  // namespace
@@ -117,6 +118,15 @@ void wait_for_all() {
   const std::lock_guard lock(mutex);
   ++waited;
   for (CUstream_st* const stream : streams()) stream->queue->run();
+}
+
+Hold::Hold(cudaStream_t stream) : stream_(stream) {
+  const std::lock_guard lock(mutex);
+  stream->queue->held = true;
+}
+Hold::~Hold() {
+  const std::lock_guard lock(mutex);
+  stream_->queue->held = false;
 }
 
 int64_t waits() {

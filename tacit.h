@@ -96,6 +96,7 @@
 #include "tensor/directory.h"
 #include "tensor/dtype.h"
 #include "tensor/error.h"
+#include "tensor/late_numbers.h"
 #include "tensor/memory_limit.h"
 #include "tensor/multiply_adds.h"
 #include "tensor/npy.h"

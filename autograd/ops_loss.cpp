@@ -23,9 +23,9 @@ void check_labels(const Tensor& labels, const Tensor& logits) {
               labels.shape());
   TACIT_CHECK(labels.device() == logits.device(), "[cross_entropy] devices differ: ", logits.device().name(), " and ",
               labels.device().name());
+  if (labels.backend().checks_indices()) return;
   for (const int64_t label : labels.to_vector<int64_t>())
-    TACIT_CHECK(label >= 0 && label < logits.size(1), "[cross_entropy] label ", label, " is out of range for ",
-                logits.size(1), " classes");
+    TACIT_CHECK(label >= 0 && label < logits.size(1), out_of_range(Indexed::CrossEntropy, label, logits.size(1)));
 }
 }  // namespace
 

@@ -41,6 +41,11 @@ void for_each(Module& m, OnParameter on_parameter, OnBuffer on_buffer = kIgnore)
   visitor("", m);
 }
 
+class StateLoadedVisitor final : public Visitor {
+ protected:
+  void module(const std::string&, Module& m) override { m.state_loaded(); }
+};
+
 std::string listed(const std::vector<std::string>& names) { return names.empty() ? "none" : join(names); }
 
 }  // namespace
@@ -252,6 +257,8 @@ LoadReport load_state(Module& module, const StateDict& state, bool strict) {
   TACIT_CHECK(!report.matched.empty() || known.empty(), "[load_state] none of the ", state.size(),
               " names fits; the module has, for example, ", known.empty() ? "none" : *known.begin());
   for (auto& copy : copies) copy.first.copy_(copy.second);
+  StateLoadedVisitor tell;
+  tell("", module);
   return report;
 }
 

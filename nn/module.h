@@ -106,6 +106,8 @@ class Module {
   virtual void visit(Visitor& v) = 0;
   /// Gives the parameters and buffers of this module itself (not of those below) their values at birth; see nn/init.h.
   virtual void reset(const Initializer&) {}
+  /// load_state() has written into this module: numbers that the host keeps beside its tensors are to be read again.
+  virtual void state_loaded() {}
 
   /// Training mode of this module and everything below; true at construction.
   void train(bool on = true);

@@ -156,19 +156,21 @@ void Optimizer::zero_grad() {
     for (const Variable& p : group.parameters) p.zero_grad();
 }
 
-double Optimizer::clip_grad_norm(double max_norm) {
+Tensor Optimizer::clip_grad_norm(double max_norm) {
   TACIT_CHECK(max_norm >= 0, "[clip_grad_norm] the largest norm must not be negative, got ", max_norm);
   std::vector<Tensor> grads;
   for (const ParamGroup& group : groups_)
     for (const Variable& p : group.parameters)
       if (p.grad().defined()) grads.push_back(p.grad().contiguous_copy_if_needed());
   TACIT_CHECK(!grads.empty(), "[clip_grad_norm] no parameter has a gradient; call backward() first");
-  const double norm = std::sqrt(sum_squares(grads).item());
+  const Tensor norm = sqrt(sum_squares(grads));
+  if (max_norm == 0) return norm;
+  const auto number = [&](double value) { return Tensor::scalar(value, f64, norm.device()); };
   // torch's clip_grad_norm_ divides by norm + 1e-6 as well.
-  if (max_norm > 0 && norm > max_norm)
-    for (const ParamGroup& group : groups_)
-      for (const Variable& p : group.parameters)
-        if (p.grad().defined()) p.set_grad(p.grad() * (max_norm / (norm + 1e-6)));
+  const Tensor factor = where(greater(norm, number(max_norm)), max_norm / (norm + 1e-6), number(1));
+  for (const ParamGroup& group : groups_)
+    for (const Variable& p : group.parameters)
+      if (p.grad().defined()) p.set_grad(p.grad() * factor.to(p.grad().dtype()));
   return norm;
 }
 

@@ -52,8 +52,9 @@ class Optimizer {
   void step();
   void zero_grad();
 
-  /// The global norm of all gradients, before they are scaled down so that it is at most max_norm (0: only measured).
-  double clip_grad_norm(double max_norm);
+  /// The global norm of all gradients (one f64 on their device: nobody waits for it), before they are scaled down so
+  /// that it is at most max_norm (0: only measured).
+  Tensor clip_grad_norm(double max_norm);
 
   /// Everything the future depends on: moments named "<kind>.<parameter>" and "step" (i64).
   nn::StateDict state();

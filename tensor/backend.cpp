@@ -12,6 +12,38 @@
 
 namespace tacit {
 
+std::string out_of_range(Indexed op, int64_t index, int64_t size) {
+  const std::string i = std::to_string(index), n = std::to_string(size);
+  if (op == Indexed::CrossEntropy) return "[cross_entropy] label " + i + " is out of range for " + n + " classes";
+  return std::string(op == Indexed::Gather ? "[gather]" : "[scatter_add]") + " index " + i +
+         " is out of range for a dimension of size " + n;
+}
+
+namespace {
+class Downloaded final : public Download {
+ public:
+  explicit Downloaded(size_t bytes) : bytes_(bytes) {}
+  const char* bytes() override { return bytes_.data(); }
+  char* at(size_t byte) { return bytes_.data() + byte; }
+
+ private:
+  std::vector<char> bytes_;
+};
+size_t bytes_of(const View& view) { return static_cast<size_t>(view.numel()) * size_of(view.dtype); }
+}  // namespace
+
+std::unique_ptr<Download> Backend::start_download(std::span<const View> views) {
+  size_t bytes = 0;
+  for (const View& view : views) bytes += bytes_of(view);
+  auto copy = std::make_unique<Downloaded>(bytes);
+  bytes = 0;
+  for (const View& view : views) {
+    download(copy->at(bytes), view.data, bytes_of(view));
+    bytes += bytes_of(view);
+  }
+  return copy;
+}
+
 /// One staged call. Views given to in() are downloaded; those given to out() are also uploaded by finish().
 class Stage {
  public:

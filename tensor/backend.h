@@ -45,6 +45,11 @@ TACIT_HD bool beats(ReduceOp op, T value, T best) {
 /// Ops that a backend may offer in one kernel pair; where it does not, autograd composes them from others.
 enum class Fused : uint8_t { BatchNormAct, Contrast };
 
+/// The ops whose kernels read positions from memory.
+enum class Indexed : uint8_t { Gather, ScatterAdd, CrossEntropy };
+/// What their Error says of a position that is not in [0, size).
+std::string out_of_range(Indexed, int64_t index, int64_t size);
+
 /// How a convolution is computed, for backends that know several ways: by size; by plain products; by Winograd's
 /// minimal filtering with tiles of 2 x 2 or 4 x 4 outputs (3x3 taps, stride 1; elsewhere they mean Direct).
 enum class ConvAlgorithm { Auto, Direct, F2, F4 };
@@ -150,6 +155,18 @@ struct LarsArgs {
   bool adapt = true, lr_in_buffer = false;
 };
 
+/// Values on their way from a device to the host (Backend::start_download).
+class Download {
+ public:
+  Download() = default;
+  Download(const Download&) = delete;
+  Download& operator=(const Download&) = delete;
+  virtual ~Download() = default;
+  /// Waits for them, and for nothing that the device was given later. The bytes of the views, one after another; they
+  /// live as long as this.
+  virtual const char* bytes() = 0;
+};
+
 class Backend {
  public:
   Backend() = default;
@@ -168,6 +185,10 @@ class Backend {
 
   // ---- optional
   virtual void synchronize() {}
+  /// Starts to copy dense views, of 4 KiB together at most, to the host. The default is done when it returns.
+  virtual std::unique_ptr<Download> start_download(std::span<const View> views);
+  /// How often the host has waited for this device: in download(), synchronize(), Download::bytes(), and wherever else.
+  int64_t waits() const { return waits_.load(); }
   /// Blocks of at least so many bytes may be joined where they lie side by side, and cut: deallocate_joined() gives
   /// them back in other pieces than they were taken in, down to one kJoinStep. allocate() goes on where its last block
   /// ended, if it can. Requests and pieces are multiples of kJoinStep.
@@ -183,6 +204,10 @@ class Backend {
   virtual bool supports(Fused) const { return false; }
   /// True when activations may be bf16: see "bf16" below. Where they may not, autograd keeps them in f32.
   virtual bool computes_bf16() const { return false; }
+  /// True when the kernels of Indexed ops look at each position themselves: one out of range reads zero (NaN, for a
+  /// label) and writes nothing, and the Error of out_of_range() comes when the host next waits. Where it is false the
+  /// ops read every position on the host first, which throws at once, but waits.
+  virtual bool checks_indices() const { return false; }
 
   // ---- element-wise
   virtual void fill(const View& out, double value);
@@ -211,7 +236,7 @@ class Backend {
   /// dw (D_out, D_in) = dyᵀ x and db (D_out) = the sum of dy's rows; dense dy (N, D_out), x (N, D_in). Likewise.
   virtual void linear_dw(const View& dw, const View& db, const View& dy, const View& x);
 
-  // ---- indexing; index (i64) was checked against the bounds
+  // ---- indexing; index (i64) was checked against the bounds, unless checks_indices()
   /// out[…, i, …] = in[…, index[…, i, …], …] along dim; out and index have one shape.
   virtual void gather(const View& out, const View& in, const View& index, int dim);
   /// out[…, index[…, i, …], …] += src[…, i, …] along dim, in the order of i.
@@ -277,9 +302,12 @@ class Backend {
   /// How often a kernel of this backend was staged through the reference backend.
   int64_t fallbacks() const { return fallbacks_.load(); }
 
+ protected:
+  void count_wait() { ++waits_; }
+
  private:
   friend class Stage;
-  std::atomic<int64_t> fallbacks_{0};
+  std::atomic<int64_t> fallbacks_{0}, waits_{0};
 };
 
 /// Thrown by a backend's maker for a device number that this machine does not have.

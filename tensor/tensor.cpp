@@ -337,13 +337,18 @@ void Tensor::copy_(const Tensor& source) {
   // Between devices: through the host, both sides dense and of one dtype.
   const Tensor dense = from.to(dtype_).contiguous_copy_if_needed();
   const size_t bytes = static_cast<size_t>(numel()) * size_of(dtype_);
-  std::vector<char> host(bytes);
-  dense.backend().download(host.data(), dense.view().data, bytes);
+  std::vector<char> copy;
+  const void* host = dense.view().data;
+  if (!dense.backend().host_accessible()) {
+    copy.resize(bytes);
+    dense.backend().download(copy.data(), host, bytes);
+    host = copy.data();
+  }
   if (contiguous()) {
-    backend().upload(view().data, host.data(), bytes);
+    backend().upload(view().data, host, bytes);
   } else {
     Tensor staged = empty(shape_, dtype_, device());
-    backend().upload(staged.view().data, host.data(), bytes);
+    backend().upload(staged.view().data, host, bytes);
     backend().copy(view(), staged.view());
   }
 }

@@ -5,11 +5,15 @@
 
 #include <array>
 #include <cmath>
+#include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "backends/cuda/backend.h"
 #include "backends/cuda/tensor_core.h"
 #include "tensor/error.h"
+#include "tensor/late_numbers.h"
 
 namespace {
 
@@ -49,6 +53,20 @@ __global__ void neighbours_kernel(int* out, bool with_barrier) {
   if (with_barrier) __syncthreads();
   out[threadIdx.x] = squares[(threadIdx.x + 1) % 256];
 }
+// Two rounds through one shared array: with a barrier before the second write, or with none there.
+__global__ void two_rounds_kernel(int* out, bool with_barrier) {
+  __shared__ emulator::Shared<int[8]> warps;
+  const unsigned warp = threadIdx.x / 32;
+  int sums[2] = {};
+  for (int round = 0; round < 2; ++round) {
+    const int given = __shfl_sync(0xffffffffu, static_cast<int>(warp + 100 * static_cast<unsigned>(round)), 0);
+    if (with_barrier && round > 0) __syncthreads();
+    if (threadIdx.x % 32 == 0) warps[warp] = given;
+    __syncthreads();
+    for (int w = 0; w < 8; ++w) sums[round] += warps[w];
+  }
+  out[blockIdx.x * 256 + threadIdx.x] = sums[0] + sums[1];
+}
 __global__ void unfinished_kernel() {
   if (threadIdx.x >= 40) return;
   __syncthreads();
@@ -74,6 +92,18 @@ TEST_CASE("a barrier brings every thread's writes; without it some threads read 
     emulator::launch(neighbours_kernel, 1, 256, 0, nullptr, out.data, with_barrier);
     int wrong = 0;
     for (int i = 0; i < 256; ++i) wrong += out.data[i] != (i + 1) % 256 * ((i + 1) % 256) ? 1 : 0;
+    CAPTURE(with_barrier);
+    CHECK((wrong > 0) == !with_barrier);
+  }
+}
+
+TEST_CASE("a thread may be as far behind the others as barriers let it: a second write that does not wait is seen") {
+  constexpr int kBlocks = 8, kSum = 28 + 828;
+  Memory<int> out(256 * kBlocks);
+  for (const bool with_barrier : {true, false}) {
+    emulator::launch(two_rounds_kernel, kBlocks, 256, 0, nullptr, out.data, with_barrier);
+    int wrong = 0;
+    for (int i = 0; i < 256 * kBlocks; ++i) wrong += out.data[i] != kSum ? 1 : 0;
     CAPTURE(with_barrier);
     CHECK((wrong > 0) == !with_barrier);
   }
@@ -224,6 +254,140 @@ TEST_CASE("launches and copies that CUDA refuses") {
   void* huge = nullptr;
   CHECK(cudaMalloc(&huge, size_t{1} << 40) == cudaErrorMemoryAllocation);
   cudaGetLastError();
+}
+
+TEST_CASE("streams: what no event orders happens in either order; waiting and waited-for work in its own") {
+  cudaStream_t compute = nullptr, copies = nullptr;
+  cudaStreamCreateWithFlags(&compute, cudaStreamNonBlocking);
+  cudaStreamCreateWithFlags(&copies, cudaStreamNonBlocking);
+  cudaEvent_t event = nullptr;
+  cudaEventCreateWithFlags(&event, cudaEventDisableTiming);
+  Memory<int> memory(2);
+  int* const device = memory.data;
+  void* locked = nullptr;
+  cudaMallocHost(&locked, sizeof(int));
+  auto* const host = static_cast<int*>(locked);
+  for (const bool ordered : {true, false}) {
+    int late = 0, early = 0;
+    for (int i = 1; i <= 64; ++i) {
+      *host = i;
+      cudaMemcpyAsync(device, host, sizeof(int), cudaMemcpyHostToDevice, copies);
+      if (ordered) {
+        cudaEventRecord(event, copies);
+        cudaStreamWaitEvent(compute, event);
+      }
+      auto add = [device] { device[1] = device[0]; };
+      emulator::launch(call_kernel<decltype(add)>, 1, 1, 0, compute, add);
+      if (ordered) cudaEventSynchronize(event);
+      *host = -i;  // the copy must have been waited for
+      cudaStreamSynchronize(compute);
+      cudaStreamSynchronize(copies);
+      late += device[1] != i ? 1 : 0;
+      early += device[1] == i ? 1 : 0;
+    }
+    CAPTURE(ordered);
+    CHECK((late > 0) == !ordered);
+    CHECK(early > 0);
+  }
+  cudaFreeHost(locked);
+  cudaEventDestroy(event);
+  cudaStreamDestroy(compute);
+  cudaStreamDestroy(copies);
+}
+
+TEST_CASE("captures: recorded and not done, done again at each launch; what would wait or take memory is refused") {
+  cudaStream_t stream = nullptr;
+  cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
+  Memory<int> memory(1);
+  int* const count = memory.data;
+  *count = 0;
+  auto add = [count] { ++*count; };
+  cudaGraph_t graph = nullptr;
+  CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal) == cudaSuccess);
+  emulator::launch(call_kernel<decltype(add)>, 1, 2, 0, stream, add);
+  void* scratch = nullptr;
+  CHECK(cudaMallocAsync(&scratch, 4, stream) == cudaSuccess);
+  CHECK(cudaFreeAsync(scratch, stream) == cudaSuccess);
+  CHECK(cudaStreamEndCapture(stream, &graph) == cudaSuccess);
+  cudaStreamSynchronize(stream);
+  CHECK(*count == 0);
+  cudaGraphExec_t exec = nullptr;
+  CHECK(cudaGraphInstantiate(&exec, graph) == cudaSuccess);
+  cudaGraphDestroy(graph);
+  for (int i = 0; i < 3; ++i) CHECK(cudaGraphLaunch(exec, stream) == cudaSuccess);
+  cudaStreamSynchronize(stream);
+  CHECK(*count == 6);
+  cudaGraphExecDestroy(exec);
+
+  cudaEvent_t event = nullptr;
+  cudaEventCreateWithFlags(&event, cudaEventDisableTiming);
+  int host = 0;
+  const std::vector<std::pair<std::string, std::function<cudaError_t()>>> refused = {
+      {"cudaMalloc", [&] { return cudaMalloc(&scratch, 4); }},
+      {"cudaFree", [&] { return cudaFree(count); }},
+      {"cudaMallocHost", [&] { return cudaMallocHost(&scratch, 4); }},
+      {"cudaStreamSynchronize", [&] { return cudaStreamSynchronize(stream); }},
+      {"cudaEventSynchronize", [&] { return cudaEventSynchronize(event); }},
+      {"cudaStreamWaitEvent", [&] { return cudaStreamWaitEvent(stream, event); }},
+      {"movable memory", [&] { return cudaMemcpyAsync(count, &host, 4, cudaMemcpyHostToDevice, stream); }},
+  };
+  for (const auto& [name, call] : refused) {
+    CAPTURE(name);
+    CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal) == cudaSuccess);
+    CHECK(call() != cudaSuccess);
+    CHECK(cudaStreamEndCapture(stream, &graph) == cudaErrorStreamCaptureInvalidated);
+    CHECK(graph == nullptr);
+  }
+  cudaGetLastError();
+  cudaEventDestroy(event);
+  cudaStreamDestroy(stream);
+}
+
+TEST_CASE("the backend counts what the host waits for") {
+  const tacit::Device device("emulated");
+  const auto waits = [&](const auto& f) {
+    const int64_t ours = device.backend().waits(), all = emulator::waits();
+    f();
+    CHECK((device.backend().waits() > ours) == (emulator::waits() > all));
+    return device.backend().waits() - ours;
+  };
+  tacit::Tensor x = tacit::Tensor::zeros({1}, tacit::f32, device);
+  tacit::LateNumbers late({x});
+  CHECK(waits([&] { x.item(); }) == 1);
+  CHECK(waits([&] { device.backend().synchronize(); }) == 1);
+  CHECK(waits([&] { x.fill_(2); }) == 0);
+  CHECK(waits([&] { x = tacit::Tensor::from(std::vector<float>{1}, {1}, device); }) == 0);
+  CHECK(waits([&] { late.get(); }) == 1);
+  CHECK(waits([&] { late.get(); }) == 0);
+  CHECK(waits([&] { late = tacit::LateNumbers({x}); }) == 0);
+}
+
+TEST_CASE("uploads that no kernel has come to yet are not written over by later ones") {
+  const tacit::Device device("emulated"), host("cpu");
+  const emulator::Hold hold(dynamic_cast<tacit::cuda::CudaBackend&>(device.backend()).stream());
+  std::vector<tacit::Tensor> there;  // three times the staging memory of such copies
+  for (int i = 0; i < 12; ++i) there.push_back(tacit::Tensor::full({int64_t{4} << 20}, i, tacit::u8, host).to(device));
+  for (int i = 0; i < 12; ++i) CHECK(there[static_cast<size_t>(i)].slice(0, 77, 78).item() == i);
+}
+
+TEST_CASE("a batch is uploaded while the step before computes, and read after it has come") {
+  const tacit::Device device("emulated"), host("cpu");
+  const cudaStream_t stream = dynamic_cast<tacit::cuda::CudaBackend&>(device.backend()).stream();
+  constexpr int64_t kBytes = int64_t{72} << 20;  // more than the ring: the host waits for copies, as it fills
+  std::array<tacit::Tensor, 2> batches;
+  for (int i = 0; i < 2; ++i) batches[static_cast<size_t>(i)] = tacit::Tensor::full({kBytes}, i + 1, tacit::u8, host);
+  tacit::Tensor on_device = batches[0].to(device);  // takes the memory that it needs
+  bool done = false;
+  const emulator::Hold hold(stream);
+  auto step = [&done] { done = true; };
+  emulator::launch(call_kernel<decltype(step)>, 1, 1, 0, stream, step);
+  const int64_t waits = device.backend().waits();
+  on_device = tacit::Tensor();
+  on_device = batches[1].to(device);  // into the block that the first had
+  CHECK(device.backend().waits() > waits);
+  CHECK_FALSE(done);
+  for (const int64_t at : {int64_t{0}, kBytes / 2, kBytes - 1}) CHECK(on_device.slice(0, at, at + 1).item() == 2);
+  CHECK(done);
 }
 
 TEST_CASE("products agree with the sum, and with their descriptions or not at all") {

@@ -18,6 +18,7 @@ CudaBackend::State::~State() {
   cudnn.reset();
 #endif
   cudaFree(workspace);
+  cudaFree(fault);
   if (blas != nullptr) cublasLtDestroy(blas);
   cudaStreamDestroy(stream);
 }
@@ -49,6 +50,10 @@ CudaBackend::CudaBackend(int index) : state_(std::make_unique<State>()) {
   check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep), "memory pool");
   TACIT_CHECK(cublasLtCreate(&state_->blas) == CUBLAS_STATUS_SUCCESS, "[cuda] cuBLASLt does not start");
   check(cudaMalloc(&state_->workspace, State::kWorkspaceBytes), "workspace");
+  void* fault = nullptr;
+  check(cudaMalloc(&fault, sizeof(Fault)), "workspace");
+  state_->fault = static_cast<Fault*>(fault);
+  check(cudaMemsetAsync(fault, 0, sizeof(Fault), state_->stream), "workspace");
 #ifdef TACIT_WITH_CUDNN
   state_->cudnn = std::make_unique<Cudnn>(index, state_->stream);
 #endif
@@ -89,15 +94,46 @@ int64_t CudaBackend::available_memory() const {
 
 void CudaBackend::upload(void* dst, const void* host, size_t bytes) {
   if (bytes == 0) return;
-  state_->uploads.copy(dst, host, bytes, stream());
+  state_->uploads.copy(dst, host, bytes, stream(), [this](cudaEvent_t event) { wait_for(event); });
 }
 
 void CudaBackend::download(void* host, const void* src, size_t bytes) {
   if (bytes == 0) return;
   check(cudaMemcpyAsync(host, src, bytes, cudaMemcpyDeviceToHost, stream()), "download");
-  check(cudaStreamSynchronize(state_->stream), "download");
+  wait("download");
 }
 
-void CudaBackend::synchronize() { check(cudaStreamSynchronize(stream()), "synchronize"); }
+void CudaBackend::synchronize() { wait("synchronize"); }
+
+std::unique_ptr<Download> CudaBackend::start_download(std::span<const View> views) {
+  return state_->downloads.start(
+      views, state_->fault, stream(), [this](cudaEvent_t event) { wait_for(event); },
+      [this](const Fault& fault) { report(fault); });
+}
+
+void CudaBackend::wait_for(cudaEvent_t event) {
+  count_wait();
+  check(cudaEventSynchronize(event), "event");
+}
+
+void CudaBackend::wait(const char* what) {
+  const bool look = state_->unchecked.exchange(false);
+  Fault fault{};
+  if (look) check(cudaMemcpyAsync(&fault, state_->fault, sizeof fault, cudaMemcpyDeviceToHost, stream()), what);
+  count_wait();
+  check(cudaStreamSynchronize(stream()), what);
+  if (look) report(fault);
+}
+
+IndexCheck CudaBackend::index_check(Indexed op, int64_t size) {
+  state_->unchecked = true;
+  return {state_->fault, op, size};
+}
+
+void CudaBackend::report(const Fault& fault) {
+  if (fault.op == 0) return;
+  check(cudaMemsetAsync(state_->fault, 0, sizeof fault, stream()), "index check");
+  throw Error(out_of_range(static_cast<Indexed>(fault.op - 1), fault.index, fault.size));
+}
 
 }  // namespace tacit::cuda

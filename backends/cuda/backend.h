@@ -9,8 +9,12 @@
 #include "tensor/backend.h"
 
 struct CUstream_st;
+struct CUevent_st;
 
 namespace tacit::cuda {
+
+struct Fault;
+struct IndexCheck;
 
 class CudaBackend final : public Backend {
  public:
@@ -23,9 +27,11 @@ class CudaBackend final : public Backend {
   void upload(void* dst, const void* host, size_t bytes) override;
   void download(void* host, const void* src, size_t bytes) override;
   void synchronize() override;
+  std::unique_ptr<Download> start_download(std::span<const View> views) override;
   int64_t available_memory() const override;
   bool supports(Fused) const override { return true; }
   bool computes_bf16() const override { return true; }
+  bool checks_indices() const override { return true; }
 
   void fill(const View& out, double value) override;
   void copy(const View& out, const View& in) override;
@@ -79,6 +85,13 @@ class CudaBackend final : public Backend {
   struct Epilogue;
   /// out = a b with what the epilogue adds; false, with nothing done, where cuBLASLt has no such algorithm.
   bool product(const View& out, const View& a, const View& b, const Epilogue&);
+  /// For a kernel that is launched next.
+  IndexCheck index_check(Indexed, int64_t size);
+  /// Waits for the stream; throws what kernels found of indices.
+  void wait(const char* what);
+  void wait_for(CUevent_st* event);
+  /// Throws its Error if there is one, and forgets it.
+  void report(const Fault&);
 
   std::unique_ptr<State> state_;
 };

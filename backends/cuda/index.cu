@@ -1,5 +1,6 @@
 // Reading and adding at given positions.
 #include "backends/cuda/backend.h"
+#include "backends/cuda/faults.h"
 #include "backends/cuda/launch.h"
 
 namespace tacit::cuda {
@@ -12,7 +13,11 @@ struct Gather {
   const int64_t* index;
   const T* in;
   int64_t stride;
-  TACIT_HD void operator()(const int64_t (&at)[3]) const { out[at[0]] = in[at[2] + index[at[1]] * stride]; }
+  IndexCheck valid;
+  __device__ void operator()(const int64_t (&at)[3]) const {
+    const int64_t i = index[at[1]];
+    out[at[0]] = valid(i) ? in[at[2] + i * stride] : T();
+  }
 };
 
 // One thread walks the whole dimension, so that the terms of a place are added in the order of i without atomics.
@@ -22,9 +27,12 @@ struct ScatterAdd {
   const int64_t* index;
   const S* src;
   int64_t count, out_stride, index_stride, src_stride;
-  TACIT_HD void operator()(const int64_t (&at)[3]) const {
+  IndexCheck valid;
+  __device__ void operator()(const int64_t (&at)[3]) const {
     for (int64_t i = 0; i < count; ++i) {
-      T& sum = out[at[0] + index[at[1] + i * index_stride] * out_stride];
+      const int64_t place = index[at[1] + i * index_stride];
+      if (!valid(place)) continue;
+      T& sum = out[at[0] + place * out_stride];
       sum = static_cast<T>(sum + convert<T>(src[at[2] + i * src_stride]));
     }
   }
@@ -37,7 +45,8 @@ void CudaBackend::gather(const View& out, const View& in, const View& index, int
   visit_dtype(out.dtype, [&](auto zero) {
     using T = decltype(zero);
     for_each(stream(), out.shape, {out.strides, index.strides, without_stride(in.strides, dim)},
-             Gather<T>{out.ptr<T>(), index.ptr<int64_t>(), in.ptr<T>(), in.strides[dim]});
+             Gather<T>{out.ptr<T>(), index.ptr<int64_t>(), in.ptr<T>(), in.strides[dim],
+                       index_check(Indexed::Gather, in.shape[dim])});
   });
 }
 
@@ -51,7 +60,7 @@ void CudaBackend::scatter_add(const View& out, const View& index, const View& sr
     using S = decltype(term);
     for_each(stream(), columns, {to.strides, index.strides, src.strides},
              ScatterAdd<T, S>{to.ptr<T>(), index.ptr<int64_t>(), src.ptr<S>(), src.shape[dim], to.strides[dim],
-                              index.strides[dim], src.strides[dim]});
+                              index.strides[dim], src.strides[dim], index_check(Indexed::ScatterAdd, out.shape[dim])});
   };
   if (out.dtype == bf16) {  // each sum is rounded once
     Scratch scratch(stream());

@@ -2,6 +2,7 @@
 // which changes nothing but keeps every exp at or below 1. A row of nothing but -inf gives NaN, as in torch.
 #include "backends/cuda/backend.h"
 #include "backends/cuda/combine.h"
+#include "backends/cuda/faults.h"
 
 namespace tacit::cuda {
 
@@ -53,8 +54,8 @@ __global__ void softmax_grad_kernel(int64_t size, bool log, const T* dy, const T
 
 // log_sum = log sum exp(x - m);  loss = m + log_sum - (1 - smoothing) x[label] - smoothing mean(x);  m = max(x)
 template <class T, int kBlock>
-__global__ void cross_entropy_kernel(int64_t size, double smoothing, const T* logits, const int64_t* labels, T* loss,
-                                     T* log_sum) {
+__global__ void cross_entropy_kernel(int64_t size, double smoothing, const T* logits, const int64_t* labels,
+                                     const IndexCheck valid, T* loss, T* log_sum) {
   const int64_t r = blockIdx.x;
   const T* const x = logits + r * size;
   const RowSum<T, kBlock> row(x, size);
@@ -65,8 +66,9 @@ __global__ void cross_entropy_kernel(int64_t size, double smoothing, const T* lo
   }
   if (threadIdx.x != 0) return;
   const double log_of_sum = ::log(row.sum);
-  loss[r] = static_cast<T>(static_cast<double>(row.largest) + log_of_sum -
-                           (1 - smoothing) * static_cast<double>(x[labels[r]]) -
+  const int64_t label = labels[r];
+  const double right = valid(label) ? static_cast<double>(x[label]) : NAN;
+  loss[r] = static_cast<T>(static_cast<double>(row.largest) + log_of_sum - (1 - smoothing) * right -
                            (smoothing != 0 ? smoothing * total / static_cast<double>(size) : 0.0));
   log_sum[r] = static_cast<T>(log_of_sum);
 }
@@ -117,7 +119,8 @@ void CudaBackend::cross_entropy(const View& loss, const View& log_sum, const Vie
     using T = decltype(zero);
     with_row_block(rows.size, [&](auto block) {
       launch(stream(), cross_entropy_kernel<T, decltype(block)::value>, Grid{rows.count}, dim3(decltype(block)::value),
-             0, rows.size, smoothing, logits.ptr<T>(), labels.ptr<int64_t>(), loss.ptr<T>(), log_sum.ptr<T>());
+             0, rows.size, smoothing, logits.ptr<T>(), labels.ptr<int64_t>(),
+             index_check(Indexed::CrossEntropy, rows.size), loss.ptr<T>(), log_sum.ptr<T>());
     });
   });
 }

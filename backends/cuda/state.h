@@ -6,11 +6,14 @@
 #include <cuda_runtime.h>
 
 #include <array>
+#include <atomic>
 #include <map>
 #include <mutex>
 #include <optional>
 
 #include "backends/cuda/backend.h"
+#include "backends/cuda/downloads.h"
+#include "backends/cuda/faults.h"
 #include "backends/cuda/uploads.h"
 #ifdef TACIT_WITH_CUDNN
 #include "backends/cuda/cudnn.h"
@@ -39,6 +42,9 @@ struct CudaBackend::State {
   cublasLtHandle_t blas = nullptr;
   void* workspace = nullptr;  ///< cuBLASLt's
   Uploads uploads;
+  Downloads downloads;
+  Fault* fault = nullptr;              ///< on the device
+  std::atomic<bool> unchecked{false};  ///< kernels that check indices were launched since the host last looked
   static constexpr size_t kWorkspaceBytes = size_t{32} << 20;
 #ifdef TACIT_WITH_CUDNN
   std::unique_ptr<Cudnn> cudnn;

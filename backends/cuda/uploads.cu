@@ -1,58 +1,100 @@
 #include "backends/cuda/uploads.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "backends/cuda/launch.h"
 
 namespace tacit::cuda {
 
-Uploads::Uploads() = default;
-
-Uploads::~Uploads() {
-  for (const cudaEvent_t event : events_) spare_.push_back(event);
-  for (const cudaEvent_t event : spare_) cudaEventDestroy(event);
-  if (memory_ != nullptr) cudaFreeHost(memory_);
+Events::~Events() {
+  for (const cudaEvent_t event : all_) cudaEventDestroy(event);
 }
 
-cudaEvent_t Uploads::spare_event() {
-  cudaEvent_t event = nullptr;
+cudaEvent_t Events::take() {
   if (spare_.empty()) {
+    cudaEvent_t event = nullptr;
     check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "event");
-  } else {
-    event = spare_.back();
-    spare_.pop_back();
+    all_.push_back(event);
+    return event;
   }
+  const cudaEvent_t event = spare_.back();
+  spare_.pop_back();
   return event;
 }
 
-void* Uploads::piece(size_t bytes, cudaEvent_t event) {
+size_t EventRing::take(size_t bytes, const std::function<void(cudaEvent_t)>& wait) {
   for (;;) {
-    if (const auto at = ring_.take(bytes)) {
-      events_.push_back(event);
-      return memory_ + *at;
-    }
-    check(cudaEventSynchronize(events_.front()), "upload");
-    spare_.push_back(events_.front());
-    events_.pop_front();
+    if (const auto at = ring_.take(bytes)) return *at;
+    wait(behind_.front());
+    events_.give(behind_.front());
+    behind_.pop_front();
     ring_.release();
   }
 }
 
-void Uploads::copy(void* dst, const void* host, size_t bytes, cudaStream_t stream) {
-  const std::lock_guard lock(mutex_);
-  if (memory_ == nullptr) {
-    void* memory = nullptr;
-    check(cudaMallocHost(&memory, kRingBytes), "page-locked memory");
-    memory_ = static_cast<char*>(memory);
+cudaEvent_t EventRing::in_use(cudaStream_t stream) {
+  behind_.push_back(events_.take());
+  check(cudaEventRecord(behind_.back(), stream), "upload");
+  return behind_.back();
+}
+
+Uploads::~Uploads() {
+  if (copies_ != nullptr) cudaStreamSynchronize(copies_), cudaStreamDestroy(copies_);
+  cudaFree(staging_);
+  for (const Locked* const locked : {&small_, &large_})
+    if (locked->memory != nullptr) cudaFreeHost(locked->memory);
+}
+
+const void* Uploads::Locked::keep(const char* host, size_t size, const std::function<void(cudaEvent_t)>& wait) {
+  if (memory == nullptr) {
+    void* block = nullptr;
+    check(cudaMallocHost(&block, bytes), "page-locked memory");
+    memory = static_cast<char*>(block);
   }
+  char* const at = memory + ring.take(size, wait);
+  std::memcpy(at, host, size);
+  return at;
+}
+
+// Of four times the largest copy: two views of two steps.
+bool Uploads::make_staging(size_t bytes) {
+  const size_t size = std::clamp(std::bit_ceil(4 * bytes), kLeastStaging, kMostStaging);
+  if (no_staging_ || size <= staging_bytes_) return !no_staging_;
+  if (copies_ == nullptr) check(cudaStreamCreateWithFlags(&copies_, cudaStreamNonBlocking), "copy stream");
+  staged_.reset();
+  check(cudaFree(staging_), "staging memory");  // waits for all that still reads it
+  void* block = nullptr;
+  no_staging_ = cudaMalloc(&block, size) != cudaSuccess;
+  if (no_staging_) cudaGetLastError();
+  staging_ = static_cast<char*>(block);
+  staging_bytes_ = no_staging_ ? 0 : size;
+  staged_.emplace(events_, staging_bytes_);
+  return !no_staging_;
+}
+
+void Uploads::copy(void* dst, const void* host, size_t bytes, cudaStream_t compute,
+                   const std::function<void(cudaEvent_t)>& wait) {
+  const std::lock_guard lock(mutex_);
+  const bool aside = bytes >= kLarge && make_staging(bytes);
+  Locked& locked = bytes >= kLarge ? large_ : small_;
   for (size_t done = 0; done < bytes;) {
     const size_t size = std::min(kPiece, bytes - done);
-    const cudaEvent_t event = spare_event();
-    void* const from = piece(size, event);
-    std::memcpy(from, static_cast<const char*>(host) + done, size);
-    check(cudaMemcpyAsync(static_cast<char*>(dst) + done, from, size, cudaMemcpyHostToDevice, stream), "upload");
-    check(cudaEventRecord(event, stream), "upload");
+    char* const to = static_cast<char*>(dst) + done;
+    const void* const from = locked.keep(static_cast<const char*>(host) + done, size, wait);
+    if (aside) {
+      char* const staged = staging_ + staged_->take(size, [this](cudaEvent_t event) {
+        check(cudaStreamWaitEvent(copies_, event, 0), "upload");
+      });
+      check(cudaMemcpyAsync(staged, from, size, cudaMemcpyHostToDevice, copies_), "upload");
+      check(cudaStreamWaitEvent(compute, locked.ring.in_use(copies_), 0), "upload");
+      check(cudaMemcpyAsync(to, staged, size, cudaMemcpyDeviceToDevice, compute), "upload");
+      staged_->in_use(compute);
+    } else {
+      check(cudaMemcpyAsync(to, from, size, cudaMemcpyHostToDevice, compute), "upload");
+      locked.ring.in_use(compute);
+    }
     done += size;
   }
 }

@@ -66,7 +66,7 @@ Colorization::Target Colorization::target(const Tensor& rgb) const {
   t.ab = rgb_to_lab(seen).slice(3, 1, 3);
   t.coloured = greater(amax(abs(t.ab), {1, 2, 3}), Tensor::scalar(options_.gray, rgb.dtype(), rgb.device()));
   t.coloured = t.coloured.to(rgb.dtype());
-  t.pixels = std::llround(sum(t.coloured).item()) * side_ * side_;
+  t.pixels = sum(t.coloured) * static_cast<double>(side_ * side_);
   return t;
 }
 
@@ -89,13 +89,17 @@ Tensor Colorization::each_pixel(const Tensor& per_image) const {
   return per_image.unsqueeze(1).broadcast_to({n, side_ * side_}).reshape({n * side_ * side_});
 }
 
+Tensor Colorization::pixel_shares(const Target& t) const {
+  return each_pixel(t.coloured) / maximum(t.pixels, Tensor::ones({}, t.pixels.dtype(), t.pixels.device()));
+}
+
 Tensor Colorization::bins_like(const Tensor& x) const { return color_bins().to(x.device()).to(x.dtype()); }
 
 Variable Colorization::classification(const Variable& out, const Target& t) {
   const Variable logits = reshape(out, {-1, out.size(3)});
   const SoftCode code = soft_encode(t.ab.reshape({-1, 2}), bins_like(t.ab), options_.neighbours, options_.sigma);
   const Tensor nearest = code.index.select(1, 0).contiguous_copy_if_needed();
-  const Tensor counts = each_pixel(t.coloured) / static_cast<double>(std::max<int64_t>(t.pixels, 1));
+  const Tensor counts = pixel_shares(t);
   const Tensor weight =
       index_select(rebalancing_weights(prior().to(counts.dtype()), options_.uniform), 0, nearest) * counts;
   metrics_["pretext_top1"] = sum(equal(argmax(logits.value()), nearest).to(counts.dtype()) * counts);
@@ -104,8 +108,7 @@ Variable Colorization::classification(const Variable& out, const Target& t) {
 
 Variable Colorization::regression(const Variable& out, const Target& t) const {
   const Variable error = square(reshape(out, {-1, 2}) - Variable(t.ab.reshape({-1, 2}) / kAbScale));
-  const Tensor counts = each_pixel(t.coloured) / static_cast<double>(2 * std::max<int64_t>(t.pixels, 1));
-  return sum(error * Variable(counts.unsqueeze(1)));
+  return sum(error * Variable((pixel_shares(t) / 2.0).unsqueeze(1)));
 }
 
 void Colorization::prepare(const std::function<std::vector<Tensor>()>& next_views, int64_t images) {
@@ -115,7 +118,8 @@ void Colorization::prepare(const std::function<std::vector<Tensor>()>& next_view
     const Tensor rgb = next_views().at(0);
     seen += rgb.size(0);
     const Target t = target(rgb);
-    if (t.pixels == 0) continue;
+    const int64_t coloured = std::llround(t.pixels.item());
+    if (coloured == 0) continue;
     const SoftCode code = soft_encode(t.ab.reshape({-1, 2}), bins_like(t.ab), options_.neighbours, options_.sigma);
     const std::vector<int64_t> index = code.index.to_vector<int64_t>();
     const std::vector<float> weight = (code.weight * each_pixel(t.coloured).unsqueeze(1)).to(f32).to_vector<float>();
@@ -124,7 +128,7 @@ void Colorization::prepare(const std::function<std::vector<Tensor>()>& next_view
       mass[static_cast<size_t>(index[i])] += static_cast<double>(weight[i]);
       if (i % k == 0 && weight[i] > 0) ++count[static_cast<size_t>(index[i])];
     }
-    pixels += t.pixels;
+    pixels += coloured;
   }
   const int64_t looked_at = std::min(seen, images);
   TACIT_CHECK(pixels > 0, "[colorization] the first ", counted(looked_at, "image"), looked_at == 1 ? " is" : " are all",

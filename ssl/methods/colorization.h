@@ -33,7 +33,7 @@ class Colorization : public Method {
  public:
   /// The encoder takes one channel and has a map (Encoder::map). Throws Error where it has none.
   Colorization(nn::Encoder encoder, ColorizationOptions options);
-  /// One view, RGB in [0, 1] (B, S, S, 3). 0 where every image of it is gray. Waits for the count of those.
+  /// One view, RGB in [0, 1] (B, S, S, 3). 0 where every image of it is gray.
   Variable loss(const std::vector<Tensor>& views, const Progress&) override;
   /// Measures the prior on the first kPriorImages images of training. Throws Error where they are all gray.
   void prepare(const std::function<std::vector<Tensor>()>& next_views, int64_t images) override;
@@ -60,13 +60,15 @@ class Colorization : public Method {
  private:
   /// What is to be predicted, and for which images.
   struct Target {
-    Tensor ab;           ///< (B, t, t, 2)
-    Tensor coloured;     ///< (B), 1 or, for a gray image, 0
-    int64_t pixels = 0;  ///< of the coloured images
+    Tensor ab;        ///< (B, t, t, 2)
+    Tensor coloured;  ///< (B), 1 or, for a gray image, 0
+    Tensor pixels;    ///< of the coloured images, one number
   };
   Target target(const Tensor& rgb) const;
   /// A value an image -> the same for each of its pixels, (B * t * t).
   Tensor each_pixel(const Tensor& per_image) const;
+  /// Each pixel's share of the mean over the coloured images' pixels, (B * t * t).
+  Tensor pixel_shares(const Target&) const;
   Variable classification(const Variable& out, const Target&);
   Variable regression(const Variable& out, const Target&) const;
   Variable predict(const Tensor& rgb, Variable* map);

@@ -124,9 +124,10 @@ Variable MoCo::contrast(const Variable& q, const Tensor& k, Tensor* top1) const 
 void MoCo::enqueue(const Tensor& k) {
   const int64_t size = queue_.value().size(0), n = k.size(0);
   TACIT_CHECK(size % n == 0, "[MoCo] a queue of ", size, " is not a multiple of the ", counted(n, "key"), " of a step");
-  const auto at = static_cast<int64_t>(queue_ptr_.value().item());
-  queue_.value().slice(0, at, at + n).copy_(k);
-  queue_ptr_.value().fill_(static_cast<double>((at + n) % size));
+  if (!queue_at_) queue_at_ = static_cast<int64_t>(queue_ptr_.value().item());
+  queue_.value().slice(0, *queue_at_, *queue_at_ + n).copy_(k);
+  queue_at_ = (*queue_at_ + n) % size;
+  queue_ptr_.value().fill_(static_cast<double>(*queue_at_));
 }
 
 Chance MoCo::chance(int64_t batch_size) const {

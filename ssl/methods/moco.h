@@ -50,6 +50,7 @@ class MoCo : public Method {
   std::map<std::string, Tensor> metrics() const override { return metrics_; }
   std::vector<std::string> describe(int64_t images, int64_t batch_size) const override;
   void visit(nn::Visitor& v) override;
+  void state_loaded() override { queue_at_.reset(); }
 
  private:
   bool v3() const { return options_.variant == "v3"; }
@@ -66,6 +67,7 @@ class MoCo : public Method {
   nn::Frozen<Branch> key_;
   std::optional<nn::MLP> predictor_;  // v3
   nn::Buffer queue_, queue_ptr_;      // (K, D) unit rows; the row that the next key replaces
+  std::optional<int64_t> queue_at_;   // queue_ptr_'s number, once it was read: a step does not wait for it
   std::map<std::string, Tensor> metrics_;
 };
 

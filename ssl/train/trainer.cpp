@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "ssl/train/settings.h"
+#include "tensor/late_numbers.h"
 
 namespace tacit::ssl {
 
@@ -15,8 +16,8 @@ double now() { return std::chrono::duration<double>(std::chrono::steady_clock::n
 /// A step whose figures are not read yet.
 struct Made {
   StepRecord record;
-  Tensor loss;
-  std::map<std::string, Tensor> metrics;
+  std::vector<std::string> names;  // of the figures behind the loss
+  LateNumbers figures;
 };
 
 class Loop {
@@ -64,19 +65,21 @@ class Loop {
     t_.optimizer->set_lr(record.lr);
     const Progress progress{record.step - 1, t_.steps};
     const Variable loss = t_.loss(batch, progress);
-    made.loss = loss.value();
-    if (!t_.late) read_loss(made);
-    if (t_.metrics) made.metrics = t_.metrics();
+    if (!t_.late) check_loss(record, loss.item());
+    std::map<std::string, Tensor> metrics;
+    if (t_.metrics) metrics = t_.metrics();
     t_.optimizer->zero_grad();
     loss.backward();
-    if (t_.clip > 0) record.metrics["grad_norm"] = t_.optimizer->clip_grad_norm(t_.clip);
+    if (t_.clip > 0) metrics["grad_norm"] = t_.optimizer->clip_grad_norm(t_.clip);
     t_.optimizer->step();
     if (t_.after_step) t_.after_step(progress);
+    std::vector<Tensor> figures = {loss.value()};
+    for (const auto& [name, figure] : metrics) made.names.push_back(name), figures.push_back(figure);
+    made.figures = LateNumbers(figures);
   }
 
-  void read_loss(Made& made) const {
-    StepRecord& record = made.record;
-    record.loss = made.loss.item();
+  void check_loss(StepRecord& record, double loss) const {
+    record.loss = loss;
     TACIT_CHECK(std::isfinite(record.loss), "the loss is ", shortest(record.loss), " at step ", record.step, " (epoch ",
                 record.epoch, ", lr ", record.lr, "). ", t_.remedy ? t_.remedy() : "Try a smaller --lr");
   }
@@ -88,8 +91,9 @@ class Loop {
     pending_.reset();
     StepRecord& record = made.record;
     record.current = current;
-    if (t_.late) read_loss(made);
-    for (const auto& metric : made.metrics) record.metrics[metric.first] = metric.second.item();
+    const std::vector<double> figures = made.figures.get();
+    if (t_.late) check_loss(record, figures[0]);
+    for (size_t i = 0; i < made.names.size(); ++i) record.metrics[made.names[i]] = figures[i + 1];
     if (record.epoch != epoch_) epoch_ = record.epoch, epoch_loss_ = 0, epoch_steps_ = 0;
     epoch_loss_ += record.loss;
     record.mean_steps = ++epoch_steps_;

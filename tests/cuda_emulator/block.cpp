@@ -1,7 +1,9 @@
 // How a device runs a kernel: the blocks one after another, the threads of a block as fibers. Every choice of who runs
-// next is drawn from TACIT_EMULATOR_SEED, so that code that needs a barrier and has none computes something else.
+// next is drawn from TACIT_EMULATOR_SEED, so that code that needs a barrier and has none computes something else. A
+// block runs by one of two schedules, drawn too. Even: whoever is ready may be next, so that the threads advance
+// together. Ranked: of the threads that are ready the one of the highest rank, so that some are as far behind the
+// others as barriers let them be; that shows who writes what a late thread has still to read.
 #include <algorithm>
-#include <cstdlib>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -24,29 +26,11 @@ struct Thread {
   State state = State::Ready;
   Fiber* fiber = nullptr;  // once it started
   Site site = {"", 0};     // where it waits
+  uint64_t rank = 0;       // in a ranked schedule
   // In a warp's exchange: what it gives (and then gets), to whom it listens, and whether it is a vote.
   unsigned mask = 0, source = 0;
   uint64_t bits = 0;
   bool vote = false;
-};
-
-// Random numbers that cost nothing beside a switch of fibers (Marsaglia's xorshift64*).
-class Order {
- public:
-  Order() {
-    const char* const text = std::getenv("TACIT_EMULATOR_SEED");
-    state_ = (text == nullptr ? 1 : std::strtoull(text, nullptr, 10)) * 0x9e3779b97f4a7c15u | 1;
-  }
-  /// Below n, which is below 2^32.
-  uint64_t below(uint64_t n) {
-    state_ ^= state_ >> 12;
-    state_ ^= state_ << 25;
-    state_ ^= state_ >> 27;
-    return (state_ * 0x2545f4914f6cdd1du >> 32) * n >> 32;
-  }
-
- private:
-  uint64_t state_;
 };
 
 // The one multiprocessor. It runs one block at a time.
@@ -103,7 +87,15 @@ class Multiprocessor {
  private:
   void release(unsigned thread) {
     threads_[thread].state = State::Ready;
+    make_ready(thread);
+  }
+  struct ByRank {
+    const std::vector<Thread>& threads;
+    bool operator()(unsigned a, unsigned b) const { return threads[a].rank < threads[b].rank; }
+  };
+  void make_ready(unsigned thread) {
     ready_.push_back(thread);
+    if (ranked_) std::push_heap(ready_.begin(), ready_.end(), ByRank{threads_});
   }
 
   // Gives the lanes of a mask, which all wait, what they came for, unless they wait for different things.
@@ -134,9 +126,11 @@ class Multiprocessor {
     threads_.assign(size_t{blockDim.x} * blockDim.y * blockDim.z, Thread());
     in_warp_.assign((threads_.size() + kWarp - 1) / kWarp, 0);
     ready_.clear();
+    ranked_ = order_.below(2) == 1;
     for (unsigned t = 0; t < threads_.size(); ++t) {
       threads_[t].index = {t % blockDim.x, t / blockDim.x % blockDim.y, t / blockDim.x / blockDim.y};
-      ready_.push_back(t);
+      if (ranked_) threads_[t].rank = order_.below(uint64_t{1} << 32);
+      make_ready(t);
     }
     while (!ready_.empty()) {
       choose();
@@ -153,9 +147,12 @@ class Multiprocessor {
     tacit::detail::fail(where(), ": ", what);
   }
 
-  // Draws who runs next.
+  // Who runs next: drawn, or the first by rank.
   void choose() {
-    std::swap(ready_[order_.below(ready_.size())], ready_.back());
+    if (ranked_)
+      std::pop_heap(ready_.begin(), ready_.end(), ByRank{threads_});
+    else
+      std::swap(ready_[order_.below(ready_.size())], ready_.back());
     running_ = ready_.back();
     ready_.pop_back();
     threadIdx = me().index;
@@ -182,7 +179,7 @@ class Multiprocessor {
         if (fault_ != nullptr || ready_.empty()) break;
         choose();
         if (me().fiber != nullptr) {  // it waits on a stack of its own
-          ready_.push_back(running_);
+          make_ready(running_);
           break;
         }
         me().fiber = here;
@@ -225,6 +222,7 @@ class Multiprocessor {
   std::vector<unsigned> ready_;
   std::vector<unsigned> in_warp_;  // of each warp, the lanes that wait for it
   unsigned running_ = 0;
+  bool ranked_ = false;  // how this block's threads are chosen
   size_t at_barrier_ = 0, ended_ = 0;
   std::exception_ptr fault_;
   std::vector<std::unique_ptr<Fiber>> fibers_;
@@ -248,7 +246,7 @@ unsigned ballot(unsigned mask, bool predicate, Site site) {
 unsigned lane() { return device().lane(); }
 void* dynamic_shared_bytes() { return device().shared(); }
 
-void run(const void* kernel, dim3 grid, dim3 block, size_t shared, const std::function<void()>& body) {
+void run(const void* kernel, dim3 grid, dim3 block, size_t shared, CUstream_st* stream, std::function<void()> body) {
   const bool grid_fits =
       grid.x > 0 && grid.y > 0 && grid.z > 0 && grid.x <= 0x7fffffff && grid.y <= 65535 && grid.z <= 65535;
   const uint64_t threads = uint64_t{block.x} * block.y * block.z;
@@ -257,7 +255,7 @@ void run(const void* kernel, dim3 grid, dim3 block, size_t shared, const std::fu
   else if (shared > shared_allowed(kernel))
     remember(cudaErrorInvalidValue);
   else
-    device().run_grid(kernel, grid, block, shared, body);
+    enqueue(stream, [=, body = std::move(body)] { device().run_grid(kernel, grid, block, shared, body); });
 }
 
 }  // namespace emulator

@@ -239,7 +239,8 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t op, const void* alpha, const void* a,
                               cublasLtMatrixLayout_t la, const void* b, cublasLtMatrixLayout_t lb, const void* beta,
                               const void* c, cublasLtMatrixLayout_t lc, void* d, cublasLtMatrixLayout_t ld,
-                              const cublasLtMatmulAlgo_t* plan, void* workspace, size_t workspace_bytes, cudaStream_t) {
+                              const cublasLtMatmulAlgo_t* plan, void* workspace, size_t workspace_bytes,
+                              cudaStream_t stream) {
   if (!agree(*op, *la, *lb, *lc, *ld) || !la->in_memory(a) || !lb->in_memory(b) || !ld->in_memory(d))
     return CUBLAS_STATUS_INVALID_VALUE;
   const int64_t vector = op->epilogue == CUBLASLT_EPILOGUE_BGRADB ? ld->columns : ld->rows;
@@ -252,13 +253,16 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t op, const v
     return CUBLAS_STATUS_NOT_SUPPORTED;
   if (!aligned(a, p[2]) || !aligned(b, p[3]) || !aligned(c, p[4]) || !aligned(d, p[5]))
     return CUBLAS_STATUS_NOT_SUPPORTED;
-  const auto run = [&](auto scale, auto factor, auto result) {
+  const auto run = [&](auto scale, auto factor_type, auto result) {
     using Scale = decltype(scale);
-    using F = decltype(factor);
+    using F = decltype(factor_type);
     using T = decltype(result);
-    multiply(*op, static_cast<double>(*static_cast<const Scale*>(alpha)), static_cast<const F*>(a), *la,
-             static_cast<const F*>(b), *lb, static_cast<double>(*static_cast<const Scale*>(beta)),
-             static_cast<const T*>(c), *lc, static_cast<T*>(d), *ld);
+    const auto factor = static_cast<double>(*static_cast<const Scale*>(alpha)),
+               keep = static_cast<double>(*static_cast<const Scale*>(beta));
+    emulator::enqueue(stream, [=, op = *op, la = *la, lb = *lb, lc = *lc, ld = *ld] {
+      multiply(op, factor, static_cast<const F*>(a), la, static_cast<const F*>(b), lb, keep, static_cast<const T*>(c),
+               lc, static_cast<T*>(d), ld);
+    });
   };
   if (ld->type == CUDA_R_64F)
     run(double{}, double{}, double{});

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <tuple>
 #include <type_traits>
 
 #define TACIT_CUDA_EMULATED  // backends/cuda/launch.h launches by emulator::launch
@@ -84,15 +85,30 @@ class Shared {
   uint64_t block_ = 0;
 };
 
-/// Runs the body once a thread, block after block. A bad size is left for cudaGetLastError, as CUDA does; a block whose
-/// threads wait for each other forever throws tacit::Error.
-void run(const void* kernel, dim3 grid, dim3 block, size_t shared, const std::function<void()>& body);
+/// Runs the body once a thread, block after block, when it is the stream's turn. A bad size is left for
+/// cudaGetLastError, as CUDA does; a block whose threads wait for each other forever throws tacit::Error, in whichever
+/// call the stream does this.
+void run(const void* kernel, dim3 grid, dim3 block, size_t shared, CUstream_st* stream, std::function<void()> body);
+/// While one lives, a stream does nothing until it must: for tests of who waits for it.
+class Hold {
+ public:
+  explicit Hold(CUstream_st* stream);
+  ~Hold();
+  Hold(const Hold&) = delete;
+  Hold& operator=(const Hold&) = delete;
 
-/// kernel<<<grid, block, shared, stream>>>(args…), done when it returns; every thread has its own copy of the
-/// arguments.
+ private:
+  CUstream_st* stream_;
+};
+/// How often the host has waited for a stream or an event, or for a copy that CUDA does not let it leave.
+int64_t waits();
+
+/// kernel<<<grid, block, shared, stream>>>(args…); every thread has its own copy of the arguments.
 template <class... Parameters, class... Args>
-void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared, CUstream_st*, const Args&... args) {
-  run(reinterpret_cast<const void*>(kernel), grid, block, shared, [&] { kernel(args...); });
+void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared, CUstream_st* stream,
+            const Args&... args) {
+  run(reinterpret_cast<const void*>(kernel), grid, block, shared, stream,
+      [kernel, values = std::tuple<std::decay_t<Parameters>...>(args...)] { std::apply(kernel, values); });
 }
 
 template <class T>
@@ -156,6 +172,12 @@ template <class T>
 T atomicAdd(T* to, T value) {
   const T old = *to;
   *to = old + value;
+  return old;
+}
+template <class T>
+T atomicCAS(T* to, T expected, T value) {
+  const T old = *to;
+  if (old == expected) *to = value;
   return old;
 }
 template <class T>

@@ -1,10 +1,12 @@
-// The runtime's calls: memory, errors and what is known of the device.
+// The runtime's calls: memory, copies, errors and what is known of the device. (Streams: streams.cpp.)
 #include <cuda_runtime.h>
 
 #include <cstdlib>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "tests/cuda_emulator/internal.h"
 
@@ -16,6 +18,10 @@ std::mutex mutex;
 cudaError_t last = cudaSuccess;
 size_t used = 0;
 std::map<uintptr_t, size_t>& blocks() {  // address -> bytes
+  static std::map<uintptr_t, size_t> all;
+  return all;
+}
+std::map<uintptr_t, size_t>& locked() {  // page-locked memory of the host, likewise
   static std::map<uintptr_t, size_t> all;
   return all;
 }
@@ -71,20 +77,18 @@ const char* cudaGetErrorString(cudaError_t status) {
       return "invalid copy direction for memcpy";
     case cudaErrorInvalidDevice:
       return "invalid device ordinal";
+    case cudaErrorIllegalState:
+      return "the operation cannot be performed in the present state";
+    case cudaErrorStreamCaptureUnsupported:
+      return "operation not permitted when stream is capturing";
+    case cudaErrorStreamCaptureInvalidated:
+      return "operation failed due to a previous error during capture";
+    case cudaErrorStreamCaptureIsolation:
+      return "dependency created on uncaptured work in another stream";
   }
   return "unrecognized error code";
 }
 cudaError_t cudaGetLastError() { return std::exchange(last, cudaSuccess); }
-
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
-  *stream = reinterpret_cast<cudaStream_t>(new char);
-  return cudaSuccess;
-}
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-  delete reinterpret_cast<char*>(stream);
-  return cudaSuccess;
-}
 
 cudaError_t cudaGetDeviceCount(int* count) {
   *count = 1;
@@ -105,7 +109,8 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   return cudaSuccess;
 }
 
-cudaError_t cudaMalloc(void** pointer, size_t bytes) {
+namespace {
+cudaError_t allocate(void** pointer, size_t bytes) {
   const std::lock_guard lock(mutex);
   if (bytes > kTotalBytes - used || posix_memalign(pointer, kAlignment, bytes) != 0)
     return remember(cudaErrorMemoryAllocation);
@@ -114,28 +119,74 @@ cudaError_t cudaMalloc(void** pointer, size_t bytes) {
   used += bytes;
   return cudaSuccess;
 }
-cudaError_t cudaFree(void* pointer) {
-  if (pointer == nullptr) return cudaSuccess;
+bool is_block(const void* pointer) {
+  const std::lock_guard lock(mutex);
+  return blocks().count(reinterpret_cast<uintptr_t>(pointer)) > 0;
+}
+bool is_locked(const void* pointer) {
+  const std::lock_guard lock(mutex);
+  const auto after = locked().upper_bound(reinterpret_cast<uintptr_t>(pointer));
+  if (after == locked().begin()) return false;
+  const auto block = std::prev(after);
+  return reinterpret_cast<uintptr_t>(pointer) < block->first + block->second;
+}
+}  // namespace
+
+void emulator::release(void* pointer) {
   const std::lock_guard lock(mutex);
   const auto block = blocks().find(reinterpret_cast<uintptr_t>(pointer));
-  if (block == blocks().end()) return remember(cudaErrorInvalidValue);
   used -= block->second;
   blocks().erase(block);
   std::free(pointer);
+}
+
+cudaError_t cudaMalloc(void** pointer, size_t bytes) {
+  if (emulator::not_in_capture() != cudaSuccess) return cudaErrorStreamCaptureUnsupported;
+  return allocate(pointer, bytes);
+}
+cudaError_t cudaFree(void* pointer) {
+  if (pointer == nullptr) return cudaSuccess;
+  if (emulator::not_in_capture() != cudaSuccess) return cudaErrorStreamCaptureUnsupported;
+  if (!is_block(pointer)) return remember(cudaErrorInvalidValue);
+  emulator::wait_for_all();
+  emulator::release(pointer);
   return cudaSuccess;
 }
-cudaError_t cudaMallocAsync(void** pointer, size_t bytes, cudaStream_t) { return cudaMalloc(pointer, bytes); }
-cudaError_t cudaFreeAsync(void* pointer, cudaStream_t) { return cudaFree(pointer); }
+// In a capture: memory of the graph, NaN again whenever it is launched.
+cudaError_t cudaMallocAsync(void** pointer, size_t bytes, cudaStream_t stream) {
+  const cudaError_t status = allocate(pointer, bytes);
+  if (status != cudaSuccess || !emulator::keep_for_graph(stream, *pointer)) return status;
+  return emulator::enqueue(stream, [block = *pointer, bytes] { std::memset(block, 0xff, bytes); });
+}
+cudaError_t cudaFreeAsync(void* pointer, cudaStream_t stream) {
+  if (!is_block(pointer)) return remember(cudaErrorInvalidValue);
+  if (emulator::captures(stream)) return cudaSuccess;
+  return emulator::enqueue(stream, [pointer] { emulator::release(pointer); });
+}
 
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t) {
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
   // A side on the device lies in one allocation; a side on the host begins in none.
   const auto fits = [&](const void* side, bool device) {
     return device ? emulator::on_device(side, bytes) : !emulator::on_device(side, 0);
   };
   if (!fits(to, kind != cudaMemcpyDeviceToHost) || !fits(from, kind != cudaMemcpyHostToDevice))
     return remember(cudaErrorInvalidValue);
-  std::memcpy(to, from, bytes);
+  const bool movable =
+      (kind == cudaMemcpyHostToDevice && !is_locked(from)) || (kind == cudaMemcpyDeviceToHost && !is_locked(to));
+  if (!movable) return emulator::enqueue(stream, [=] { std::memcpy(to, from, bytes); });
+  if (emulator::captures(stream)) return emulator::not_in_capture();
+  if (kind == cudaMemcpyHostToDevice) {
+    const auto* const begin = static_cast<const char*>(from);
+    return emulator::enqueue(
+        stream, [to, read = std::vector<char>(begin, begin + bytes)] { std::memcpy(to, read.data(), read.size()); });
+  }
+  emulator::enqueue(stream, [=] { std::memcpy(to, from, bytes); });
+  emulator::wait_for(stream);
   return cudaSuccess;
+}
+cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream) {
+  if (!emulator::on_device(to, bytes)) return remember(cudaErrorInvalidValue);
+  return emulator::enqueue(stream, [=] { std::memset(to, value, bytes); });
 }
 cudaError_t cudaMemGetInfo(size_t* available, size_t* total) {
   const std::lock_guard lock(mutex);
@@ -145,22 +196,21 @@ cudaError_t cudaMemGetInfo(size_t* available, size_t* total) {
 }
 
 cudaError_t cudaMallocHost(void** pointer, size_t bytes) {
+  if (emulator::not_in_capture() != cudaSuccess) return cudaErrorStreamCaptureUnsupported;
   *pointer = std::malloc(bytes);
-  return *pointer != nullptr ? cudaSuccess : remember(cudaErrorMemoryAllocation);
+  if (*pointer == nullptr) return remember(cudaErrorMemoryAllocation);
+  const std::lock_guard lock(mutex);
+  locked()[reinterpret_cast<uintptr_t>(*pointer)] = bytes;
+  return cudaSuccess;
 }
 cudaError_t cudaFreeHost(void* pointer) {
+  if (emulator::not_in_capture() != cudaSuccess) return cudaErrorStreamCaptureUnsupported;
+  emulator::wait_for_all();
+  {
+    const std::lock_guard lock(mutex);
+    locked().erase(reinterpret_cast<uintptr_t>(pointer));
+  }
   std::free(pointer);
-  return cudaSuccess;
-}
-
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
-  *event = reinterpret_cast<cudaEvent_t>(new char);
-  return cudaSuccess;
-}
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
-cudaError_t cudaEventDestroy(cudaEvent_t event) {
-  delete reinterpret_cast<char*>(event);
   return cudaSuccess;
 }
 

@@ -1,0 +1,190 @@
+// Whole training steps on a device that computes while the host goes on: what the host waits for, and what it is told
+// late. On the CPU, which is never waited for, the same holds trivially.
+#include <doctest/doctest.h>
+
+#include "autograd/ops.h"
+#include "nn/module.h"
+#include "ssl/methods/moco.h"
+#include "ssl/train/build.h"
+#include "ssl/train/trainer.h"
+#include "tensor/late_numbers.h"
+#include "train.h"
+
+namespace {
+
+using namespace tacit;
+using namespace tacit::ssl;
+using testing::error_of;
+using testing::mentions;
+using testing::tiny_config;
+
+TrainConfig config_of(const std::string& method) {
+  TrainConfig c = tiny_config();
+  c.method = method;
+  apply_recipe(c, "small-images");
+  c.data = {"synthetic:64"};
+  c.image_size = 16;
+  c.channels = 3;
+  c.encoder_width = c.encoder.starts_with("vit") ? 16 : 4;
+  c.projector = {8, 4};
+  c.predictor = {8, 4};
+  c.queue_size = 32;
+  c.batch_size = 4;
+  c.grid = 2;
+  c.patch_features = 8;
+  c.color_width = 8;
+  c.decoder_dim = 16;
+  c.decoder_depth = 1;
+  c.decoder_heads = 2;
+  c.clip = 1;
+  return c;
+}
+
+/// A method in training on views that the host makes.
+struct Steps {
+  explicit Steps(TrainConfig c)
+      : config(std::move(c)), method(make_method(config)), optimizer(make_optimizer(config, *method)) {
+    views = static_cast<uint64_t>(method_entry(config.method).views);
+    training.next = [this] {
+      Batch batch;
+      const Device host("cpu");
+      const uint64_t number = made++;
+      for (uint64_t v = 0; v < views; ++v)
+        batch.views.push_back(
+            Tensor::uniform({config.batch_size, config.image_size, config.image_size, 3}, v, number, f32, host)
+                .to(default_device()));
+      batch.indices.assign(static_cast<size_t>(config.batch_size), 0);
+      return batch;
+    };
+    training.loss = [this](const Batch& b, const Progress& progress) { return method->loss(b.views, progress); };
+    training.after_step = [this](const Progress& progress) { method->after_step(progress); };
+    training.metrics = [this] { return method->metrics(); };
+    training.lr = [](int64_t) { return 0.01; };
+    training.optimizer = optimizer.get();
+    training.steps = training.steps_per_epoch = 100;
+    training.clip = config.clip;
+    training.late = !default_device().backend().host_accessible();
+  }
+
+  TrainConfig config;
+  std::unique_ptr<Method> method;
+  std::unique_ptr<optim::Optimizer> optimizer;
+  uint64_t views = 0, made = 0;
+  Training training;
+};
+
+}  // namespace
+
+TEST_CASE("a training step waits for nothing but the figures of the step before") {
+  const Backend& backend = default_device().backend();
+  for (const MethodEntry& entry : method_entries()) {
+    CAPTURE(std::string(entry.name));
+    Steps steps(config_of(entry.name));
+    std::vector<int64_t> waits, allocations;
+    steps.training.last = 6;
+    steps.training.on_step = [&](StepRecord& record) {
+      CHECK(record.metrics.count("grad_norm") == 1);
+      waits.push_back(backend.waits());
+      allocations.push_back(default_device().allocator().statistics().system_allocations);
+    };
+    train(steps.training);
+    REQUIRE(waits.size() == 6);
+    // The first steps take memory, and MoCo reads where its queue stands.
+    for (size_t i = 3; i < 6; ++i) {
+      CHECK(waits[i] - waits[i - 1] == (steps.training.late ? 1 : 0));
+      CHECK(allocations[i] == allocations[i - 1]);
+    }
+  }
+}
+
+TEST_CASE("MoCo's queue goes on where a state that is loaded says, though the host keeps its position") {
+  Steps first(config_of("moco")), second(config_of("moco"));
+  first.training.last = 3;
+  train(first.training);
+  second.training.last = 1;
+  train(second.training);  // it has a position of its own
+  nn::load_state(*second.method, nn::state_dict(*first.method));
+  second.optimizer->load_state(first.optimizer->state());
+  second.made = first.made;
+  for (Steps* const steps : {&first, &second}) {
+    steps->training.done = 3;
+    steps->training.last = 5;
+    train(steps->training);
+  }
+  const nn::StateDict a = nn::state_dict(*first.method), b = nn::state_dict(*second.method);
+  CHECK(a.at("queue_ptr").item() == 20);
+  for (const auto& [name, value] : a) {
+    CAPTURE(name);
+    CHECK(max_abs_difference(value, b.at(name)) == 0);
+  }
+}
+
+TEST_CASE(
+    "an index out of range is an error when the host next waits, and until then nothing is read or written there") {
+  const Device device = default_device();
+  const auto list = [](std::vector<int64_t> values, const Shape& shape) { return Tensor::from(values, shape); };
+  const Tensor x = Tensor::from(std::vector<float>{1, 2, 3, 4, 5, 6}, {2, 3});
+  const auto message = [&](const auto& f) {
+    return error_of([&] {
+      f();
+      device.backend().synchronize();
+    });
+  };
+  CHECK(message([&] {
+          gather(x, 1, list({0, 3}, {2, 1}));
+        }) == "[gather] index 3 is out of range for a dimension of size 3");
+  CHECK(message([&] { index_select(x, 0, list({-1}, {1})); }) ==
+        "[gather] index -1 is out of range for a dimension of size 2");
+  CHECK(message([&] {
+          scatter_add({2, 3}, 1, list({7, 0}, {2, 1}), x.slice(1, 0, 1));
+        }) == "[scatter_add] index 7 is out of range for a dimension of size 3");
+  CHECK(message([&] {
+          cross_entropy(Variable(x), list({1, 3}, {2}));
+        }) == "[cross_entropy] label 3 is out of range for 3 classes");
+  CHECK(message([] {}).empty());  // told once
+  if (device.backend().host_accessible()) return;
+
+  // Between two rows of one block: what a write out of range would meet.
+  const Tensor block = Tensor::full({3, 4}, 9);
+  const Tensor sums = block.slice(0, 1, 2);
+  device.backend().scatter_add(sums.view(), list({-4, 4, 1, 7}, {1, 4}).view(), Tensor::ones({1, 4}).view(), 1);
+  const Tensor read = Tensor::empty({1, 4});
+  device.backend().gather(read.view(), sums.view(), list({-1, 4, 1, 40}, {1, 4}).view(), 1);
+  const int64_t waits = device.backend().waits();
+  LateNumbers late({sum(read)});
+  CHECK(device.backend().waits() == waits);
+  CHECK(mentions(error_of([&] { late.get(); }), "[scatter_add] index "));
+  CHECK(block.to_vector<float>() == std::vector<float>{9, 9, 9, 9, 9, 10, 9, 9, 9, 9, 9, 9});
+  CHECK(read.to_vector<float>() == std::vector<float>{0, 0, 10, 0});
+  CHECK(late.get() == std::vector<double>{10});
+}
+
+TEST_CASE("uploads of every size come whole and in order, whatever the host writes over meanwhile") {
+  const Device host("cpu");
+  const int64_t large = int64_t{3} << 19, sizes[] = {large, 3, large + 5, 70000};  // i64: 12 MiB, some bytes, 560 KB
+  Tensor staged = Tensor::empty({large + 5}, i64, host);
+  auto* const values = staged.view().ptr<int64_t>();
+  std::vector<LateNumbers> late;
+  std::vector<std::vector<double>> expected;
+  for (int64_t round = 0; round < 12; ++round)
+    for (const int64_t size : sizes) {
+      for (int64_t i = 0; i < size; ++i) values[i] = round * 1000 + i % 997;
+      const Tensor there = staged.slice(0, 0, size).to(default_device());
+      const auto at = [&](int64_t i) { return there.slice(0, i, i + 1); };
+      late.emplace_back(std::vector<Tensor>{at(0), at(size / 2), at(size - 1)});
+      expected.push_back({static_cast<double>(values[0]), static_cast<double>(values[size / 2]),
+                          static_cast<double>(values[size - 1])});
+    }
+  for (size_t i = 0; i < late.size(); ++i) CHECK(late[i].get() == expected[i]);
+}
+
+TEST_CASE("late numbers are those of the moment when they were asked for, in every dtype") {
+  const Tensor x = Tensor::full({}, 1.5), n = Tensor::full({1}, 7, i64), b = Tensor::full({}, 2, bf16);
+  const LateNumbers late({x, n, Tensor::full({}, 0.25, f64), b, Tensor::full({}, 200, u8)});
+  x.backend().fill(x.view(), 3);
+  n.backend().fill(n.view(), 3);
+  CHECK(late.get() == std::vector<double>{1.5, 7, 0.25, 2, 200});
+  CHECK(late.get() == std::vector<double>{1.5, 7, 0.25, 2, 200});
+  CHECK(LateNumbers().get().empty());
+  CHECK(mentions(error_of([] { LateNumbers({Tensor::zeros({2})}); }), "one element"));
+}

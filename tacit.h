@@ -108,5 +108,6 @@
 #include "tensor/scalar_ops.h"
 #include "tensor/shape.h"
 #include "tensor/srgb.h"
+#include "tensor/step_input.h"
 #include "tensor/tensor.h"
 #include "tensor/view.h"

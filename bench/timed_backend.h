@@ -87,6 +87,9 @@ class TimedBackend final : public Backend {
   void scatter_add(const View& out, const View& index, const View& src, int dim) override {
     time("scatter_add", {src, src, index}, [&] { inner_->scatter_add(out, index, src, dim); });
   }
+  void index_copy(const View& out, const View& index, const View& src) override {
+    time("index_copy", {src, src, index}, [&] { inner_->index_copy(out, index, src); });
+  }
   void random(Distribution d, const View& out, uint64_t seed, uint64_t stream, const View& step) override {
     time("random", {out}, [&] { inner_->random(d, out, seed, stream, step); });
   }

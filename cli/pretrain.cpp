@@ -115,6 +115,8 @@ class Pretrain final : public Command {
     if (config_.device.empty()) config_.device = best_device();  // a resume goes on where the run began
     TACIT_CHECK(config_.precision == "fp32" || config_.device.rfind("cuda", 0) == 0, "--precision ", config_.precision,
                 " needs a GPU, and none works here; leave it out");
+    TACIT_CHECK(!config_.cuda_graph || config_.device.rfind("cuda", 0) == 0,
+                "--cuda-graph needs a GPU, and none works here; leave it out");
     ssl::take_size_from(config_, *source);
     if (!resuming_) ssl::fit_batch(config_, layers_, source->size(), &notes);
     tell();

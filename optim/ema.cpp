@@ -4,15 +4,21 @@
 #include <numbers>
 
 #include "tensor/ops.h"
+#include "tensor/step_input.h"
 
 namespace tacit::optim {
 
-void ema_update_(nn::Module& target, nn::Module& online, double momentum) {
-  TACIT_CHECK(momentum >= 0 && momentum <= 1, "[ema_update_] momentum ", momentum, " is not in [0, 1]");
+namespace {
+
+struct Pairs {
+  std::vector<Tensor> targets, sources;
+};
+
+Pairs pairs_of(nn::Module& target, nn::Module& online) {
   const auto ours = target.named_parameters(), theirs = online.named_parameters();
   TACIT_CHECK(ours.size() == theirs.size(), "[ema_update_] the target has ", ours.size(), " parameters, the online ",
               "module ", theirs.size(), "; the target must be a copy of it");
-  std::vector<Tensor> targets, sources;
+  Pairs pairs;
   for (size_t i = 0; i < ours.size(); ++i) {
     const Tensor &to = ours[i].second->value(), &from = theirs[i].second->value();
     TACIT_CHECK(ours[i].first == theirs[i].first && to.shape() == from.shape(), "[ema_update_] the target's ",
@@ -20,15 +26,35 @@ void ema_update_(nn::Module& target, nn::Module& online, double momentum) {
                 "; the target must be a copy of the online module");
     TACIT_CHECK(!to.shares_memory_with(from), "[ema_update_] ", ours[i].first,
                 " is one tensor in both modules, so there is nothing to average; make the target a copy");
-    targets.push_back(to);
-    sources.push_back(from);
+    pairs.targets.push_back(to);
+    pairs.sources.push_back(from);
   }
-  if (targets.empty()) return;
+  return pairs;
+}
+
+}  // namespace
+
+void ema_update_(nn::Module& target, nn::Module& online, double momentum) {
+  TACIT_CHECK(momentum >= 0 && momentum <= 1, "[ema_update_] momentum ", momentum, " is not in [0, 1]");
+  const Pairs pairs = pairs_of(target, online);
+  if (pairs.targets.empty()) return;
   if (momentum == 0) {  // t + 1 (s - t) would miss s by a rounding
-    for (size_t i = 0; i < targets.size(); ++i) targets[i].copy_(sources[i]);
+    for (size_t i = 0; i < pairs.targets.size(); ++i) Tensor(pairs.targets[i]).copy_(pairs.sources[i]);
     return;
   }
-  lerp_(targets, sources, Tensor::scalar(1 - momentum, f64, targets[0].device()));
+  lerp_(pairs.targets, pairs.sources, Tensor::scalar(1 - momentum, f64, pairs.targets[0].device()));
+}
+
+void ema_update_(nn::Module& target, nn::Module& online, const Tensor& weight) {
+  const Pairs pairs = pairs_of(target, online);
+  lerp_(pairs.targets, pairs.sources, weight);
+}
+
+Tensor cosine_weight(int64_t step, int64_t steps, double base, const Device& device) {
+  TACIT_CHECK(base > 0, "[cosine_weight] the base momentum must be above 0, got ", base);
+  return step_input<double>({}, device, step, [steps, base](int64_t at) {
+    return std::vector<double>{1 - cosine_momentum(at, steps, base)};
+  });
 }
 
 double cosine_momentum(int64_t step, int64_t steps, double base) {

@@ -8,6 +8,7 @@
 
 #include "tensor/counted.h"
 #include "tensor/ops.h"
+#include "tensor/step_input.h"
 
 namespace tacit::optim {
 
@@ -125,7 +126,23 @@ void Optimizer::make_states() {
 
 void Optimizer::step() {
   make_states();
-  bool any = false;
+  const auto trains = [](const Variable& p) { return p.grad().defined(); };
+  TACIT_CHECK(
+      std::any_of(groups_.begin(), groups_.end(),
+                  [&](const ParamGroup& g) { return std::any_of(g.parameters.begin(), g.parameters.end(), trains); }),
+      "[optimizer] no parameter has a gradient; call backward() before step()");
+  const auto count = static_cast<int64_t>(1 + hyper().size());
+  const auto first = std::find_if(groups_.begin(), groups_.end(), [](const auto& g) { return !g.parameters.empty(); });
+  const Tensor numbers = step_input<double>({static_cast<int64_t>(groups_.size()), count},
+                                            first->parameters[0].value().device(), 0, [this](int64_t) {
+                                              std::vector<double> values;
+                                              for (const ParamGroup& group : groups_) {
+                                                values.push_back(lr_ * group.lr_scale);
+                                                for (const double value : hyper()) values.push_back(value);
+                                              }
+                                              ++steps_;
+                                              return values;
+                                            });
   for (size_t g = 0; g < groups_.size(); ++g) {
     const ParamGroup& group = groups_[g];
     std::vector<View> params, grads;
@@ -133,22 +150,15 @@ void Optimizer::step() {
     std::vector<Tensor> dense;  // keeps gradients alive that had to be made dense
     for (size_t i = 0; i < group.parameters.size(); ++i) {
       const Variable& p = group.parameters[i];
-      if (!p.grad().defined()) continue;
+      if (!trains(p)) continue;
       dense.push_back(p.grad().contiguous_copy_if_needed());
       params.push_back(p.value().view());
       grads.push_back(dense.back().view());
       for (size_t k = 0; k < states.size(); ++k) states[k].push_back(states_[g][k][i].view());
     }
     if (params.empty()) continue;
-    any = true;
-    std::vector<double> values = {lr_ * group.lr_scale};
-    for (const double value : hyper()) values.push_back(value);
-    const Tensor numbers =
-        Tensor::from(values, {static_cast<int64_t>(values.size())}, group.parameters[0].value().device());
-    update(group, params, grads, states, numbers.backend(), numbers.view());
+    update(group, params, grads, states, numbers.backend(), numbers.select(0, static_cast<int64_t>(g)).view());
   }
-  TACIT_CHECK(any, "[optimizer] no parameter has a gradient; call backward() before step()");
-  ++steps_;
 }
 
 void Optimizer::zero_grad() {

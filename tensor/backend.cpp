@@ -15,8 +15,8 @@ namespace tacit {
 std::string out_of_range(Indexed op, int64_t index, int64_t size) {
   const std::string i = std::to_string(index), n = std::to_string(size);
   if (op == Indexed::CrossEntropy) return "[cross_entropy] label " + i + " is out of range for " + n + " classes";
-  return std::string(op == Indexed::Gather ? "[gather]" : "[scatter_add]") + " index " + i +
-         " is out of range for a dimension of size " + n;
+  const char* const name = op == Indexed::Gather ? "gather" : op == Indexed::IndexCopy ? "index_copy_" : "scatter_add";
+  return "[" + std::string(name) + "] index " + i + " is out of range for a dimension of size " + n;
 }
 
 namespace {
@@ -42,6 +42,10 @@ std::unique_ptr<Download> Backend::start_download(std::span<const View> views) {
     bytes += bytes_of(view);
   }
   return copy;
+}
+
+std::unique_ptr<Graph> Backend::capture(const std::function<void()>&) {
+  detail::fail("[capture] the backend '", name(), "' cannot capture a step as a graph; --cuda-graph is of CUDA");
 }
 
 /// One staged call. Views given to in() are downloaded; those given to out() are also uploaded by finish().
@@ -198,6 +202,11 @@ void Backend::gather(const View& out, const View& in, const View& index, int dim
 void Backend::scatter_add(const View& out, const View& index, const View& src, int dim) {
   Stage s(*this, "scatter_add");
   reference().scatter_add(s.out(out), s.in(index), s.in(src), dim);
+  s.finish();
+}
+void Backend::index_copy(const View& out, const View& index, const View& src) {
+  Stage s(*this, "index_copy");
+  reference().index_copy(s.out(out), s.in(index), s.in(src));
   s.finish();
 }
 void Backend::random(Distribution d, const View& out, uint64_t seed, uint64_t stream, const View& step) {

@@ -46,7 +46,7 @@ TACIT_HD bool beats(ReduceOp op, T value, T best) {
 enum class Fused : uint8_t { BatchNormAct, Contrast };
 
 /// The ops whose kernels read positions from memory.
-enum class Indexed : uint8_t { Gather, ScatterAdd, CrossEntropy };
+enum class Indexed : uint8_t { Gather, ScatterAdd, IndexCopy, CrossEntropy };
 /// What their Error says of a position that is not in [0, size).
 std::string out_of_range(Indexed, int64_t index, int64_t size);
 
@@ -167,6 +167,17 @@ class Download {
   virtual const char* bytes() = 0;
 };
 
+/// Work for a device that can be done again and again (Backend::capture).
+class Graph {
+ public:
+  Graph() = default;
+  Graph(const Graph&) = delete;
+  Graph& operator=(const Graph&) = delete;
+  virtual ~Graph() = default;
+  /// Does it once, in the order of the stream.
+  virtual void launch() = 0;
+};
+
 class Backend {
  public:
   Backend() = default;
@@ -199,6 +210,11 @@ class Backend {
   virtual int64_t available_memory() const { return 0; }
   /// Bytes that kernels keep beside the tensors, to work in; known from the first steps on.
   virtual int64_t workspace_bytes() const { return 0; }
+  /// Whether capture() works.
+  virtual bool can_capture() const { return false; }
+  /// What `work` gives the device to do, as a graph, and not done yet. It must not wait for the device, nor need memory
+  /// beyond what CachingAllocator::open_pool() keeps for it. Throws what it throws, or Error.
+  virtual std::unique_ptr<Graph> capture(const std::function<void()>& work);
   /// True when the host may dereference the pointers; saves copies.
   virtual bool host_accessible() const { return false; }
   virtual bool supports(Fused) const { return false; }
@@ -241,6 +257,8 @@ class Backend {
   virtual void gather(const View& out, const View& in, const View& index, int dim);
   /// out[…, index[…, i, …], …] += src[…, i, …] along dim, in the order of i.
   virtual void scatter_add(const View& out, const View& index, const View& src, int dim);
+  /// out[index[i], …] = src[i, …]; the indices, (src.shape[0]), differ from each other.
+  virtual void index_copy(const View& out, const View& index, const View& src);
 
   // ---- random numbers: element i is word i % 4 of random_block(seed, stream, step[0], i / 4); dense.
   /// Normals: words (0,1) and (2,3) of a block make two each. step is an i64 tensor of one element on the device.

@@ -50,9 +50,11 @@ size_t CachingAllocator::rounded(size_t bytes) const {
 }
 
 void* CachingAllocator::take_from_free(size_t size) {
-  if (joins(size)) return large_.take(size);
-  const auto found = free_.find(size);
-  if (found == free_.end() || found->second.empty()) return nullptr;
+  const bool pooled = pool_ && pool_->serves;
+  if (joins(size) && !pooled) return large_.take(size);
+  Blocks& free = pooled ? pool_->free : free_;
+  const auto found = free.find(size);
+  if (found == free.end() || found->second.empty()) return nullptr;
   void* const block = found->second.back();
   found->second.pop_back();
   return block;
@@ -82,7 +84,13 @@ void* CachingAllocator::allocate(size_t bytes) {
   const size_t size = rounded(bytes);
   const std::lock_guard lock(mutex_);
   void* block = take_from_free(size);
-  if (block == nullptr) block = take_from_backend(size);
+  if (block == nullptr) {
+    const bool pooled = pool_ && pool_->serves;
+    TACIT_CHECK(!pooled || !pool_->sealed, "[memory] a captured step asks for a tensor of ", bytes,
+                " bytes that the steps before it did not need");
+    block = take_from_backend(size);
+    if (pooled) pool_->all.insert(block);
+  }
   ++statistics_.allocations;
   statistics_.live_bytes += static_cast<int64_t>(size);
   if (statistics_.live_bytes > statistics_.peak_bytes) statistics_.peak_bytes = statistics_.live_bytes;
@@ -94,7 +102,9 @@ void CachingAllocator::deallocate(void* pointer, size_t bytes) noexcept {
   const std::lock_guard lock(mutex_);
   statistics_.live_bytes -= static_cast<int64_t>(size);
   try {
-    if (joins(size))
+    if (pool_ && pool_->all.count(pointer) > 0)
+      pool_->free[size].push_back(pointer);
+    else if (joins(size))
       large_.give(pointer, size);
     else
       free_[size].push_back(pointer);
@@ -102,6 +112,34 @@ void CachingAllocator::deallocate(void* pointer, size_t bytes) noexcept {
     joins(size) ? backend_.deallocate_joined(pointer, size) : backend_.deallocate(pointer, size);
     count(-static_cast<int64_t>(size));
   }
+}
+
+void CachingAllocator::open_pool() {
+  const std::lock_guard lock(mutex_);
+  TACIT_CHECK(!pool_ && joins_from_ == SIZE_MAX, "[memory] there is a pool already, or blocks that join");
+  pool_.emplace();
+}
+void CachingAllocator::seal_pool() {
+  const std::lock_guard lock(mutex_);
+  pool_->sealed = true;
+}
+void CachingAllocator::close_pool() noexcept {
+  const std::lock_guard lock(mutex_);
+  if (!pool_) return;
+  for (auto& [size, blocks] : pool_->free) {
+    auto& free = free_[size];
+    free.insert(free.end(), blocks.begin(), blocks.end());
+  }
+  pool_.reset();
+}
+
+PoolScope::PoolScope(CachingAllocator& allocator) : allocator_(allocator) {
+  const std::lock_guard lock(allocator_.mutex_);
+  allocator_.pool_->serves = true;
+}
+PoolScope::~PoolScope() {
+  const std::lock_guard lock(allocator_.mutex_);
+  allocator_.pool_->serves = false;
 }
 
 void CachingAllocator::count(int64_t bytes) {

@@ -7,7 +7,9 @@
 
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "tensor/backend.h"
@@ -39,6 +41,14 @@ class CachingAllocator {
   /// Gives every unused block back to the backend.
   void trim();
 
+  /// Blocks kept apart, for steps that are captured: what a graph works on must not be handed to anyone else. While a
+  /// PoolScope lives, requests are served from the pool, which grows until seal_pool(); after that a request that it
+  /// has no block for is an Error. Blocks of the pool come back to it whenever they are freed. close_pool() makes them
+  /// ordinary ones. One pool at a time.
+  void open_pool();
+  void seal_pool();
+  void close_pool() noexcept;
+
   /// The most that this allocator may hold on a device with memory of its own; what lies in main memory is bounded by
   /// set_memory_limit() for all allocators together.
   void set_limit(int64_t bytes);
@@ -51,6 +61,13 @@ class CachingAllocator {
  private:
   bool joins(size_t bytes) const { return bytes >= joins_from_; }
   size_t rounded(size_t bytes) const;
+  friend class PoolScope;
+  using Blocks = std::unordered_map<size_t, std::vector<void*>>;  // by size class
+  struct Pool {
+    Blocks free;
+    std::unordered_set<void*> all;
+    bool serves = false, sealed = false;
+  };
   // With the lock held:
   void* take_from_free(size_t size);
   void* take_from_backend(size_t size);
@@ -63,9 +80,22 @@ class CachingAllocator {
   const size_t joins_from_;
   int64_t limit_ = INT64_MAX;
   mutable std::mutex mutex_;
-  std::unordered_map<size_t, std::vector<void*>> free_;  // by size class
-  FreeBlocks large_;                                     // those that join
+  Blocks free_;
+  FreeBlocks large_;  // those that join
+  std::optional<Pool> pool_;
   MemoryStatistics statistics_;
+};
+
+/// Serves the requests of its life from an allocator's pool.
+class PoolScope {
+ public:
+  explicit PoolScope(CachingAllocator&);
+  ~PoolScope();
+  PoolScope(const PoolScope&) = delete;
+  PoolScope& operator=(const PoolScope&) = delete;
+
+ private:
+  CachingAllocator& allocator_;
 };
 
 }  // namespace tacit

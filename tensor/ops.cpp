@@ -283,6 +283,19 @@ Tensor scatter_add(const Shape& shape, int dim, const Tensor& index, const Tenso
   return out;
 }
 
+void index_copy_(const Tensor& target, const Tensor& index, const Tensor& source) {
+  check_same_kind("index_copy_", target, source);
+  TACIT_CHECK(target.rank() >= 1 && index.rank() == 1 && index.device() == target.device(),
+              "[index_copy_] needs a list of rows on the target's device, got shape ", index.shape());
+  Shape expected = target.shape();
+  expected[0] = index.size(0);
+  TACIT_CHECK(source.shape() == expected, "[index_copy_] source ", source.shape(), " is not ", index.size(0),
+              " rows of ", target.shape());
+  check_index("index_copy_", Indexed::IndexCopy, index, target.size(0));
+  const Tensor safe = target.shares_memory_with(source) ? source.clone() : source;
+  if (source.numel() > 0) target.backend().index_copy(target.view(), index.view(), safe.view());
+}
+
 Tensor concatenate(const std::vector<Tensor>& xs, int dim) {
   TACIT_CHECK(!xs.empty(), "[concatenate] nothing to concatenate");
   dim = xs[0].shape().index(dim);

@@ -100,6 +100,9 @@ std::pair<Tensor, Tensor> linear_dw_rows(const Tensor& dy, const Tensor& x);
 Tensor gather(const Tensor& x, int dim, const Tensor& index);
 /// Rows index (n) of a dimension: torch.index_select.
 Tensor index_select(const Tensor& x, int dim, const Tensor& index);
+/// target[index[i], …] = source[i, …] (torch.index_copy_ along dimension 0): index (n) i64 without repeats, source of
+/// target's dtype and of its shape but for n rows. Not differentiable.
+void index_copy_(const Tensor& target, const Tensor& index, const Tensor& source);
 /// A zero tensor of `shape` to which src is added at index along dim; the gradient of gather.
 Tensor scatter_add(const Shape& shape, int dim, const Tensor& index, const Tensor& src);
 Tensor concatenate(const std::vector<Tensor>& xs, int dim);

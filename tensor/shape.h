@@ -79,6 +79,12 @@ inline Shape leading(const Shape& s, int n) {
   return Shape(std::span<const int64_t>(s.begin(), static_cast<size_t>(s.rank() - n)));
 }
 
+/// Strides of a list under a shape of `rank` dimensions whose first is the list's; it repeats along the others.
+inline Strides along_first(const Strides& list, int rank) {
+  Strides strides;
+  for (int d = 0; d < rank; ++d) strides.push_back(d == 0 ? list[0] : 0);
+  return strides;
+}
 /// The strides with that of one dimension set to 0: an index along it is then added by hand.
 inline Strides without_stride(Strides strides, int dim) {
   strides[dim] = 0;

@@ -52,6 +52,42 @@ class CountingBackend final : public Backend {
 
 }  // namespace
 
+TEST_CASE("a pool keeps its blocks to itself, whoever frees them, until it is closed") {
+  CountingBackend backend;
+  CachingAllocator allocator(backend);
+  std::vector<void*> live;
+  const auto take = [&] {
+    live.push_back(allocator.allocate(1000));
+    return live.back();
+  };
+  const auto give = [&](void* block) {
+    allocator.deallocate(block, 1000);
+    std::erase(live, block);
+  };
+  void* const before = take();
+  void* mine = nullptr;
+  allocator.open_pool();
+  {
+    const PoolScope scope(allocator);
+    mine = take();
+    give(before);
+    CHECK(take() != before);  // which was not the pool's
+  }
+  give(mine);
+  CHECK(take() == before);
+  CHECK(take() != mine);
+  allocator.seal_pool();
+  {
+    const PoolScope scope(allocator);
+    CHECK(take() == mine);
+    CHECK(mentions(error_of([&] { take(); }), "1000 bytes that the steps before it did not need"));
+  }
+  allocator.close_pool();
+  give(mine);
+  CHECK(take() == mine);
+  while (!live.empty()) give(live.back());
+}
+
 TEST_CASE("size classes: multiples of 64, at most an eighth too large, falling into few classes") {
   CHECK(CachingAllocator::size_class(0) == 64);
   CHECK(CachingAllocator::size_class(1) == 64);

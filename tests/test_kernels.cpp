@@ -134,6 +134,20 @@ TEST_CASE("scatter_add adds repeated indices in order") {
   }
 }
 
+TEST_CASE("index_copy_ writes rows, of any strides, and no others") {
+  const Tensor src = Tensor::normal({5, 2, 3}, 1, 2, f32, reference());
+  for (const bool transposed : {false, true}) {
+    const auto rows = on_both<float>(src, [&](const Tensor& t) {
+      const Tensor all = Tensor::full(transposed ? Shape{3, 2, 8} : Shape{8, 2, 3}, 7, f32, t.device());
+      const Tensor index = Tensor::from(std::vector<int64_t>{6, 0, 3, 7, 1}, {5}, t.device());
+      index_copy_(transposed ? all.transpose(0, 2) : all, index, t);
+      return all;
+    });
+    CHECK(rows.first == rows.second);
+    CHECK(std::count(rows.first.begin(), rows.first.end(), 7.0f) == 18);
+  }
+}
+
 TEST_CASE("copy converts between all dtypes, dense and strided") {
   const DType dtypes[] = {f32, f64, bf16, i64, i32, u8};
   for (const DType from : dtypes)

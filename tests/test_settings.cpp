@@ -114,6 +114,8 @@ TEST_CASE("validate: values that flags alone show to be wrong") {
   CHECK(contains(message({{"precision", {"tf32"}}, {"device", {"cpu"}}}), "needs a GPU"));
   CHECK(message({{"precision", {"tf32"}}, {"device", {"cuda:1"}}}).empty());
   CHECK(contains(message({{"precision", {"fp31"}}}), "fp32"));
+  CHECK(contains(message({{"cuda-graph", {"true"}}, {"device", {"cpu"}}}), "--cuda-graph needs a GPU"));
+  CHECK(message({{"cuda-graph", {"true"}}, {"device", {"cuda"}}}).empty());
   CHECK(contains(message({{"method", {"simclear"}}}), "unknown method 'simclear'; there are: simclr, moco"));
   CHECK(contains(message({{"queue-size", {"64"}}}), "--queue-size is of moco; simclr has no such setting"));
   CHECK(contains(message({{"recipe", {"best"}}}), "fashion-mnist-demo"));

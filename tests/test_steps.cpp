@@ -97,6 +97,109 @@ TEST_CASE("a training step waits for nothing but the figures of the step before"
   }
 }
 
+TEST_CASE("--cuda-graph: ten steps of every method have the same bits as without") {
+  if (!default_device().backend().can_capture()) return;
+  struct Case {
+    const char* method;
+    void (*change)(TrainConfig&);
+  };
+  const std::vector<Case> cases = {
+      {"simclr", [](TrainConfig&) {}},
+      {"simclr", [](TrainConfig& c) { c.chunk_size = 2; }},
+      {"moco", [](TrainConfig&) {}},
+      {"moco", [](TrainConfig& c) { c.variant = "v3", c.optimizer = "lars"; }},
+      {"byol", [](TrainConfig& c) { c.optimizer = "sgd"; }},
+      {"mae", [](TrainConfig&) {}},
+      {"rotation", [](TrainConfig& c) { c.clip = 0; }},
+      {"jigsaw", [](TrainConfig&) {}},
+      {"colorization", [](TrainConfig&) {}},
+  };
+  for (const Case& wanted : cases) {
+    TrainConfig config = config_of(wanted.method);
+    wanted.change(config);
+    CAPTURE(config.method);
+    CAPTURE(config.variant);
+    std::vector<StepRecord> records[2];
+    nn::StateDict states[2], moments[2];
+    for (const bool graph : {false, true}) {
+      Steps steps(config);
+      steps.training.graph = graph;
+      steps.training.last = 10;
+      steps.training.lr = [](int64_t step) { return 0.01 * static_cast<double>(step % 3 + 1); };
+      std::vector<int64_t> waits;
+      steps.training.on_step = [&](StepRecord& record) {
+        records[graph].push_back(record);
+        waits.push_back(default_device().backend().waits());
+      };
+      train(steps.training);
+      for (size_t i = 5; i < 10; ++i) CHECK(waits[i] - waits[i - 1] == 1);
+      states[graph] = nn::state_dict(*steps.method);
+      moments[graph] = steps.optimizer->state();
+    }
+    REQUIRE(records[0].size() == records[1].size());
+    for (size_t i = 0; i < records[0].size(); ++i) {
+      CAPTURE(i);
+      CHECK(records[0][i].loss == records[1][i].loss);
+      CHECK(records[0][i].metrics == records[1][i].metrics);
+      if (i > 0) CHECK(records[0][i].loss != records[0][i - 1].loss);
+    }
+    for (const auto* state : {&states, &moments})
+      for (const auto& [name, value] : (*state)[0]) {
+        CAPTURE(name);
+        CHECK(max_abs_difference(value, (*state)[1].at(name)) == 0);
+      }
+    CHECK(moments[1].at("step").item() == 10);
+  }
+}
+
+TEST_CASE("--cuda-graph: what cannot be captured says why; the device goes on") {
+  if (!default_device().backend().can_capture()) {
+    CHECK(mentions(error_of([] {
+                     Steps steps(config_of("simclr"));
+                     steps.training.graph = true;
+                     steps.training.last = 1;
+                     train(steps.training);
+                   }),
+                   "--cuda-graph"));
+    return;
+  }
+  const auto fault = [](const auto& spoil) {
+    Steps steps(config_of("simclr"));
+    steps.training.graph = true;
+    steps.training.last = 6;
+    return error_of([&] {
+      spoil(steps);
+      train(steps.training);
+    });
+  };
+  std::vector<Tensor> kept;
+  CHECK(fault([](Steps&) {}).empty());
+  CHECK(mentions(fault([](Steps& s) {
+                   s.training.after_step = [&s](const Progress&) { s.method->metrics().begin()->second.item(); };
+                 }),
+                 "cannot read from the device"));
+  CHECK(mentions(fault([&](Steps& s) {
+                   s.training.after_step = [&](const Progress& p) {
+                     if (p.step == 3) kept.push_back(Tensor::zeros({12345}));
+                   };
+                 }),
+                 "bytes that the steps before it did not need"));
+  CHECK(mentions(fault([](Steps& s) {
+                   s.training.next = [&s, next = s.training.next] {
+                     Batch batch = next();
+                     if (s.made == 5) batch.views[0] = batch.views[0].slice(0, 0, 2);
+                     return batch;
+                   };
+                 }),
+                 "views (2, 16, 16, 3) after those of (4, 16, 16, 3)"));
+  CHECK(fault([](Steps&) {}).empty());
+  for (const MethodEntry& entry : method_entries())
+    CHECK(make_method(config_of(entry.name))->why_not_captured().empty());
+  TrainConfig v3 = config_of("moco");
+  v3.variant = "v3", v3.momentum = 0;
+  CHECK(mentions(make_method(v3)->why_not_captured(), "--momentum 0"));
+}
+
 TEST_CASE("MoCo's queue goes on where a state that is loaded says, though the host keeps its position") {
   Steps first(config_of("moco")), second(config_of("moco"));
   first.training.last = 3;

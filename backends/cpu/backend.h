@@ -36,6 +36,7 @@ class CpuBackend final : public Backend {
   void linear_dw(const View& dw, const View& db, const View& dy, const View& x) override;
   void gather(const View& out, const View& in, const View& index, int dim) override;
   void scatter_add(const View& out, const View& index, const View& src, int dim) override;
+  void index_copy(const View& out, const View& index, const View& src) override;
   void random(Distribution, const View& out, uint64_t seed, uint64_t stream, const View& step) override;
   void conv2d(const View& y, const View& x, const View& w, const Window&) override;
   void conv2d_moments(const View& y, const View& mean, const View& var, const View& x, const View& w,

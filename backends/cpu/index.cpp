@@ -28,6 +28,21 @@ void CpuBackend::gather(const View& out, const View& in, const View& index, int 
   });
 }
 
+void CpuBackend::index_copy(const View& out, const View& index, const View& src) {
+  const int64_t stride = out.strides[0];
+  const Strides rest = without_stride(out.strides, 0), places = along_first(index.strides, src.shape.rank());
+  const int64_t* const place = index.ptr<int64_t>();
+  visit_dtype(out.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    T* const y = out.ptr<T>();
+    const T* const x = src.ptr<T>();
+    for_stretches<3>(src.shape, {&rest, &places, &src.strides}, [&](const auto& at, int64_t n, const auto& step) {
+      const int64_t* const k = place + at[1];
+      for (int64_t i = 0; i < n; ++i) y[at[0] + i * step[0] + k[i * step[1]] * stride] = x[at[2] + i * step[2]];
+    });
+  });
+}
+
 // Parallel over everything but `dim`: along it, additions to one place keep their order.
 void CpuBackend::scatter_add(const View& out, const View& index, const View& src, int dim) {
   const int64_t count = src.shape[dim], stride = out.strides[dim];

@@ -1,6 +1,9 @@
 // The CUDA backend's device, stream and memory. The kernels are in the files named after their families.
 #include "backends/cuda/backend.h"
 
+#include <exception>
+#include <utility>
+
 #include "backends/cuda/launch.h"
 #include "backends/cuda/state.h"
 
@@ -67,6 +70,7 @@ cudaStream_t CudaBackend::stream() const {
 }
 
 void* CudaBackend::allocate(size_t bytes) {
+  not_captured("take memory from the device");
   check(cudaSetDevice(state_->index), "device");
   void* data = nullptr;
   const cudaError_t status = cudaMalloc(&data, std::max<size_t>(bytes, 1));
@@ -94,11 +98,16 @@ int64_t CudaBackend::available_memory() const {
 
 void CudaBackend::upload(void* dst, const void* host, size_t bytes) {
   if (bytes == 0) return;
-  state_->uploads.copy(dst, host, bytes, stream(), [this](cudaEvent_t event) { wait_for(event); });
+  state_->uploads.copy(dst, host, bytes, stream(), [this](cudaEvent_t event) {
+    if (cudaEventQuery(event) == cudaSuccess) return;
+    cudaGetLastError();  // "not ready" stays readable
+    wait_for(event);
+  });
 }
 
 void CudaBackend::download(void* host, const void* src, size_t bytes) {
   if (bytes == 0) return;
+  not_captured("read from the device");
   check(cudaMemcpyAsync(host, src, bytes, cudaMemcpyDeviceToHost, stream()), "download");
   wait("download");
 }
@@ -106,17 +115,82 @@ void CudaBackend::download(void* host, const void* src, size_t bytes) {
 void CudaBackend::synchronize() { wait("synchronize"); }
 
 std::unique_ptr<Download> CudaBackend::start_download(std::span<const View> views) {
+  not_captured("read from the device");
   return state_->downloads.start(
       views, state_->fault, stream(), [this](cudaEvent_t event) { wait_for(event); },
       [this](const Fault& fault) { report(fault); });
 }
 
 void CudaBackend::wait_for(cudaEvent_t event) {
+  not_captured("wait for the device");
   count_wait();
   check(cudaEventSynchronize(event), "event");
 }
 
+void CudaBackend::not_captured(const char* what) const {
+  TACIT_CHECK(!state_->capturing, "[cuda] a step that is captured as a graph cannot ", what);
+}
+
+namespace {
+
+class CapturedGraph final : public Graph {
+ public:
+  CapturedGraph(cudaGraphExec_t exec, std::unique_ptr<Constants> constants, cudaStream_t stream,
+                std::function<void()> launched)
+      : exec_(exec), constants_(std::move(constants)), stream_(stream), launched_(std::move(launched)) {}
+  ~CapturedGraph() override {
+    cudaStreamSynchronize(stream_);
+    cudaGraphExecDestroy(exec_);
+  }
+  void launch() override {
+    launched_();
+    check(cudaGraphLaunch(exec_, stream_), "graph");
+  }
+
+ private:
+  cudaGraphExec_t exec_;
+  std::unique_ptr<Constants> constants_;  // what the graph uploads
+  cudaStream_t stream_;
+  std::function<void()> launched_;
+};
+
+}  // namespace
+
+std::unique_ptr<Graph> CudaBackend::capture(const std::function<void()>& work) {
+  not_captured("be captured again");
+  const cudaStream_t on = stream();
+  auto constants = std::make_unique<Constants>();
+  check(cudaStreamBeginCapture(on, cudaStreamCaptureModeThreadLocal), "capture");
+  state_->capturing = true;
+  state_->uploads.capture(constants.get());
+  std::exception_ptr fault;
+  try {
+    work();
+  } catch (...) {
+    fault = std::current_exception();
+  }
+  state_->uploads.capture(nullptr);
+  state_->capturing = false;
+  cudaGraph_t graph = nullptr;
+  const cudaError_t status = cudaStreamEndCapture(on, &graph);
+  if (fault != nullptr) {
+    cudaGetLastError();
+    if (graph != nullptr) cudaGraphDestroy(graph);
+    std::rethrow_exception(fault);
+  }
+  check(status, "capture");
+  cudaGraphExec_t exec = nullptr;
+  const cudaError_t made = cudaGraphInstantiate(&exec, graph, 0);
+  cudaGraphDestroy(graph);
+  check(made, "graph");
+  return std::make_unique<CapturedGraph>(exec, std::move(constants), on, [this] {
+    check(cudaSetDevice(state_->index), "device");
+    state_->unchecked = true;  // it may hold kernels that check indices
+  });
+}
+
 void CudaBackend::wait(const char* what) {
+  not_captured("wait for the device");
   const bool look = state_->unchecked.exchange(false);
   Fault fault{};
   if (look) check(cudaMemcpyAsync(&fault, state_->fault, sizeof fault, cudaMemcpyDeviceToHost, stream()), what);

@@ -32,6 +32,8 @@ class CudaBackend final : public Backend {
   bool supports(Fused) const override { return true; }
   bool computes_bf16() const override { return true; }
   bool checks_indices() const override { return true; }
+  bool can_capture() const override { return true; }
+  std::unique_ptr<Graph> capture(const std::function<void()>& work) override;
 
   void fill(const View& out, double value) override;
   void copy(const View& out, const View& in) override;
@@ -47,6 +49,7 @@ class CudaBackend final : public Backend {
   void linear_dw(const View& dw, const View& db, const View& dy, const View& x) override;
   void gather(const View& out, const View& in, const View& index, int dim) override;
   void scatter_add(const View& out, const View& index, const View& src, int dim) override;
+  void index_copy(const View& out, const View& index, const View& src) override;
   void random(Distribution, const View& out, uint64_t seed, uint64_t stream, const View& step) override;
   void conv2d(const View& y, const View& x, const View& w, const Window&) override;
   void conv2d_moments(const View& y, const View& mean, const View& var, const View& x, const View& w,
@@ -90,6 +93,8 @@ class CudaBackend final : public Backend {
   /// Waits for the stream; throws what kernels found of indices.
   void wait(const char* what);
   void wait_for(CUevent_st* event);
+  /// Throws while a step is captured, which can do no such thing.
+  void not_captured(const char* what) const;
   /// Throws its Error if there is one, and forgets it.
   void report(const Fault&);
 

@@ -20,6 +20,19 @@ struct Gather {
   }
 };
 
+template <class T>
+struct IndexCopy {
+  T* out;
+  const int64_t* index;
+  const T* src;
+  int64_t stride;
+  IndexCheck valid;
+  __device__ void operator()(const int64_t (&at)[3]) const {
+    const int64_t place = index[at[1]];
+    if (valid(place)) out[at[0] + place * stride] = src[at[2]];
+  }
+};
+
 // One thread walks the whole dimension, so that the terms of a place are added in the order of i without atomics.
 template <class T, class S>
 struct ScatterAdd {
@@ -47,6 +60,17 @@ void CudaBackend::gather(const View& out, const View& in, const View& index, int
     for_each(stream(), out.shape, {out.strides, index.strides, without_stride(in.strides, dim)},
              Gather<T>{out.ptr<T>(), index.ptr<int64_t>(), in.ptr<T>(), in.strides[dim],
                        index_check(Indexed::Gather, in.shape[dim])});
+  });
+}
+
+// out[index[i], …] = src[i, …]
+void CudaBackend::index_copy(const View& out, const View& index, const View& src) {
+  visit_dtype(out.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    for_each(stream(), src.shape,
+             {without_stride(out.strides, 0), along_first(index.strides, src.shape.rank()), src.strides},
+             IndexCopy<T>{out.ptr<T>(), index.ptr<int64_t>(), src.ptr<T>(), out.strides[0],
+                          index_check(Indexed::IndexCopy, out.shape[0])});
   });
 }
 

@@ -43,6 +43,7 @@ struct CudaBackend::State {
   void* workspace = nullptr;  ///< cuBLASLt's
   Uploads uploads;
   Downloads downloads;
+  std::atomic<bool> capturing{false};
   Fault* fault = nullptr;              ///< on the device
   std::atomic<bool> unchecked{false};  ///< kernels that check indices were launched since the host last looked
   static constexpr size_t kWorkspaceBytes = size_t{32} << 20;

@@ -40,6 +40,24 @@ cudaEvent_t EventRing::in_use(cudaStream_t stream) {
   return behind_.back();
 }
 
+Constants::Constants() {
+  void* memory = nullptr;
+  check(cudaMallocHost(&memory, kBytes), "page-locked memory");
+  memory_ = static_cast<char*>(memory);
+}
+
+Constants::~Constants() { cudaFreeHost(memory_); }
+
+const void* Constants::keep(const void* host, size_t bytes) {
+  constexpr size_t kAlign = 256;
+  TACIT_CHECK(bytes <= kBytes - used_, "[cuda] a step that is captured as a graph uploads more than ", kBytes,
+              " bytes");
+  char* const at = memory_ + used_;
+  std::memcpy(at, host, bytes);
+  used_ = std::min(kBytes, (used_ + bytes + kAlign - 1) / kAlign * kAlign);
+  return at;
+}
+
 Uploads::~Uploads() {
   if (copies_ != nullptr) cudaStreamSynchronize(copies_), cudaStreamDestroy(copies_);
   cudaFree(staging_);
@@ -77,6 +95,10 @@ bool Uploads::make_staging(size_t bytes) {
 void Uploads::copy(void* dst, const void* host, size_t bytes, cudaStream_t compute,
                    const std::function<void(cudaEvent_t)>& wait) {
   const std::lock_guard lock(mutex_);
+  if (constants_ != nullptr) {
+    check(cudaMemcpyAsync(dst, constants_->keep(host, bytes), bytes, cudaMemcpyHostToDevice, compute), "upload");
+    return;
+  }
   const bool aside = bytes >= kLarge && make_staging(bytes);
   Locked& locked = bytes >= kLarge ? large_ : small_;
   for (size_t done = 0; done < bytes;) {

@@ -49,6 +49,22 @@ class EventRing {
   std::deque<cudaEvent_t> behind_;  ///< the parts, oldest first
 };
 
+/// Page-locked memory of what a captured step uploads, the same at each repetition.
+class Constants {
+ public:
+  static constexpr size_t kBytes = size_t{16} << 20;
+  Constants();
+  ~Constants();
+  Constants(const Constants&) = delete;
+  Constants& operator=(const Constants&) = delete;
+  /// A copy of some bytes, kept as long as this. Throws Error when there is no more room.
+  const void* keep(const void* host, size_t bytes);
+
+ private:
+  char* memory_ = nullptr;
+  size_t used_ = 0;
+};
+
 class Uploads {
  public:
   static constexpr size_t kSmallRing = size_t{4} << 20, kLargeRing = size_t{64} << 20;  ///< page-locked
@@ -64,6 +80,8 @@ class Uploads {
   /// Returns when `host` may be changed. `wait(event)` is how the host waits: for a full ring.
   void copy(void* dst, const void* host, size_t bytes, cudaStream_t compute,
             const std::function<void(cudaEvent_t)>& wait);
+  /// From now on copies are captured: from these constants, in the compute stream. Null: no more.
+  void capture(Constants* constants) { constants_ = constants; }
 
  private:
   /// Page-locked memory under an EventRing, taken when it is first used.
@@ -81,6 +99,7 @@ class Uploads {
   std::mutex mutex_;
   Events events_;
   Locked small_{events_, kSmallRing}, large_{events_, kLargeRing};
+  Constants* constants_ = nullptr;
   cudaStream_t copies_ = nullptr;
   char* staging_ = nullptr;
   size_t staging_bytes_ = 0;

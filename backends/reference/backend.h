@@ -29,6 +29,7 @@ class ReferenceBackend final : public Backend {
   void matmul(const View& out, const View& a, const View& b) override;
   void gather(const View& out, const View& in, const View& index, int dim) override;
   void scatter_add(const View& out, const View& index, const View& src, int dim) override;
+  void index_copy(const View& out, const View& index, const View& src) override;
   void random(Distribution, const View& out, uint64_t seed, uint64_t stream, const View& step) override;
   void conv2d(const View& y, const View& x, const View& w, const Window&) override;
   void conv2d_dx(const View& dx, const View& dy, const View& w, const Window&) override;

@@ -46,10 +46,12 @@ Variable BYOL::loss(const std::vector<Tensor>& views, const Progress&) {
 }
 
 void BYOL::after_step(const Progress& progress) {
-  const double tau = options_.target_momentum > 0
-                         ? optim::cosine_momentum(progress.step, progress.steps, options_.target_momentum)
-                         : 0;
-  optim::ema_update_(target_, online_, tau);
+  if (options_.target_momentum > 0)
+    optim::ema_update_(target_, online_,
+                       optim::cosine_weight(progress.step, progress.steps, options_.target_momentum,
+                                            online_.named_parameters()[0].second->value().device()));
+  else
+    optim::ema_update_(target_, online_, 0);
 }
 
 std::vector<std::string> BYOL::describe(int64_t, int64_t) const {

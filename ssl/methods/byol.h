@@ -35,6 +35,7 @@ class BYOL : public Method {
   Variable project(const Variable& features) override { return online_.projector(features); }
   /// 4: two directions, each 2 - 2 cos of unrelated vectors.
   Chance chance(int64_t) const override { return {4, 0}; }
+  std::string why_not_captured() const override { return ""; }
   std::map<std::string, Tensor> metrics() const override { return metrics_; }
   std::vector<std::string> describe(int64_t images, int64_t batch_size) const override;
   void visit(nn::Visitor& v) override;

@@ -44,6 +44,7 @@ class Colorization : public Method {
   /// photographs' and smaller for few ones: weights have mean 1 under the prior, a pixel's weight is that of its
   /// nearest bin. Regression: of gray everywhere, each pixel at the centre of its bin.
   Chance chance(int64_t batch_size) const override;
+  std::string why_not_captured() const override { return ""; }
   std::map<std::string, Tensor> metrics() const override { return metrics_; }
   std::vector<std::string> describe(int64_t images, int64_t batch_size) const override;
   /// RGB (N, S, S, 3) in [0, 1] -> the same with the predicted colours on the images' own lightness. Put the method

@@ -8,6 +8,7 @@
 #include "ssl/methods/batch_metrics.h"
 #include "ssl/methods/permutations.h"
 #include "tensor/random.h"
+#include "tensor/step_input.h"
 
 namespace tacit::ssl {
 
@@ -21,23 +22,21 @@ Tensor normalized(const Tensor& patches) {
   return (patches - mean(patches, {1, 2}, true)) / sqrt(var(patches, {1, 2}, true) + kEps);
 }
 
-/// What is drawn for one step, a list a tensor: the order of each image, and in each cell where its patch starts, as a
-/// row of all images' pixels (B S S, C).
-struct Draws {
-  std::vector<int64_t> labels, starts;
-};
-Draws draw(const PatchGeometry& g, int64_t batch, int64_t size, int64_t grid, int64_t permutations, Random random) {
-  Draws d;
+/// What is drawn for one step, a row an image: its order, and in each cell where its patch starts, as a row of all
+/// images' pixels (B S S, C).
+std::vector<int64_t> draw(const PatchGeometry& g, int64_t batch, int64_t size, int64_t grid, int64_t permutations,
+                          Random random) {
+  std::vector<int64_t> drawn;
   for (int64_t b = 0; b < batch; ++b) {
-    d.labels.push_back(static_cast<int64_t>(random.below(static_cast<uint64_t>(permutations))));
+    drawn.push_back(static_cast<int64_t>(random.below(static_cast<uint64_t>(permutations))));
     for (int64_t cell = 0; cell < grid * grid; ++cell) {
       const auto jitter = [&] { return static_cast<int64_t>(random.below(static_cast<uint64_t>(g.gap + 1))); };
       const int64_t y = g.margin + cell / grid * g.cell + jitter();
       const int64_t x = g.margin + cell % grid * g.cell + jitter();
-      d.starts.push_back((b * size + y) * size + x);
+      drawn.push_back((b * size + y) * size + x);
     }
   }
-  return d;
+  return drawn;
 }
 
 /// Cuts and shuffles square images in the orders of `permutations`, (P, grid²) i64.
@@ -46,14 +45,16 @@ Puzzle deal(const Tensor& images, const JigsawOptions& options, const Tensor& pe
               images.shape());
   const int64_t batch = images.size(0), size = images.size(1), cells = options.grid * options.grid;
   const PatchGeometry g = patch_geometry(size, options.grid, options.gap);
-  const Draws drawn = draw(g, batch, size, options.grid, permutations.size(0),
-                           Random(options.seed, random_stream("jigsaw", static_cast<uint64_t>(step))));
   std::vector<int64_t> within;  // the pixels of a patch, as rows from its start on
   for (int64_t i = 0; i < g.patch * g.patch; ++i) within.push_back(i / g.patch * size + i % g.patch);
   const Device device = images.device();
-  const Tensor labels = Tensor::from(drawn.labels, {batch}, device);
-  const Tensor starts =
-      gather(Tensor::from(drawn.starts, {batch, cells}, device), 1, index_select(permutations, 0, labels));
+  const Tensor drawn = step_input<int64_t>(
+      {batch, 1 + cells}, device, step,
+      [=, grid = options.grid, seed = options.seed, orders = permutations.size(0)](int64_t at) {
+        return draw(g, batch, size, grid, orders, Random(seed, random_stream("jigsaw", static_cast<uint64_t>(at))));
+      });
+  const Tensor labels = drawn.select(1, 0).contiguous_copy_if_needed();
+  const Tensor starts = gather(drawn.slice(1, 1, 1 + cells), 1, index_select(permutations, 0, labels));
   const Tensor rows = starts.reshape({batch * cells, 1}) + Tensor::from(within, {1, g.patch * g.patch}, device);
   Tensor patches = index_select(images.reshape({batch * size * size, images.size(3)}), 0, rows.flatten())
                        .reshape({batch * cells, g.patch, g.patch, images.size(3)});

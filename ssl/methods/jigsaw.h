@@ -59,6 +59,7 @@ class Jigsaw : public Method {
   Variable project(const Variable& features) override { return bn_.relu(fc_(features)); }
   /// log P and 1/P.
   Chance chance(int64_t) const override;
+  std::string why_not_captured() const override { return ""; }
   std::map<std::string, Tensor> metrics() const override { return metrics_; }
   std::vector<std::string> describe(int64_t images, int64_t batch_size) const override;
   void visit(nn::Visitor& v) override;

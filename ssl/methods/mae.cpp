@@ -62,7 +62,8 @@ MAE::MAE(nn::Encoder encoder, MAEOptions options)
 Variable MAE::loss(const std::vector<Tensor>& views, const Progress& progress) {
   TACIT_CHECK(views.size() == 1, "[MAE] needs one view (B, H, W, C), got ", views.size());
   const Tensor& images = views[0];
-  const Masking masking = draw(images, options_.seed, mask_stream(progress.step));
+  const Masking masking = random_masking(images.size(0), patches_, options_.mask_ratio, options_.seed, progress.step,
+                                         mask_stream, images.device());
   const Variable latent = encode(images, masking.keep);
   metrics_["feature_std"] =
       feature_spread(vit_options_.pool == nn::Pool::Cls ? latent.value().select(1, 0)

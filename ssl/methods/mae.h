@@ -49,6 +49,7 @@ class MAE : public Method {
   /// colour: 1, as far as the policy's statistics are the data's.
   Chance chance(int64_t batch_size) const override;
   /// feature_std: of the features of the visible patches.
+  std::string why_not_captured() const override { return ""; }
   std::map<std::string, Tensor> metrics() const override { return metrics_; }
   std::vector<std::string> describe(int64_t images, int64_t batch_size) const override;
   void visit(nn::Visitor& v) override;

@@ -60,6 +60,10 @@ class Method : public nn::Module {
   /// Numbers of the last loss() worth logging besides the loss ("feature_std", "pretext_top1", …), as tensors of one
   /// element that are read a step late.
   virtual std::map<std::string, Tensor> metrics() const = 0;
+  /// Why a step cannot be captured as a graph (--cuda-graph); "": it can, since whatever its loss() and after_step()
+  /// take from the host anew comes by step_input(), and nothing that the host decides there depends on numbers of the
+  /// device.
+  virtual std::string why_not_captured() const { return "it does not say that its steps can be repeated"; }
   /// What the user should know before the first step: choices that depend on the data, warnings ("warning: …").
   virtual std::vector<std::string> describe(int64_t images, int64_t batch_size) const {
     (void)images, (void)batch_size;

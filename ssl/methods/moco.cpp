@@ -8,6 +8,7 @@
 #include "ssl/methods/batch_metrics.h"
 #include "tensor/counted.h"
 #include "tensor/random.h"
+#include "tensor/step_input.h"
 
 namespace tacit::ssl {
 
@@ -22,6 +23,16 @@ nn::Encoder with_frozen_patches(nn::Encoder encoder) {
   }
   TACIT_CHECK(found, "[MoCo] --stop-grad-conv1: this encoder has no patch embedding to keep as it is; it is of ViTs");
   return encoder;
+}
+
+/// A random order of n, and the order that undoes it.
+std::vector<int64_t> shuffle_and_back(int64_t n, Random random) {
+  std::vector<int64_t> order(static_cast<size_t>(n)), back(order.size());
+  std::iota(order.begin(), order.end(), 0);
+  shuffle(order, random);
+  for (size_t i = 0; i < order.size(); ++i) back[static_cast<size_t>(order[i])] = static_cast<int64_t>(i);
+  order.insert(order.end(), back.begin(), back.end());
+  return order;
 }
 
 }  // namespace
@@ -64,9 +75,13 @@ Variable MoCo::loss(const std::vector<Tensor>& views, const Progress& progress) 
               "[MoCo] needs two views of one shape (B, H, W, C), got ", views.size());
   const Tensor &view1 = views[0], &view2 = views[1];
   const auto update_keys = [&] {
-    optim::ema_update_(
-        key_, online_,
-        v3() ? optim::cosine_momentum(progress.step, progress.steps, options_.momentum) : options_.momentum);
+    if (!v3())
+      optim::ema_update_(key_, online_, options_.momentum);
+    else if (options_.momentum > 0)
+      optim::ema_update_(key_, online_,
+                         optim::cosine_weight(progress.step, progress.steps, options_.momentum, view1.device()));
+    else
+      optim::ema_update_(key_, online_, optim::cosine_momentum(progress.step, progress.steps, 0));
   };
   Tensor h, top1, other;
   const Variable q1 = query(view1, &h);
@@ -104,13 +119,12 @@ Variable MoCo::query(const Tensor& view, Tensor* h) {
 Tensor MoCo::keys(const Tensor& view, const Progress& progress, uint64_t which) {
   if (v3()) return l2_normalize(key_(view));
   const int64_t n = view.size(0);
-  std::vector<int64_t> order(static_cast<size_t>(n)), back(order.size());
-  std::iota(order.begin(), order.end(), 0);
-  Random random(options_.seed, random_stream("MoCo shuffle", static_cast<uint64_t>(progress.step), which));
-  shuffle(order, random);
-  for (size_t i = 0; i < order.size(); ++i) back[static_cast<size_t>(order[i])] = static_cast<int64_t>(i);
-  const Tensor shuffled = index_select(view, 0, Tensor::from(order, {n}, view.device()));
-  return index_select(l2_normalize(key_(shuffled)), 0, Tensor::from(back, {n}, view.device()));
+  const Tensor orders = step_input<int64_t>({2, n}, view.device(), progress.step, [this, n, which](int64_t step) {
+    return shuffle_and_back(n,
+                            Random(options_.seed, random_stream("MoCo shuffle", static_cast<uint64_t>(step), which)));
+  });
+  const Tensor shuffled = index_select(view, 0, orders.select(0, 0));
+  return index_select(l2_normalize(key_(shuffled)), 0, orders.select(0, 1));
 }
 
 // info_nce() has made q's gradient when it returns, so that the queue may be written before backward().
@@ -124,10 +138,16 @@ Variable MoCo::contrast(const Variable& q, const Tensor& k, Tensor* top1) const 
 void MoCo::enqueue(const Tensor& k) {
   const int64_t size = queue_.value().size(0), n = k.size(0);
   TACIT_CHECK(size % n == 0, "[MoCo] a queue of ", size, " is not a multiple of the ", counted(n, "key"), " of a step");
-  if (!queue_at_) queue_at_ = static_cast<int64_t>(queue_ptr_.value().item());
-  queue_.value().slice(0, *queue_at_, *queue_at_ + n).copy_(k);
-  queue_at_ = (*queue_at_ + n) % size;
-  queue_ptr_.value().fill_(static_cast<double>(*queue_at_));
+  // The rows of the keys, and the one behind them.
+  const Tensor rows = step_input<int64_t>({n + 1}, k.device(), 0, [this, n, size](int64_t) {
+    if (!queue_at_) queue_at_ = static_cast<int64_t>(queue_ptr_.value().item());
+    std::vector<int64_t> at(static_cast<size_t>(n + 1));
+    std::iota(at.begin(), at.end(), *queue_at_);
+    queue_at_ = at.back() %= size;
+    return at;
+  });
+  index_copy_(queue_.value(), rows.slice(0, 0, n), k);
+  queue_ptr_.value().copy_(rows.slice(0, n, n + 1));
 }
 
 Chance MoCo::chance(int64_t batch_size) const {
@@ -135,6 +155,11 @@ Chance MoCo::chance(int64_t batch_size) const {
   if (v3()) return {4 * options_.temperature * std::log(batch), 1 / batch};
   const auto choices = static_cast<double>(1 + options_.queue_size);
   return {(options_.symmetric ? 2 : 1) * std::log(choices), 1 / choices};
+}
+
+std::string MoCo::why_not_captured() const {
+  return v3() && options_.momentum == 0 ? "with --momentum 0 its first step copies the encoder and later ones do not"
+                                        : "";
 }
 
 std::vector<std::string> MoCo::describe(int64_t images, int64_t) const {

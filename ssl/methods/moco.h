@@ -48,6 +48,7 @@ class MoCo : public Method {
   /// log(1 + queue), v3: 4 T log(batch).
   Chance chance(int64_t batch_size) const override;
   std::map<std::string, Tensor> metrics() const override { return metrics_; }
+  std::string why_not_captured() const override;
   std::vector<std::string> describe(int64_t images, int64_t batch_size) const override;
   void visit(nn::Visitor& v) override;
   void state_loaded() override { queue_at_.reset(); }

@@ -5,6 +5,7 @@
 
 #include "tensor/ops.h"
 #include "tensor/random.h"
+#include "tensor/step_input.h"
 
 namespace tacit::ssl {
 
@@ -32,14 +33,14 @@ int64_t visible_patches(int64_t patches, double ratio) {
   return visible;
 }
 
-Masking random_masking(int64_t images, int64_t patches, double ratio, uint64_t seed, uint64_t stream, Device device) {
-  const int64_t visible = visible_patches(patches, ratio);
-  const auto rows = static_cast<size_t>(images), length = static_cast<size_t>(patches),
-             seen = static_cast<size_t>(visible);
-  std::vector<int64_t> drawn(rows * length), restore(rows * length), order(length);
-  std::vector<float> mask(rows * length, 1.0f);
+namespace {
+
+/// Each image's random order of its patches, and behind them, for each image, where its patches stand in that.
+std::vector<int64_t> draw_orders(int64_t images, int64_t patches, Random random) {
+  const auto rows = static_cast<size_t>(images), length = static_cast<size_t>(patches);
+  std::vector<int64_t> drawn(2 * rows * length), order(length);
+  int64_t* const restore = drawn.data() + rows * length;
   std::vector<double> noise(length);
-  Random random(seed, stream);
   for (size_t n = 0; n < rows; ++n) {
     for (double& u : noise) u = random.uniform();
     std::iota(order.begin(), order.end(), 0);
@@ -47,17 +48,31 @@ Masking random_masking(int64_t images, int64_t patches, double ratio, uint64_t s
       return noise[static_cast<size_t>(a)] < noise[static_cast<size_t>(b)];
     });
     for (size_t place = 0; place < length; ++place) {
-      const auto patch = static_cast<size_t>(order[place]);
-      restore[n * length + patch] = static_cast<int64_t>(place);
       drawn[n * length + place] = order[place];
-      if (place < seen) mask[n * length + patch] = 0;
+      restore[n * length + static_cast<size_t>(order[place])] = static_cast<int64_t>(place);
     }
   }
-  const Tensor all = Tensor::from(drawn, {images, patches}, device);
+  return drawn;
+}
+
+}  // namespace
+
+Masking random_masking(int64_t images, int64_t patches, double ratio, uint64_t seed, int64_t step,
+                       const std::function<uint64_t(int64_t)>& stream, Device device) {
+  const int64_t visible = visible_patches(patches, ratio);
+  const Tensor orders = step_input<int64_t>({2, images, patches}, device, step, [=](int64_t at) {
+    return draw_orders(images, patches, Random(seed, stream(at)));
+  });
+  const Tensor all = orders.select(0, 0), restore = orders.select(0, 1);
   return {.keep = all.slice(1, 0, visible),
           .hidden = all.slice(1, visible, patches),
-          .restore = Tensor::from(restore, {images, patches}, device),
-          .mask = Tensor::from(mask, {images, patches}, device)};
+          .restore = restore,
+          .mask = greater_equal(restore, Tensor::scalar(static_cast<double>(visible), i64, device)).to(f32)};
+}
+
+Masking random_masking(int64_t images, int64_t patches, double ratio, uint64_t seed, uint64_t stream, Device device) {
+  return random_masking(
+      images, patches, ratio, seed, 0, [stream](int64_t) { return stream; }, device);
 }
 
 }  // namespace tacit::ssl

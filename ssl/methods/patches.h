@@ -3,6 +3,8 @@
 // unpatchify(patchify(x)) is x.
 #pragma once
 
+#include <functional>
+
 #include "tensor/tensor.h"
 
 namespace tacit::ssl {
@@ -25,5 +27,8 @@ struct Masking {
 int64_t visible_patches(int64_t patches, double ratio);
 /// The order of image n is the stable argsort of uniforms n L … n L + L - 1 of the stream.
 Masking random_masking(int64_t images, int64_t patches, double ratio, uint64_t seed, uint64_t stream, Device);
+/// The same as an input of this step, from the stream that belongs to it.
+Masking random_masking(int64_t images, int64_t patches, double ratio, uint64_t seed, int64_t step,
+                       const std::function<uint64_t(int64_t step)>& stream, Device);
 
 }  // namespace tacit::ssl

@@ -32,6 +32,7 @@ class Rotation : public Method {
   Variable project(const Variable& features) override { return head_(features); }
   /// log 4 and 1/4.
   Chance chance(int64_t) const override;
+  std::string why_not_captured() const override { return ""; }
   std::map<std::string, Tensor> metrics() const override { return metrics_; }
   void visit(nn::Visitor& v) override;
 

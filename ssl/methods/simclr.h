@@ -34,6 +34,7 @@ class SimCLR : public Method {
   Variable project(const Variable& features) override;
   /// log(2N - 1); one of the 2N - 1 others is the partner.
   Chance chance(int64_t batch_size) const override;
+  std::string why_not_captured() const override { return ""; }
   std::map<std::string, Tensor> metrics() const override;
   void visit(nn::Visitor& v) override;
 

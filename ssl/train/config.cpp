@@ -31,6 +31,8 @@ void check_optimisation(const TrainConfig& c) {
   for (const int64_t epoch : c.lr_drop_epochs) check_range<int64_t>("lr-drop-epochs", epoch, 1, c.epochs);
   check_range("clip", c.clip, 0., 1e30);
   check_choice("precision", c.precision, {"fp32", "tf32", "bf16"});
+  check(!c.cuda_graph || c.device.empty() || c.device.rfind("cuda", 0) == 0,
+        "--cuda-graph needs a GPU, not --device " + c.device + "; leave it out");
   check(c.precision == "fp32" || c.device.empty() || c.device.rfind("cuda", 0) == 0,
         "--precision " + c.precision + " needs a GPU, not --device " + c.device + "; leave it out");
 }
@@ -140,7 +142,9 @@ Settings settings_of(TrainConfig& c) {
       .add("precision", &c.precision,
            "of products: fp32, or on a GPU tf32 or bf16, which round their operands to 10 or 7 bits; with bf16 "
            "activations are bf16 too",
-           trajectory);
+           trajectory)
+      .add("cuda-graph", &c.cuda_graph,
+           "on a GPU: capture a step as a graph and repeat it, which takes less of the host; the same bits");
   s.group("Run")
       .add("seed", &c.seed, "of weights, order and views", trajectory)
       .add("device", &c.device, "cpu, cuda, cuda:1 or reference (default: cuda where a GPU works, else cpu)", place)

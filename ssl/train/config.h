@@ -74,6 +74,7 @@ struct TrainConfig {
   double lr_drop_factor = 0.1;
   double clip = 0;  ///< largest global gradient norm; 0: none
   std::string precision = "fp32";
+  bool cuda_graph = false;  ///< steps are captured and repeated; changes no number
   int64_t seed = 0;
   std::string device;  ///< empty: best_device()
 

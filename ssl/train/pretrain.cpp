@@ -45,6 +45,7 @@ class Pretraining {
     inspection_ =
         std::make_unique<Inspection>(config_, source_, encoder_views(), method_views(config_, encoder_views()));
     method_ = make_method(config_);
+    if (config_.cuda_graph) check_graph();
     optimizer_ = make_optimizer(config_, *method_);
     const bool fresh = !(config_.resume && RunDirectory::has_checkpoint(config_.out));
     if (fresh) {
@@ -88,6 +89,7 @@ class Pretraining {
     training.clip = config_.clip;
     training.remedy = [&] { return remedy(); };
     training.on_step = [&](StepRecord& record) { on_step(record); };
+    training.graph = config_.cuda_graph;
     training.late = !default_device().backend().host_accessible();
     training.needs_model = [&](const StepRecord& record) {
       return evaluates_at(record) || inspection_->due(record) || saves_at(record);
@@ -114,6 +116,15 @@ class Pretraining {
   }
 
  private:
+  /// Refuses --cuda-graph where it cannot be, before anything else is done.
+  void check_graph() const {
+    TACIT_CHECK(default_device().backend().can_capture(), "--cuda-graph needs a GPU, and this run is on ",
+                default_device().name(), "; leave it out");
+    const std::string why = method_->why_not_captured();
+    TACIT_CHECK(why.empty(), "--cuda-graph: a step of ", config_.method, " cannot be captured: ", why,
+                "; leave it out");
+  }
+
   LoaderOptions loader_options() const {
     LoaderOptions options;
     options.batch_size = config_.batch_size;

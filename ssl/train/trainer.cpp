@@ -4,6 +4,7 @@
 #include <cmath>
 #include <optional>
 
+#include "ssl/train/captured_step.h"
 #include "ssl/train/settings.h"
 #include "tensor/late_numbers.h"
 
@@ -22,7 +23,12 @@ struct Made {
 
 class Loop {
  public:
-  explicit Loop(Training& t) : t_(t) {}
+  explicit Loop(Training& t) : t_(t) {
+    if (!t_.graph) return;
+    TACIT_CHECK(t_.late, "--cuda-graph needs a device that computes while the host goes on");
+    captured_ = std::make_unique<CapturedStep>(
+        [this](const Batch& batch, const Progress& progress) { return step(batch, progress); });
+  }
 
   StopReason run() {
     for (int64_t step = t_.done; step < t_.last; ++step) {
@@ -64,8 +70,14 @@ class Loop {
     StepRecord& record = made.record;
     t_.optimizer->set_lr(record.lr);
     const Progress progress{record.step - 1, t_.steps};
+    made.figures = LateNumbers(captured_ ? (*captured_)(batch, progress) : step(batch, progress, &record));
+    made.names = names_;
+  }
+
+  /// The loss and the figures of names_. `now`: the loss is looked at before a weight changes, unless it is to be late.
+  StepFigures step(const Batch& batch, const Progress& progress, StepRecord* now = nullptr) {
     const Variable loss = t_.loss(batch, progress);
-    if (!t_.late) check_loss(record, loss.item());
+    if (now != nullptr && !t_.late) check_loss(*now, loss.item());
     std::map<std::string, Tensor> metrics;
     if (t_.metrics) metrics = t_.metrics();
     t_.optimizer->zero_grad();
@@ -73,9 +85,10 @@ class Loop {
     if (t_.clip > 0) metrics["grad_norm"] = t_.optimizer->clip_grad_norm(t_.clip);
     t_.optimizer->step();
     if (t_.after_step) t_.after_step(progress);
-    std::vector<Tensor> figures = {loss.value()};
-    for (const auto& [name, figure] : metrics) made.names.push_back(name), figures.push_back(figure);
-    made.figures = LateNumbers(figures);
+    StepFigures figures = {loss.value()};
+    names_.clear();
+    for (const auto& [name, figure] : metrics) names_.push_back(name), figures.push_back(figure);
+    return figures;
   }
 
   void check_loss(StepRecord& record, double loss) const {
@@ -102,6 +115,8 @@ class Loop {
   }
 
   Training& t_;
+  std::unique_ptr<CapturedStep> captured_;
+  std::vector<std::string> names_;  // of the step's figures behind the loss
   std::optional<Made> pending_;
   int64_t epoch_ = -1, epoch_steps_ = 0;
   double epoch_loss_ = 0;

@@ -50,6 +50,8 @@ struct Training {
   /// says so, besides) are read at once, since their on_step looks at the model.
   bool late = false;
   std::function<bool(const StepRecord&)> needs_model;
+  /// Steps are captured as a graph and repeated (captured_step.h); needs `late`.
+  bool graph = false;
 };
 
 /// Runs steps `done` … `last`-1: lr, forward, loss check, backward, clip, optimiser, after_step, on_step. A loss that

@@ -179,6 +179,11 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   event->ticket = stream == nullptr ? 0 : stream->queue->given;
   return cudaSuccess;
 }
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+  if (emulator::not_in_capture() != cudaSuccess) return cudaErrorStreamCaptureUnsupported;
+  const std::lock_guard lock(mutex);
+  return event->queue == nullptr || event->queue->done >= event->ticket ? cudaSuccess : remember(cudaErrorNotReady);
+}
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   if (emulator::not_in_capture() != cudaSuccess) return cudaErrorStreamCaptureUnsupported;
   const std::lock_guard lock(mutex);

@@ -6,8 +6,9 @@ cd "$1" || exit 1
 bad=0
 
 # Not for users: hidden parts of the graph, what only .cpp files share, and the kinds of data behind open_data().
-internal='autograd/composites.h autograd/node.h autograd/row_cross_entropy.h ssl/evaluate/rows_at_once.h ssl/train/append.h ssl/train/check.h ssl/train/entries/shared.h
-  ssl/train/fitting_flags.h ssl/train/histogram.h ssl/train/inspection.h ssl/train/online_evaluation.h
+internal='autograd/composites.h autograd/node.h autograd/row_cross_entropy.h ssl/evaluate/rows_at_once.h ssl/train/append.h
+  ssl/train/captured_step.h ssl/train/check.h ssl/train/entries/shared.h ssl/train/fitting_flags.h ssl/train/histogram.h
+  ssl/train/inspection.h ssl/train/online_evaluation.h
   ssl/train/protobuf.h ssl/train/resize_positions.h ssl/train/summary.h ssl/train/tfevents.h ssl/train/watch.h
   tensor/augment_image.h tensor/augment_math.h tensor/augment_taps.h tensor/counted.h tensor/foreign_file.h
   tensor/free_blocks.h tensor/hd.h tensor/join.h'

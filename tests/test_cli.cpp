@@ -49,8 +49,9 @@ TEST_CASE("exit 2: what flags alone can decide, before any work") {
   check_error(run_tacit({"knn", "run"}), 2, "--data");
   check_error(run_tacit({"export", "run", "--out", dir / "x", "--format", "pickle"}), 2, "torchvision");
   check_error(run_tacit({"export", "run", "--out", dir / "x", "--include-normalisation"}), 2, "of --format onnx");
-  check_error(run_tacit({"export", "run", "--out", dir / "x.safetensors", "--format", "timm", "--include-normalisation"}), 2,
-              "of --format onnx");
+  check_error(
+      run_tacit({"export", "run", "--out", dir / "x.safetensors", "--format", "timm", "--include-normalisation"}), 2,
+      "of --format onnx");
   CHECK_FALSE(fs::exists(out));
 }
 

@@ -68,7 +68,8 @@ bool RunDirectory::owns(const std::string& path) {
   const fs::path file = fs::weakly_canonical(path, ignored), directory = file.parent_path();
   if (directory.filename() == "checkpoints") return has_config(directory.parent_path().string());
   const std::string name = file.filename().string();
-  return (name == "config.toml" || name == "metrics.jsonl" || name == "commands.jsonl" || name.rfind("events.out.", 0) == 0) &&
+  return (name == "config.toml" || name == "metrics.jsonl" || name == "commands.jsonl" ||
+          name.rfind("events.out.", 0) == 0) &&
          has_config(directory.string());
 }
 

@@ -373,7 +373,7 @@ TEST_CASE("uploads that no kernel has come to yet are not written over by later 
 TEST_CASE("a batch is uploaded while the step before computes, and read after it has come") {
   const tacit::Device device("emulated"), host("cpu");
   const cudaStream_t stream = dynamic_cast<tacit::cuda::CudaBackend&>(device.backend()).stream();
-  constexpr int64_t kBytes = int64_t{72} << 20;  // more than the ring: the host waits for copies, as it fills
+  constexpr int64_t kBytes = int64_t{72} << 20;  // more than the ring, whose parts are used again
   std::array<tacit::Tensor, 2> batches;
   for (int i = 0; i < 2; ++i) batches[static_cast<size_t>(i)] = tacit::Tensor::full({kBytes}, i + 1, tacit::u8, host);
   tacit::Tensor on_device = batches[0].to(device);  // takes the memory that it needs
@@ -381,11 +381,9 @@ TEST_CASE("a batch is uploaded while the step before computes, and read after it
   const emulator::Hold hold(stream);
   auto step = [&done] { done = true; };
   emulator::launch(call_kernel<decltype(step)>, 1, 1, 0, stream, step);
-  const int64_t waits = device.backend().waits();
   on_device = tacit::Tensor();
   on_device = batches[1].to(device);  // into the block that the first had
-  CHECK(device.backend().waits() > waits);
-  CHECK_FALSE(done);
+  CHECK_FALSE(done);                  // whatever the host waited for, it was not the step
   for (const int64_t at : {int64_t{0}, kBytes / 2, kBytes - 1}) CHECK(on_device.slice(0, at, at + 1).item() == 2);
   CHECK(done);
 }

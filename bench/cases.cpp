@@ -43,12 +43,13 @@ Case simclr_step(const nn::EncoderOptions& encoder, int64_t batch, double temper
           }};
 }
 
-/// MAE on 32 pixels with that share of its 64 patches hidden.
-Case mae_step(int64_t batch, double mask_ratio, const ssl::MAEDecoderOptions& decoder) {
-  auto model = std::make_shared<ssl::MAE>(nn::make_encoder({.name = "vit_tiny"}),
+/// MAE with that share of its patches hidden: 64 at 32 pixels, 196 at 224.
+Case mae_step(int64_t batch, double mask_ratio, const ssl::MAEDecoderOptions& decoder,
+              const nn::EncoderOptions& encoder = {.name = "vit_tiny"}) {
+  auto model = std::make_shared<ssl::MAE>(nn::make_encoder(encoder),
                                           ssl::MAEOptions{.mask_ratio = mask_ratio, .decoder = decoder});
   auto optimizer = std::make_shared<optim::AdamW>(*model, optim::AdamWOptions{.lr = 1e-3});
-  const Tensor x = random_images(batch, 32, 3, 1);
+  const Tensor x = random_images(batch, encoder.image_size, 3, 1);
   return {batch, [model, optimizer, x] {
             const Variable loss = model->loss({x}, {});
             optimizer->zero_grad();
@@ -161,6 +162,9 @@ Case make_case(const std::string& name) {
   if (name == "simclr-small-cnn")
     return simclr_step<optim::AdamW>({.name = "small_cnn", .image_size = 28, .channels = 1}, 256, 0.1, 2e-3);
   if (name == "mae") return mae_step(256, 0.75, {.dim = 128, .depth = 2, .heads = 4});
+  if (name == "mae-base-224")
+    return mae_step(64, 0.75, {.dim = 512, .depth = 8, .heads = 16},
+                    {.name = "vit_base", .image_size = 224, .patch_size = 16});
   if (name.rfind("mae-", 0) == 0)
     return mae_step(64, std::stod(name.substr(4)) / 100, {.dim = 64, .depth = 1, .heads = 4});
   if (name.rfind("augment-", 0) == 0) return augment_step(std::stoll(name.substr(8)));
@@ -168,7 +172,8 @@ Case make_case(const std::string& name) {
   if (name.rfind("conv-", 0) == 0) return conv_step(name);
   throw Error("[bench] unknown case '" + name +
               "'; known: resnet18, resnet18-256, vit-micro, vit-tiny, vit-tiny-17, vit-tiny-224, simclr-resnet18, "
-              "simclr-resnet18-512, simclr-small-cnn, mae, mae-75, augment-32, augment-224, jpeg-decode, jpeg-resize, "
+              "simclr-resnet18-512, simclr-small-cnn, mae, mae-75, mae-base-224, augment-32, augment-224, jpeg-decode, "
+              "jpeg-resize, "
               "conv-64-64-32-3-1-y");
 }
 

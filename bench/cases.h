@@ -15,10 +15,11 @@ struct Case {
 /// On the default device. Error for an unknown name, listing those there are: resnet18 (forward + backward, batch 64),
 /// resnet18-256, vit-micro, vit-tiny (batch 64, 32 pixels, patch 4), vit-tiny-17 (patch 8), vit-tiny-224 (batch 16,
 /// patch 16), simclr-resnet18 (256 images x 2 views, loss and SGD), simclr-resnet18-512, simclr-small-cnn (demo), mae
-/// (ViT-T, 3/4 of 64 patches hidden, batch 256, decoder of 2 blocks), mae-N (batch 64, N % hidden, one narrow block:
-/// how the cost falls with N), augment-32, augment-224 (SimCLR's views of 64 images on one thread), jpeg-decode,
-/// jpeg-resize (16 JPEGs of 500 x 375 pixels on one thread: decoding, and resizing what was decoded to 224),
-/// conv-C-K-H-T-S-PASS (C to K channels on H x H, T x T taps, stride S, batch 64; PASS y, dx or dw).
+/// (ViT-T, 3/4 of 64 patches hidden, batch 256, decoder of 2 blocks), mae-base-224 (ViT-B/16, the paper's decoder,
+/// batch 64), mae-N (batch 64, N % hidden, one narrow block: how the cost falls with N), augment-32, augment-224
+/// (SimCLR's views of 64 images on one thread), jpeg-decode, jpeg-resize (16 JPEGs of 500 x 375 pixels on one thread:
+/// decoding, and resizing what was decoded to 224), conv-C-K-H-T-S-PASS (C to K channels on H x H, T x T taps, stride
+/// S, batch 64; PASS y, dx or dw).
 Case make_case(const std::string& name);
 
 /// Wall time of f, with what it leaves the default device to do.

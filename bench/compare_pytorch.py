@@ -100,6 +100,8 @@ def torch_step(case, device, precision="fp32", compiled=False):
         return jpeg_step(case == "jpeg-decode")
     if case == "mae":
         return mae_step()
+    if case == "mae-base-224":
+        return mae_base_step(device, finished, cast)
     if case.startswith(("resnet18", "vit")):
         net, x = vit() if case.startswith("vit") else (cifar_resnet18(device), images(256 if case.endswith("256") else 64, 32, 3))
         batch, net = x.shape[0], finished(net)
@@ -241,6 +243,54 @@ def mae_step():
         optimizer.step()
 
     return 256, step
+
+
+def mae_base_step(device, finished, cast):
+    """MAE's ViT-B/16 at 224 pixels with the paper's decoder (He et al. 2022), of timm's blocks: where lightly is not."""
+    import torch
+    from timm.models.vision_transformer import Block, PatchEmbed
+    from torch import nn
+
+    n, tokens, kept, dim, narrow = 64, 196, 49, 768, 512
+
+    class Mae(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.patches = PatchEmbed(224, 16, 3, dim)
+            self.cls, self.mask = nn.Parameter(torch.zeros(1, 1, dim)), nn.Parameter(torch.zeros(1, 1, narrow))
+            self.register_buffer("positions", torch.randn(1, 1 + tokens, dim) * 0.02)
+            self.register_buffer("decoder_positions", torch.randn(1, 1 + tokens, narrow) * 0.02)
+            self.blocks = nn.Sequential(*[Block(dim, 12, qkv_bias=True) for _ in range(12)], nn.LayerNorm(dim))
+            self.embed = nn.Linear(dim, narrow)
+            self.decoder = nn.Sequential(*[Block(narrow, 16, qkv_bias=True) for _ in range(8)], nn.LayerNorm(narrow),
+                                         nn.Linear(narrow, 768))
+
+        def forward(self, images):
+            order = torch.rand(n, tokens, device=images.device).argsort(1)
+            keep, back = order[:, :kept], order.argsort(1)
+            x = self.patches(images) + self.positions[:, 1:]
+            x = x.gather(1, keep[..., None].expand(-1, -1, dim))
+            x = self.embed(self.blocks(torch.cat([(self.cls + self.positions[:, :1]).expand(n, -1, -1), x], 1)))
+            full = torch.cat([x[:, 1:], self.mask.to(x.dtype).expand(n, tokens - kept, -1)], 1)
+            full = full.gather(1, back[..., None].expand(-1, -1, narrow))
+            y = self.decoder(torch.cat([x[:, :1], full], 1) + self.decoder_positions)[:, 1:]
+            target = images.reshape(n, 3, 14, 16, 14, 16).permute(0, 2, 4, 3, 5, 1).reshape(n, tokens, 768)
+            target = (target - target.mean(-1, keepdim=True)) / (target.var(-1, keepdim=True) + 1e-6).sqrt()
+            hidden = (back >= kept).float()
+            return (((y.float() - target) ** 2).mean(-1) * hidden).sum() / hidden.sum()
+
+    net = Mae().to(device)
+    optimizer, model = torch.optim.AdamW(net.parameters(), 1e-3), finished(net)
+    images = torch.randn(n, 3, 224, 224).to(device)
+
+    def step():
+        with cast():
+            loss = model(images)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    return n, step
 
 
 def seconds_of_program(command):

@@ -120,7 +120,7 @@ speed() {
   fi
   # Beside PyTorch, in turns; what is asked for first.
   : > "$out/speed.txt"
-  for one in "bf16 simclr-resnet18-512" "bf16 simclr-resnet18-512 --compile" "tf32 resnet18-256 vit-tiny-224" \
+  for one in "bf16 simclr-resnet18-512" "bf16 simclr-resnet18-512 --compile" "bf16 mae-base-224" "tf32 resnet18-256 vit-tiny-224" \
     "fp32 resnet18-256 vit-tiny vit-tiny-224 simclr-resnet18 simclr-small-cnn"; do
     PYTHONPATH=/tmp/tacit-gpu-python timeout 200 python3 bench/compare_pytorch.py --build "$root" --device cuda \
       --rounds 2 --precision $one 2>&1 | tee -a "$out/speed.txt" || failed=1

@@ -111,7 +111,7 @@ Variable batch_norm(const Variable& x, const Variable& gamma, const Variable& be
 /// relu(batch_norm(x) + residual), residual (of x's shape) may be undefined; one kernel pair where the backend has it.
 Variable batch_norm_relu(const Variable& x, const Variable& gamma, const Variable& beta, const Variable& residual,
                          const RunningStats& running, bool training, double eps = 1e-5, const BatchSplit& split = {});
-/// The layers behind a convolution as conv_bn_act takes them: what batch_norm does, then + residual and relu if told.
+/// What batch_norm does, then + residual and relu if told.
 struct BatchNormAct {
   Variable gamma, beta;
   RunningStats running;
@@ -119,9 +119,11 @@ struct BatchNormAct {
   double eps = 1e-5;
   BatchSplit split;
   bool relu = false;
-  Variable residual;  ///< of the convolution's shape; may be undefined, and is without relu
+  Variable residual;  ///< of the input's shape; may be undefined, and is without relu
 };
-/// batch_norm(conv2d(x, w)), or batch_norm_relu, recorded as these two. Where the backend can, the convolution sums up
+/// batch_norm or batch_norm_relu, as it says.
+Variable batch_norm(const Variable& x, const BatchNormAct&);
+/// The same of conv2d(x, w), recorded as the two. Where the backend can, the convolution sums up
 /// the statistics of what it writes, instead of a pass over it; not with several groups.
 Variable conv_bn_act(const Variable& x, const Variable& w, const Conv2dOptions&, const BatchNormAct&);
 /// How often a fused op was composed of others because the backend has no kernels for it (process-wide).

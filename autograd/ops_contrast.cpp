@@ -105,8 +105,8 @@ Variable nt_xent(const Variable& embeddings, double temperature, Tensor* top1) {
   TACIT_CHECK(temperature > 0, "[nt_xent] the temperature must be above 0, got ", temperature);
   TACIT_CHECK(z.rank() == 2 && z.size(0) % 2 == 0 && z.size(0) >= 4, "[nt_xent] needs the views of at least 2 images, ",
               "(2N, D) with N >= 2, got ", z.shape(), "; with one image there is no negative to tell it from");
-  TACIT_CHECK((z.dtype() == f32 || z.dtype() == f64) && z.size(1) > 0, "[nt_xent] needs rows of f32 or f64, got ",
-              z.dtype(), " of shape ", z.shape());
+  check_floating("nt_xent", z.value());
+  TACIT_CHECK(z.size(1) > 0, "[nt_xent] the rows are empty: ", z.shape());
   const int64_t rows = z.size(0);
   std::vector<int64_t> partner(static_cast<size_t>(rows));
   for (int64_t i = 0; i < rows; ++i) partner[static_cast<size_t>(i)] = (i + rows / 2) % rows;
@@ -129,7 +129,7 @@ Variable info_nce(const Variable& queries, const Tensor& candidates, const Tenso
               labels.size(), " labels do not belong together");
   check_same_kind("info_nce", q.value(), k);
   if (positive.defined()) check_same_kind("info_nce", q.value(), positive);
-  TACIT_CHECK(q.dtype() == f32 || q.dtype() == f64, "[info_nce] needs f32 or f64, got ", q.dtype());
+  check_floating("info_nce", q.value());
   const int64_t columns = k.size(0) + (positive.defined() ? 1 : 0);
   for (const int64_t label : labels)
     TACIT_CHECK(label >= 0 && label < columns, "[info_nce] label ", label, " is out of range for ", columns,

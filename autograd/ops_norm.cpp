@@ -202,6 +202,8 @@ Variable batch_norm_relu(const Variable& x, const Variable& gamma, const Variabl
   return normalise(x, {gamma, beta, running, training, eps, split, true, residual});
 }
 
+Variable batch_norm(const Variable& x, const BatchNormAct& a) { return normalise(x, a); }
+
 Variable conv_bn_act(const Variable& x, const Variable& w, const Conv2dOptions& options, const BatchNormAct& a) {
   Moments moments;
   const bool one_group = a.training && a.split.groups == 1;

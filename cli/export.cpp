@@ -38,11 +38,13 @@ class Export final : public RunCommand {
   void check_own() const override {
     if (out_.empty()) throw UsageError("--out is required: the file to write");
     if (!format_.empty()) ssl::check_choice("format", format_, ssl::export_formats());
-    const std::vector<std::string> pickles = {".pt", ".pth", ".ckpt", ".bin", ".npz", ".h5"};
+    const auto check_name = [&](const char* written, const char* wanted, const char* other) {
+      check_extension("out", out_, written, wanted, {".pt", ".pth", ".ckpt", ".bin", ".npz", ".h5", other});
+    };
     if (onnx())
-      check_extension("out", out_, "ONNX", ".onnx", with(pickles, ".safetensors"));
+      check_name("ONNX", ".onnx", ".safetensors");
     else
-      check_extension("out", out_, "safetensors", ".safetensors", with(pickles, ".onnx"));
+      check_name("safetensors", ".safetensors", ".onnx");
     ssl::check(onnx() || !include_normalisation_ || !flagged("include-normalisation"),
                "--include-normalisation is of --format onnx; the other formats are weights alone");
   }
@@ -53,10 +55,6 @@ class Export final : public RunCommand {
   }
 
  private:
-  static std::vector<std::string> with(std::vector<std::string> list, const char* more) {
-    list.emplace_back(more);
-    return list;
-  }
   bool onnx() const { return format_ == "onnx" || (format_.empty() && out_.ends_with(".onnx")); }
 
   /// What both kinds of file say of the encoder; `names` is the format whose names its tensors have.

@@ -69,11 +69,12 @@ class NeighboursCommand final : public RunCommand {
       rows.push_back(q);
       lists.emplace_back();
       nlohmann::json near = nlohmann::json::array();
+      const std::string query = canonical(queries->file(q));
       for (int64_t i = q * found.k; i < (q + 1) * found.k && near.size() < static_cast<size_t>(k); ++i) {
         const int64_t index = found.index[static_cast<size_t>(i)];
         const float similarity = found.similarity[static_cast<size_t>(i)];
         const std::string file = bank->file(index);
-        if (same_file(file, queries->file(q))) continue;
+        if (!query.empty() && canonical(file) == query) continue;  // no image is its own neighbour
         lists.back().push_back(index);
         near.push_back({{"index", index}, {"similarity", similarity}});
         if (file.empty()) continue;
@@ -103,10 +104,9 @@ class NeighboursCommand final : public RunCommand {
     TACIT_CHECK(queries->size() > 0, "no image of them can be read");
     return queries;
   }
-  /// An image that is searched for among others is not its own neighbour.
-  static bool same_file(const std::string& a, const std::string& b) {
-    namespace fs = std::filesystem;
-    return !a.empty() && !b.empty() && (a == b || fs::weakly_canonical(a) == fs::weakly_canonical(b));
+  /// A file's one name, whatever path leads to it; "" of none.
+  static std::string canonical(const std::string& file) {
+    return file.empty() ? "" : std::filesystem::weakly_canonical(file).string();
   }
 
   ssl::Split searched() const {

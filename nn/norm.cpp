@@ -57,28 +57,23 @@ BatchNormAct BatchNorm::act(int64_t samples, bool relu, const Variable& residual
 namespace {
 int64_t samples_of(const Variable& x) { return x.rank() > 0 ? x.size(0) : 1; }
 
-Variable apply(const Variable& x, const BatchNormAct& a) {
-  if (a.relu) return batch_norm_relu(x, a.gamma, a.beta, a.residual, a.running, a.training, a.eps, a.split);
-  return batch_norm(x, a.gamma, a.beta, a.running, a.training, a.eps, a.split);
-}
-
-Variable apply(const Conv2d& conv, const Variable& x, const BatchNormAct& a) {
-  return conv.bias.defined() ? apply(conv(x), a) : conv_bn_act(x, conv.weight, conv.geometry(), a);
+Variable behind(const Conv2d& conv, const Variable& x, const BatchNormAct& a) {
+  return conv.bias.defined() ? batch_norm(conv(x), a) : conv_bn_act(x, conv.weight, conv.geometry(), a);
 }
 }  // namespace
 
-Variable BatchNorm::operator()(const Variable& x) { return apply(x, act(samples_of(x), false)); }
+Variable BatchNorm::operator()(const Variable& x) { return batch_norm(x, act(samples_of(x), false)); }
 
 Variable BatchNorm::relu(const Variable& x, const Variable& residual) {
-  return apply(x, act(samples_of(x), true, residual));
+  return batch_norm(x, act(samples_of(x), true, residual));
 }
 
 Variable BatchNorm::operator()(const Conv2d& conv, const Variable& x) {
-  return apply(conv, x, act(samples_of(x), false));
+  return behind(conv, x, act(samples_of(x), false));
 }
 
 Variable BatchNorm::relu(const Conv2d& conv, const Variable& x, const Variable& residual) {
-  return apply(conv, x, act(samples_of(x), true, residual));
+  return behind(conv, x, act(samples_of(x), true, residual));
 }
 
 void BatchNorm::visit(Visitor& v) {

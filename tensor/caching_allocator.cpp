@@ -50,9 +50,8 @@ size_t CachingAllocator::rounded(size_t bytes) const {
 }
 
 void* CachingAllocator::take_from_free(size_t size) {
-  const bool pooled = pool_ && pool_->serves;
-  if (joins(size) && !pooled) return large_.take(size);
-  Blocks& free = pooled ? pool_->free : free_;
+  if (joins(size)) return large_.take(size);  // there is no pool then
+  Blocks& free = pooled() ? pool_->free : free_;
   const auto found = free.find(size);
   if (found == free.end() || found->second.empty()) return nullptr;
   void* const block = found->second.back();
@@ -85,11 +84,10 @@ void* CachingAllocator::allocate(size_t bytes) {
   const std::lock_guard lock(mutex_);
   void* block = take_from_free(size);
   if (block == nullptr) {
-    const bool pooled = pool_ && pool_->serves;
-    TACIT_CHECK(!pooled || !pool_->sealed, "[memory] a captured step asks for a tensor of ", bytes,
+    TACIT_CHECK(!pooled() || !pool_->sealed, "[memory] a captured step asks for a tensor of ", bytes,
                 " bytes that the steps before it did not need");
     block = take_from_backend(size);
-    if (pooled) pool_->all.insert(block);
+    if (pooled()) pool_->all.insert(block);
   }
   ++statistics_.allocations;
   statistics_.live_bytes += static_cast<int64_t>(size);

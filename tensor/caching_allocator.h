@@ -69,6 +69,7 @@ class CachingAllocator {
     bool serves = false, sealed = false;
   };
   // With the lock held:
+  bool pooled() const { return pool_ && pool_->serves; }
   void* take_from_free(size_t size);
   void* take_from_backend(size_t size);
   void free_all_unused();

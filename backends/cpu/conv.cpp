@@ -301,7 +301,7 @@ void CpuBackend::conv2d(const View& y, const View& x, const View& w, const Windo
 void CpuBackend::conv2d_moments(const View& y, const View& mean, const View& var, const View& x, const View& w,
                                 const Window& window) {
   const ConvGeometry g = conv_geometry(x, w, y, window);
-  const ConvAlgorithm algorithm = y.dtype == f32 && !is_depthwise(g) ? choose_algorithm(g) : ConvAlgorithm::Direct;
+  const ConvAlgorithm algorithm = y.dtype == f32 ? choose_algorithm(g) : ConvAlgorithm::Direct;
   if (algorithm == ConvAlgorithm::Direct) return Backend::conv2d_moments(y, mean, var, x, w, window);
   winograd(algorithm, g, y.ptr<float>(), x.ptr<float>(), w.ptr<float>(), mean.ptr<float>(), var.ptr<float>());
 }

@@ -12,9 +12,10 @@ namespace {
 
 inline constexpr int kWarps = 4, kWarpRows = 16, kRows = kWarps * kWarpRows, kColumns = 32, kBlocks = kColumns / 8;
 
-__device__ inline int warp_of() { return static_cast<int>(threadIdx.x) / 32; }
-__device__ inline int g_of() { return static_cast<int>(threadIdx.x) % 32 / 4; }
-__device__ inline int t_of() { return static_cast<int>(threadIdx.x) % 4; }
+/// This lane's row of results in the block's rows; half 0 is row g of its fragments, 1 is row g + 8.
+__device__ inline int64_t row_of(const BlockRows& block, int half) {
+  return block.first + warp_of() * kWarpRows + g_of() + half * 8;
+}
 
 /// 16 x 32 sums of a warp, as kBlocks of the instruction's 16 x 8.
 using Scores = float[kBlocks][4];
@@ -115,13 +116,13 @@ struct Tiles {
       }
     }
   }
-  /// Writes f(sum, half) to the warp's rows of a head; half 0 is row g, 1 is row g + 8.
+  /// Writes f(sum, half) to the warp's rows of a head.
   template <class F>
   __device__ static void store(const Heads<S>& to, const BlockRows& block, int64_t tokens, int size,
                                const float (&sums)[kSize / 8][4], const F& f) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int64_t row = block.first + warp_of() * kWarpRows + g_of() + half * 8;
+      const int64_t row = row_of(block, half);
       if (row >= tokens) continue;
       S* const out = to.row(block.nh, row);
 #pragma unroll
@@ -193,7 +194,7 @@ __global__ void __launch_bounds__(kWarps * 32)
   total[0] = quad_sum(total[0]), total[1] = quad_sum(total[1]);
   Tile::store(y, block, z.queries, z.E, sums, [&](float sum, int half) { return sum / total[half]; });
   for (int half = 0; half < 2; ++half) {
-    const int64_t row = block.first + warp_of() * kWarpRows + g_of() + half * 8;
+    const int64_t row = row_of(block, half);
     if (t_of() == 0 && row < z.queries)
       lse[block.nh * z.queries + row] = largest[half] + static_cast<float>(::log(static_cast<double>(total[half])));
   }
@@ -214,7 +215,7 @@ __global__ void __launch_bounds__(kWarps * 32)
   Tile::load(dy, block.nh, block.first, z.queries, z.E, kRows, tile_dy);
   float my_lse[2], my_along[2];
   for (int half = 0; half < 2; ++half) {
-    const int64_t row = block.first + warp_of() * kWarpRows + g_of() + half * 8;
+    const int64_t row = row_of(block, half);
     my_lse[half] = row < z.queries ? lse[block.nh * z.queries + row] : 0;
     my_along[half] = row < z.queries ? along[block.nh * z.queries + row] : 0;
   }

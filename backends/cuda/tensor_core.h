@@ -16,6 +16,11 @@
 
 namespace tacit::cuda {
 
+/// This thread's warp in the block, and the g and t of its lane.
+__device__ inline int warp_of() { return static_cast<int>(threadIdx.x) / 32; }
+__device__ inline int g_of() { return static_cast<int>(threadIdx.x) % 32 / 4; }
+__device__ inline int t_of() { return static_cast<int>(threadIdx.x) % 4; }
+
 #ifdef TACIT_CUDA_EMULATED  // tests/cuda_emulator does what the instructions do
 using emulator::multiply_add_bf16, emulator::multiply_add_tf32, emulator::to_bf16_pair, emulator::to_tf32;
 #else

@@ -96,15 +96,12 @@ struct TensorCoreTile {
   using Sums = float[kMicro][kMicro];
   static constexpr int kRows = 32, kColumns = 16, kStep = 8;
   static_assert(kTile / kRows * (kTile / kColumns) * 32 == kThreadsATile);
-  __device__ static int warp() { return static_cast<int>(threadIdx.x) / 32; }
-  __device__ static int g() { return static_cast<int>(threadIdx.x) % 32 / 4; }
-  __device__ static int t() { return static_cast<int>(threadIdx.x) % 4; }
-  __device__ static int first_row() { return warp() % (kTile / kRows) * kRows; }
-  __device__ static int first_column() { return warp() / (kTile / kRows) * kColumns; }
-  __device__ static int place_in_column() { return warp() % (kTile / kRows) * 8 + g(); }
-  __device__ static int place_in_row() { return warp() / (kTile / kRows) * 4 + t(); }
-  __device__ static int row(int i) { return first_row() + i / 2 * 16 + g() + i % 2 * 8; }
-  __device__ static int column(int j) { return first_column() + j / 2 * 8 + 2 * t() + j % 2; }
+  __device__ static int first_row() { return warp_of() % (kTile / kRows) * kRows; }
+  __device__ static int first_column() { return warp_of() / (kTile / kRows) * kColumns; }
+  __device__ static int place_in_column() { return warp_of() % (kTile / kRows) * 8 + g_of(); }
+  __device__ static int place_in_row() { return warp_of() / (kTile / kRows) * 4 + t_of(); }
+  __device__ static int row(int i) { return first_row() + i / 2 * 16 + g_of() + i % 2 * 8; }
+  __device__ static int column(int j) { return first_column() + j / 2 * 8 + 2 * t_of() + j % 2; }
   __device__ static float& at(Sums& sums, int i, int j) { return sums[i / 2 * 2 + j / 2][i % 2 * 2 + j % 2]; }
 
   __device__ static void add(const Slice<float>& left, const Slice<float>& right, Sums& sums) {
@@ -115,11 +112,11 @@ struct TensorCoreTile {
       for (int i = 0; i < 2; ++i)
 #pragma unroll
         for (int r = 0; r < 4; ++r)
-          a[i][r] = to_tf32(left[d + t() + r / 2 * 4][first_row() + i * 16 + g() + r % 2 * 8]);
+          a[i][r] = to_tf32(left[d + t_of() + r / 2 * 4][first_row() + i * 16 + g_of() + r % 2 * 8]);
 #pragma unroll
       for (int j = 0; j < 2; ++j)
 #pragma unroll
-        for (int r = 0; r < 2; ++r) b[j][r] = to_tf32(right[d + t() + r * 4][first_column() + j * 8 + g()]);
+        for (int r = 0; r < 2; ++r) b[j][r] = to_tf32(right[d + t_of() + r * 4][first_column() + j * 8 + g_of()]);
 #pragma unroll
       for (int i = 0; i < 2; ++i)
 #pragma unroll

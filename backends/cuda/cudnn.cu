@@ -32,23 +32,12 @@ Arithmetic arithmetic_of(DType tensors) {
   if (tensors == bf16) return {CUDNN_DATA_BFLOAT16, CUDNN_TENSOR_OP_MATH};
   return {CUDNN_DATA_FLOAT, precision() == Precision::F32 ? CUDNN_FMA_MATH : CUDNN_DEFAULT_MATH};
 }
-/// Of weights' gradients, which are f32: cuDNN would give bf16 ones. Tensor cores take bf16 numbers exactly as tf32.
-Arithmetic arithmetic_of_dw(DType tensors) {
-  return tensors == bf16 ? Arithmetic{CUDNN_DATA_FLOAT, CUDNN_DEFAULT_MATH} : arithmetic_of(tensors);
-}
 
-struct Widened {
+struct Widen {
   float* to;
   const BFloat16* from;
   TACIT_HD void operator()(int64_t i) const { to[i] = convert<float>(from[i]); }
 };
-/// A dense tensor in f32: itself, or a copy in scratch.
-const void* widened(const View& v, Scratch& scratch, cudaStream_t stream) {
-  if (v.dtype == f32) return v.data;
-  auto* const copy = scratch.take<float>(v.numel());
-  for_each_index(stream, v.numel(), Widened{copy, v.ptr<const BFloat16>()});
-  return copy;
-}
 
 /// cuDNN's words for the three tensors and the window of a convolution, for the length of a call.
 struct Descriptors {
@@ -206,11 +195,15 @@ bool Cudnn::conv2d_dx(const View& dx, const View& dy, const View& w, const Windo
       });
 }
 
+// Of bf16 factors cuDNN gives bf16 sums only: rounded once, as PyTorch's autocast has them, and widened. (f32 copies of
+// x and dy for a product in tf32 would move more bytes than all the rest of the layer's gradients.)
 bool Cudnn::conv2d_dw(const View& dw, const View& x, const View& dy, const Window& window) {
   if (dw.dtype == f64 || dw.numel() == 0 || dy.numel() == 0 || x.numel() == 0) return false;
-  const Arithmetic how = arithmetic_of_dw(x.dtype);
+  const Arithmetic how = arithmetic_of(x.dtype);
   const Descriptors d(how, x.shape, dw.shape, dy.shape, window);
-  return state_->convolve(
+  Scratch scratch(state_->stream);
+  BFloat16* const narrow = x.dtype == bf16 ? scratch.take<BFloat16>(dw.numel()) : nullptr;
+  const bool done = state_->convolve(
       key_of(2, how, x.shape, dw.shape, dy.shape, window),
       [&] {
         return choose<cudnnConvolutionBwdFilterAlgoPerf_t>(cudnnGetConvolutionBackwardFilterAlgorithm_v7, how,
@@ -218,12 +211,12 @@ bool Cudnn::conv2d_dw(const View& dw, const View& x, const View& dy, const Windo
       },
       [&](int algorithm, void* workspace, size_t bytes) {
         const float one = 1, zero = 0;
-        Scratch scratch(state_->stream);
-        return cudnnConvolutionBackwardFilter(state_->handle, &one, d.x, widened(x, scratch, state_->stream), d.y,
-                                              widened(dy, scratch, state_->stream), d.convolution,
+        return cudnnConvolutionBackwardFilter(state_->handle, &one, d.x, x.data, d.y, dy.data, d.convolution,
                                               static_cast<cudnnConvolutionBwdFilterAlgo_t>(algorithm), workspace, bytes,
-                                              &zero, d.w, dw.data);
+                                              &zero, d.w, narrow != nullptr ? narrow : dw.data);
       });
+  if (done && narrow != nullptr) for_each_index(state_->stream, dw.numel(), Widen{dw.ptr<float>(), narrow});
+  return done;
 }
 
 }  // namespace tacit::cuda

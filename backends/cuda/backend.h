@@ -1,5 +1,5 @@
-// The CUDA backend: one stream of one device, cuBLASLt for products, cuDNN where it is found for f32
-// convolutions, own kernels for the rest.
+// The CUDA backend: one stream of one device, cuBLASLt for products, cuDNN where it is found for
+// convolutions of f32 and bf16, own kernels for the rest.
 // The rule that makes a run repeat bit by bit: no float atomics; sums are cut into pieces whose number depends on the
 // shapes only, and partial sums are added in a fixed order. Sums of f32 are taken in f64 wherever memory is the limit.
 #pragma once

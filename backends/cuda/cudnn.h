@@ -1,6 +1,6 @@
-// Convolutions by cuDNN, where CMake found it: f32 or bf16, NHWC, by algorithms that give the same bits each time,
-// chosen by cuDNN's heuristic (never by timing) and kept per shape. The rule: a call returns false where cuDNN has no
-// such algorithm; the own kernels of conv.cu then do the work.
+// Convolutions by cuDNN, where CMake found it: f32 or bf16, NHWC, by plans that give the same bits each time and are
+// kept per shape (cudnn_plan.h). The rule: a call returns false where cuDNN has no such plan; the own kernels of conv.cu
+// then do the work.
 #pragma once
 
 #include <cuda_runtime.h>

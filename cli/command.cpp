@@ -39,6 +39,7 @@ std::string default_text(const Settings& settings, const Settings::Setting& sett
 }
 
 void say(const Common& common, const std::string& line) {
+  std::fflush(stdout);  // where both go to one file, lines stay in order
   if (!common.quiet || line.rfind("warning: ", 0) == 0) std::fprintf(stderr, "%s\n", line.c_str());
 }
 

@@ -87,7 +87,7 @@ class Pretrain final : public Command {
     observer.step = [&](const ssl::StepRecord& record) { progress.step(record); };
     const ssl::PretrainResult result = ssl::pretrain(config_, source, observer);
     progress.finish();
-    return finish(result);
+    return finish(result, source->labelled());
   }
 
  private:
@@ -128,7 +128,18 @@ class Pretrain final : public Command {
     return kept;
   }
 
-  int finish(const ssl::PretrainResult& result) {
+  /// What to type after this.
+  std::string next(const ssl::PretrainResult& result, bool labelled) const {
+    const std::string run = shell_quoted(config_.out);
+    if (result.step < result.steps)
+      return "go on with: tacit pretrain " + config_.method + " --out " + run + " --resume";
+    std::string data;
+    for (const std::string& spec : config_.data) data += " --data " + shell_quoted(spec);
+    return "next: tacit " + (labelled ? "evaluate " + run + data : "embed " + run + data + " --out features") +
+           "; tacit report " + run;
+  }
+
+  int finish(const ssl::PretrainResult& result, bool labelled) {
     nlohmann::json figures = {{"step", result.step}, {"interrupted", result.reason == ssl::StopReason::Interrupted}};
     std::string loss;
     if (result.last.step > 0) {  // what the last line of progress showed
@@ -141,12 +152,12 @@ class Pretrain final : public Command {
     for (const auto& metric : result.last.metrics) figures[metric.first] = metric.second;
     write_json(common_, figures);
     if (result.reason == ssl::StopReason::Interrupted) {
-      say(common_, "interrupted: saved at step " + std::to_string(result.step) + "; go on with tacit pretrain " +
-                       config_.method + " --out " + config_.out + " --resume");
+      say(common_, "interrupted: saved at step " + std::to_string(result.step) + "; " + next(result, labelled));
       return ssl::kInterruptedStatus;
     }
     const std::string whole = result.step == result.steps ? "" : std::to_string(result.step) + " of ";
     print_result(common_, config_.out + ": " + whole + counted(result.steps, "step") + loss);
+    say(common_, next(result, labelled));
     return 0;
   }
 

@@ -45,6 +45,18 @@ TEST_CASE("pretrain's loss: the same in the last line of progress, in the result
   CHECK(contains(outcome.err.substr(last), shown));
 }
 
+TEST_CASE("pretrain ends with the command that comes next, which works; nothing when --quiet") {
+  const TemporaryDirectory dir;
+  const std::string run = dir / "a run";
+  Arguments arguments = small_run(run, {"--stop-after-epochs", "1"});
+  arguments.erase(std::find(arguments.begin(), arguments.end(), "--quiet"));
+  CHECK(contains(run_tacit(arguments).err, "\ngo on with: tacit pretrain simclr --out '" + run + "' --resume\n"));
+  const Outcome rest = run_tacit({"pretrain", "simclr", "--out", run, "--resume", "--stop-after-epochs", "5"});
+  check_ok(rest);
+  CHECK(contains(rest.err, "\nnext: tacit evaluate '" + run + "' --data synthetic:200; tacit report '" + run + "'\n"));
+  CHECK_FALSE(contains(run_tacit(small_run(dir / "quiet", {"--steps", "1"})).err, "next: "));
+}
+
 TEST_CASE("pretrain says what will learn how; a line of progress an epoch where stderr is no terminal; --log-every") {
   const TemporaryDirectory dir;
   const Arguments moco = {"pretrain",        "moco",      "--data",         "synthetic:100",

@@ -144,9 +144,9 @@ TEST_CASE("--cuda-graph: ten steps of every method have the same bits as without
       if (i > 0) CHECK(records[0][i].loss != records[0][i - 1].loss);
     }
     for (const auto* state : {&states, &moments})
-      for (const auto& [name, value] : (*state)[0]) {
-        CAPTURE(name);
-        CHECK(max_abs_difference(value, (*state)[1].at(name)) == 0);
+      for (const auto& entry : (*state)[0]) {
+        CAPTURE(entry.first);
+        CHECK(max_abs_difference(entry.second, (*state)[1].at(entry.first)) == 0);
       }
     CHECK(moments[1].at("step").item() == 10);
   }
@@ -216,9 +216,9 @@ TEST_CASE("MoCo's queue goes on where a state that is loaded says, though the ho
   }
   const nn::StateDict a = nn::state_dict(*first.method), b = nn::state_dict(*second.method);
   CHECK(a.at("queue_ptr").item() == 20);
-  for (const auto& [name, value] : a) {
-    CAPTURE(name);
-    CHECK(max_abs_difference(value, b.at(name)) == 0);
+  for (const auto& entry : a) {
+    CAPTURE(entry.first);
+    CHECK(max_abs_difference(entry.second, b.at(entry.first)) == 0);
   }
 }
 

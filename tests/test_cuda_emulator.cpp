@@ -331,7 +331,8 @@ TEST_CASE("captures: recorded and not done, done again at each launch; what woul
       {"cudaStreamWaitEvent", [&] { return cudaStreamWaitEvent(stream, event); }},
       {"movable memory", [&] { return cudaMemcpyAsync(count, &host, 4, cudaMemcpyHostToDevice, stream); }},
   };
-  for (const auto& [name, call] : refused) {
+  for (const auto& [what, call] : refused) {
+    const std::string name = what;
     CAPTURE(name);
     CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal) == cudaSuccess);
     CHECK(call() != cudaSuccess);
@@ -412,13 +413,17 @@ TEST_CASE("products agree with the sum, and with their descriptions or not at al
   const auto plan = [&](uint32_t alignment, cublasLtMatrixLayout_t c) {
     cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &alignment,
                                          sizeof alignment);
-    cublasLtMatmulHeuristicResult_t found{};
+    std::array<cublasLtMatmulHeuristicResult_t, 3> found{};
     int n = 0;
     const cublasStatus_t status =
-        cublasLtMatmulAlgoGetHeuristic(nullptr, op, layouts[0], layouts[1], c, c, preference, 1, &found, &n);
-    CHECK((n == 1) == (status == CUBLAS_STATUS_SUCCESS));
-    return std::pair(status, found.algo);
+        cublasLtMatmulAlgoGetHeuristic(nullptr, op, layouts[0], layouts[1], c, c, preference, 3, found.data(), &n);
+    CHECK((n == 3) == (status == CUBLAS_STATUS_SUCCESS));
+    return std::pair(status, found[2].algo);  // the two before it cannot be had
   };
+  CHECK(plan(256, layouts[2]).first == CUBLAS_STATUS_INVALID_VALUE);  // no word on the order of partial sums
+  const uint32_t in_order = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+  cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &in_order,
+                                       sizeof in_order);
   const double one = 1, zero = 0;
   const auto product = [&](const double* left, double* to, const cublasLtMatmulAlgo_t& algo) {
     return cublasLtMatmul(nullptr, op, &one, left, layouts[0], b.data, layouts[1], &zero, to, layouts[2], to,

@@ -73,11 +73,13 @@ struct Cudnn::State {
     const Key key = key_of(convolution);
     auto found = plans.find(key);
     if (found == plans.end()) found = plans.emplace(key, ConvolutionPlan::find(convolution, {.handle = handle})).first;
-    if (!found->second) return false;
-    Scratch scratch(stream);
-    char* const workspace = scratch.take<char>(found->second->workspace_bytes());
-    if (!found->second->run(handle, x.data, w_data, y.data, workspace)) found->second.reset();
-    return found->second.has_value();
+    std::optional<ConvolutionPlan>& plan = found->second;
+    for (; plan; plan = ConvolutionPlan::find(convolution, {.handle = handle}, plan->place() + 1)) {
+      Scratch scratch(stream);
+      const int64_t bytes = plan->workspace_bytes();
+      if (plan->run(handle, x.data, w_data, y.data, bytes > 0 ? scratch.take<char>(bytes) : nullptr)) return true;
+    }
+    return false;
   }
 };
 

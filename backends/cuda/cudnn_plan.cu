@@ -9,7 +9,10 @@
 namespace tacit::cuda {
 
 void check_cudnn(cudnnStatus_t status, const char* what) {
-  TACIT_CHECK(status == CUDNN_STATUS_SUCCESS, "[conv2d] cuDNN ", what, ": ", cudnnGetErrorString(status));
+  if (status == CUDNN_STATUS_SUCCESS) return;
+  std::array<char, 512> why{};
+  cudnnGetLastErrorString(why.data(), why.size());
+  detail::fail("[conv2d] cuDNN ", what, ": ", cudnnGetErrorString(status), " ", why.data());
 }
 
 namespace {
@@ -112,8 +115,9 @@ std::vector<CudnnDescriptor> candidates(const CudnnDescriptor& graph, const Cudn
 /// Whether an engine gives the same bits each time, and rounds no more than c's types do.
 bool suits(const CudnnDescriptor& engine, const Convolution& c) {
   std::array<cudnnBackendNumericalNote_t, CUDNN_NUMERICAL_NOTE_TYPE_COUNT> notes;
-  const int64_t count = engine.get(CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE,
-                                   static_cast<int64_t>(notes.size()), notes.data());
+  const auto most = static_cast<int64_t>(notes.size());  // a later library may know more of them
+  const int64_t count =
+      std::min(most, engine.get(CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE, most, notes.data()));
   return std::none_of(notes.begin(), notes.begin() + count, [&](cudnnBackendNumericalNote_t note) {
     if (note == CUDNN_NUMERICAL_NOTE_TENSOR_CORE) return c.dtype == f32 && !c.tensor_cores;
     return note == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC || note == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS ||
@@ -140,12 +144,14 @@ int64_t CudnnDescriptor::get(cudnnBackendAttributeName_t name, cudnnBackendAttri
 
 bool CudnnDescriptor::finalize() { return cudnnBackendFinalize(owner_.get()) == CUDNN_STATUS_SUCCESS; }
 
-std::optional<ConvolutionPlan> ConvolutionPlan::find(const Convolution& c, const CudnnTarget& target) {
+std::optional<ConvolutionPlan> ConvolutionPlan::find(const Convolution& c, const CudnnTarget& target, int64_t first) {
   constexpr int64_t kMostWorkspace = int64_t{1} << 30;
   const std::optional<CudnnDescriptor> graph = graph_of(c, target);
   if (!graph) return {};
+  int64_t place = -1;
   for (const cudnnBackendHeurMode_t mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK})
     for (const CudnnDescriptor& candidate : candidates(*graph, target, mode)) {
+      if (++place < first) continue;
       CudnnDescriptor engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
       cudnnBackendDescriptor_t raw = engine;
       candidate.get(CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &raw);
@@ -160,7 +166,7 @@ std::optional<ConvolutionPlan> ConvolutionPlan::find(const Convolution& c, const
       int64_t workspace = 0, index = 0;
       plan.get(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &workspace);
       engine.get(CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64, 1, &index);
-      if (workspace <= kMostWorkspace) return ConvolutionPlan(std::move(plan), workspace, index);
+      if (workspace <= kMostWorkspace) return ConvolutionPlan(std::move(plan), workspace, index, place);
     }
   return {};
 }
@@ -174,7 +180,7 @@ bool ConvolutionPlan::run(cudnnHandle_t handle, void* x, void* w, void* y, void*
   pack.set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, workspace);
   TACIT_CHECK(pack.finalize(), "[conv2d] cuDNN does not take the tensors");
   const cudnnStatus_t status = cudnnBackendExecute(handle, plan_, pack);
-  if (status == CUDNN_STATUS_NOT_SUPPORTED) return false;
+  if (CUDNN_STATUS_CATEGORY(status) == CUDNN_STATUS_NOT_SUPPORTED) return false;  // for whatever reason
   check_cudnn(status, "convolution");
   return true;
 }

@@ -61,21 +61,23 @@ struct Convolution {
 class ConvolutionPlan {
  public:
   /// The first in the list of cuDNN's heuristic, best first, that suits the rule above, does not round more than
-  /// `dtype` does, and needs no more than 1 GiB beside; nothing where there is none.
-  static std::optional<ConvolutionPlan> find(const Convolution&, const CudnnTarget&);
+  /// `dtype` does, and needs no more than 1 GiB beside; nothing where there is none. Looks from place `first` on.
+  static std::optional<ConvolutionPlan> find(const Convolution&, const CudnnTarget&, int64_t first = 0);
 
   int64_t workspace_bytes() const { return workspace_bytes_; }
   /// The engine's number in cuDNN's list.
   int64_t engine() const { return engine_; }
-  /// Does the work in the handle's stream. False: cuDNN promised too much.
+  /// Its place in the heuristic's list.
+  int64_t place() const { return place_; }
+  /// Does the work in the handle's stream. False, with nothing done: cuDNN promised too much.
   bool run(cudnnHandle_t, void* x, void* w, void* y, void* workspace) const;
 
  private:
-  ConvolutionPlan(CudnnDescriptor plan, int64_t workspace_bytes, int64_t engine)
-      : plan_(std::move(plan)), workspace_bytes_(workspace_bytes), engine_(engine) {}
+  ConvolutionPlan(CudnnDescriptor plan, int64_t workspace_bytes, int64_t engine, int64_t place)
+      : plan_(std::move(plan)), workspace_bytes_(workspace_bytes), engine_(engine), place_(place) {}
 
   CudnnDescriptor plan_;
-  int64_t workspace_bytes_, engine_;
+  int64_t workspace_bytes_, engine_, place_;
 };
 
 }  // namespace tacit::cuda

@@ -52,10 +52,13 @@ class Operand {
   bool row_major_, column_major_;
 };
 
+/// What an address and strides in bytes can all be divided by, up to 256.
+int64_t alignment_of(const void* data, uintptr_t strides = 0) {
+  const auto bytes = reinterpret_cast<uintptr_t>(data) | strides | 256;
+  return static_cast<int64_t>(bytes & (~bytes + 1));
+}
 int64_t alignment_of(const Matrix& m, size_t element) {
-  const auto bytes = reinterpret_cast<uintptr_t>(m.data) | static_cast<uintptr_t>(m.leading) * element |
-                     static_cast<uintptr_t>(m.batch_stride) * element;
-  return static_cast<int64_t>(std::min<uintptr_t>(bytes & (~bytes + 1), 256));
+  return alignment_of(m.data, static_cast<uintptr_t>(m.leading | m.batch_stride) * element);
 }
 
 /// A matrix layout of cuBLASLt for the length of a call.
@@ -102,6 +105,40 @@ cublasComputeType_t compute_type_of(DType factors) {
 }
 
 cudaDataType_t type_of(DType t) { return t == f64 ? CUDA_R_64F : t == f32 ? CUDA_R_32F : CUDA_R_16BF; }
+
+/// cuBLASLt's algorithms for a product with that workspace and pointers of those alignments, best first; none where it
+/// has no such product.
+std::vector<ProductAlgorithm> algorithms_for(cublasLtHandle_t handle, cublasLtMatmulDesc_t product,
+                                             cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
+                                             cublasLtMatrixLayout_t c, size_t workspace, int64_t align_a,
+                                             int64_t align_b, int64_t align_c) {
+  cublasLtMatmulPreference_t preference = nullptr;
+  check_blas(cublasLtMatmulPreferenceCreate(&preference), "preference");
+  const std::unique_ptr<std::remove_pointer_t<cublasLtMatmulPreference_t>, decltype(&cublasLtMatmulPreferenceDestroy)>
+      owner(preference, &cublasLtMatmulPreferenceDestroy);
+  const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, const auto value) {
+    check_blas(cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof value), "preference");
+  };
+  prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, workspace);
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, static_cast<uint32_t>(align_a));
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, static_cast<uint32_t>(align_b));
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, static_cast<uint32_t>(align_c));
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, static_cast<uint32_t>(align_c));
+  // A long sum may be cut into pieces, but they are added in f32 and in one order: not in the result's own type and
+  // place, whoever comes first.
+  prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, static_cast<uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
+  constexpr int kMost = 8;
+  cublasLtMatmulHeuristicResult_t found[kMost]{};
+  int n = 0;
+  const cublasStatus_t status =
+      cublasLtMatmulAlgoGetHeuristic(handle, product, a, b, c, c, preference, kMost, found, &n);
+  if (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE) return {};
+  check_blas(status, "heuristic");  // a passing trouble is not remembered as "there is none"
+  std::vector<ProductAlgorithm> algorithms;
+  for (int i = 0; i < n; ++i)
+    if (found[i].state == CUBLAS_STATUS_SUCCESS) algorithms.push_back({found[i].algo});
+  return algorithms;
+}
 
 /// Whether an epilogue may read or write it as it lies.
 bool fits_epilogue(const View& bias) {
@@ -177,35 +214,27 @@ bool CudaBackend::product(const View& out, const View& a, const View& b, const E
                             align_a,
                             align_b,
                             align_c,
+                            alignment_of(epilogue.bias),
                             epilogue.kind};
     auto plan = state_->plans.find(key);
-    if (plan == state_->plans.end()) {
-      cublasLtMatmulPreference_t preference = nullptr;
-      check_blas(cublasLtMatmulPreferenceCreate(&preference), "preference");
-      const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, const auto value) {
-        check_blas(cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof value), "preference");
-      };
-      prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, State::kWorkspaceBytes);
-      prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, static_cast<uint32_t>(align_a));
-      prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, static_cast<uint32_t>(align_b));
-      prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, static_cast<uint32_t>(align_c));
-      prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, static_cast<uint32_t>(align_c));
-      cublasLtMatmulHeuristicResult_t found{};
-      int n = 0;
-      const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(state_->blas, product, layout_a, layout_b, layout_c,
-                                                                   layout_c, preference, 1, &found, &n);
-      cublasLtMatmulPreferenceDestroy(preference);
-      plan = state_->plans.emplace(key, std::nullopt).first;
-      if (status == CUBLAS_STATUS_SUCCESS && n > 0) plan->second = found.algo;
-    }
-    if (!plan->second) return false;
+    if (plan == state_->plans.end())
+      plan = state_->plans
+                 .emplace(key, algorithms_for(state_->blas, product, layout_a, layout_b, layout_c,
+                                              State::kWorkspaceBytes, align_a, align_b, align_c))
+                 .first;
+    std::vector<ProductAlgorithm>& algorithms = plan->second;
     const double one_wide = 1, zero_wide = 0;
     const float one = 1, zero = 0;
-    check_blas(cublasLtMatmul(state_->blas, product, wide ? static_cast<const void*>(&one_wide) : &one,
-                              right_matrix.data, layout_a, left_matrix.data, layout_b,
-                              wide ? static_cast<const void*>(&zero_wide) : &zero, c.data, layout_c, c.data, layout_c,
-                              &*plan->second, state_->workspace, State::kWorkspaceBytes, stream()),
-               "product");
+    for (;; algorithms.erase(algorithms.begin())) {  // the heuristic may promise too much
+      if (algorithms.empty()) return false;
+      const cublasStatus_t status = cublasLtMatmul(
+          state_->blas, product, wide ? static_cast<const void*>(&one_wide) : &one, right_matrix.data, layout_a,
+          left_matrix.data, layout_b, wide ? static_cast<const void*>(&zero_wide) : &zero, c.data, layout_c, c.data,
+          layout_c, &algorithms.front().value, state_->workspace, State::kWorkspaceBytes, stream());
+      if (status == CUBLAS_STATUS_NOT_SUPPORTED) continue;
+      check_blas(status, "product");
+      break;
+    }
   }
   if (!direct) copy(out, y);
   return true;
@@ -237,7 +266,9 @@ void CudaBackend::linear(const LinearArgs& a) {
 
 // dw = dyᵀ x, and beside it the sums of dyᵀ's rows.
 void CudaBackend::linear_dw(const View& dw, const View& db, const View& dy, const View& x) {
-  const bool simple = dw.dtype == f32 && dw.numel() > 0 && dy.shape[0] > 0 && fits_epilogue(db);
+  // dy of one row or column is its own transpose, and taken as such; BGRADB wants it as the transpose of what lies
+  // there.
+  const bool simple = dw.dtype == f32 && dw.numel() > 0 && dy.shape[0] > 1 && dy.shape[1] > 1 && fits_epilogue(db);
   View left = dy;
   left.shape = {dy.shape[1], dy.shape[0]};
   left.strides = {dy.strides[1], dy.strides[0]};

@@ -9,7 +9,7 @@
 #include <atomic>
 #include <map>
 #include <mutex>
-#include <optional>
+#include <vector>
 
 #include "backends/cuda/backend.h"
 #include "backends/cuda/downloads.h"
@@ -22,7 +22,12 @@
 namespace tacit::cuda {
 
 /// A product's types, shape, layout and alignments: what a plan depends on.
-using ProductKey = std::array<int64_t, 19>;
+using ProductKey = std::array<int64_t, 20>;
+
+/// A name for cuBLASLt's struct that has none, which nvcc 13 does not compile a vector of.
+struct ProductAlgorithm {
+  cublasLtMatmulAlgo_t value;
+};
 
 /// What a product does besides: add a bias to each row of the result, or sum the rows of its left factor (both: one
 /// number for each column of w.x + bias, or for each row of dw).
@@ -50,8 +55,9 @@ struct CudaBackend::State {
 #ifdef TACIT_WITH_CUDNN
   std::unique_ptr<Cudnn> cudnn;
 #endif
-  std::mutex mutex;                                                 ///< guards plans
-  std::map<ProductKey, std::optional<cublasLtMatmulAlgo_t>> plans;  ///< nothing: cuBLASLt has no algorithm
+  std::mutex mutex;  ///< guards plans
+  /// cuBLASLt's algorithms, best first; none: it has no such product.
+  std::map<ProductKey, std::vector<ProductAlgorithm>> plans;
 };
 
 }  // namespace tacit::cuda

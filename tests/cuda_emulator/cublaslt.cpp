@@ -37,7 +37,7 @@ struct cublasLtMatrixLayoutOpaque_t {
 };
 struct cublasLtMatmulPreferenceOpaque_t {
   uint64_t workspace = 0;
-  uint32_t align_a = 256, align_b = 256, align_c = 256, align_d = 256;
+  uint32_t reductions = ~0u, align_a = 256, align_b = 256, align_c = 256, align_d = 256;
 };
 
 namespace {
@@ -210,6 +210,8 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
   switch (attribute) {
     case CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES:
       return store(preference->workspace, value, bytes);
+    case CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK:
+      return store(preference->reductions, value, bytes);
     case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES:
       return store(preference->align_a, value, bytes);
     case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES:
@@ -227,12 +229,19 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
                                               cublasLtMatrixLayout_t d, cublasLtMatmulPreference_t preference,
                                               int wanted, cublasLtMatmulHeuristicResult_t* found, int* count) {
   *count = 0;
-  if (wanted < 1 || !agree(*op, *a, *b, *c, *d)) return CUBLAS_STATUS_INVALID_VALUE;
-  found->algo = plan_for(*op, *a, *b, *d);
+  // What adds pieces of a sum in the result's place would not repeat its bits.
+  if (wanted < 1 || !agree(*op, *a, *b, *c, *d) || preference->reductions != CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE)
+    return CUBLAS_STATUS_INVALID_VALUE;
+  if (op->epilogue == CUBLASLT_EPILOGUE_BGRADB && op->b != CUBLAS_OP_T) return CUBLAS_STATUS_NOT_SUPPORTED;
+  cublasLtMatmulHeuristicResult_t right{plan_for(*op, *a, *b, *d), CUBLAS_STATUS_SUCCESS};
   const uint64_t rest[] = {preference->workspace, preference->align_a, preference->align_b, preference->align_c,
                            preference->align_d};
-  std::copy(std::begin(rest), std::end(rest), found->algo.data + 1);
-  *count = 1;
+  std::copy(std::begin(rest), std::end(rest), right.algo.data + 1);
+  cublasLtMatmulHeuristicResult_t broken = right, missing = right;
+  ++broken.algo.data[0];
+  missing = {{}, CUBLAS_STATUS_NOT_SUPPORTED};
+  for (const auto& result : {missing, broken, right})
+    if (*count < wanted) found[(*count)++] = result;
   return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -248,6 +257,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t op, const v
       (ld->batch != 1 || !emulator::on_device(op->bias, static_cast<size_t>(vector) * ld->element())))
     return CUBLAS_STATUS_INVALID_VALUE;
   const uint64_t* const p = plan->data;
+  if (p[0] == 0) return CUBLAS_STATUS_INVALID_VALUE;
   if (p[0] != plan_for(*op, *la, *lb, *ld).data[0] || workspace_bytes < p[1] ||
       !emulator::on_device(workspace, workspace_bytes))
     return CUBLAS_STATUS_NOT_SUPPORTED;

@@ -264,20 +264,24 @@ TEST_CASE(
 
 TEST_CASE("uploads of every size come whole and in order, whatever the host writes over meanwhile") {
   const Device host("cpu");
-  const int64_t large = int64_t{3} << 19, sizes[] = {large, 3, large + 5, 70000};  // i64: 12 MiB, some bytes, 560 KB
-  Tensor staged = Tensor::empty({large + 5}, i64, host);
+  constexpr int64_t kLarge = int64_t{3} << 19;  // i64: 12 MiB
+  std::vector<int64_t> sizes;
+  for (int round = 0; round < 30; ++round)
+    for (const int64_t size : {kLarge, int64_t{3}, kLarge + 5, int64_t{70000}}) sizes.push_back(size);
+  for (int small = 0; small < 100; ++small) sizes.push_back(30000 + small);  // so many that no large one comes between
+  Tensor staged = Tensor::empty({kLarge + 5}, i64, host);
   auto* const values = staged.view().ptr<int64_t>();
   std::vector<LateNumbers> late;
   std::vector<std::vector<double>> expected;
-  for (int64_t round = 0; round < 12; ++round)
-    for (const int64_t size : sizes) {
-      for (int64_t i = 0; i < size; ++i) values[i] = round * 1000 + i % 997;
-      const Tensor there = staged.slice(0, 0, size).to(default_device());
-      const auto at = [&](int64_t i) { return there.slice(0, i, i + 1); };
-      late.emplace_back(std::vector<Tensor>{at(0), at(size / 2), at(size - 1)});
-      expected.push_back({static_cast<double>(values[0]), static_cast<double>(values[size / 2]),
-                          static_cast<double>(values[size - 1])});
-    }
+  for (size_t n = 0; n < sizes.size(); ++n) {
+    const int64_t size = sizes[n], first = static_cast<int64_t>(n) * 1000;
+    for (int64_t i = 0; i < size; ++i) values[i] = first + i % 997;
+    const Tensor there = staged.slice(0, 0, size).to(default_device());
+    const auto at = [&](int64_t i) { return there.slice(0, i, i + 1); };
+    late.emplace_back(std::vector<Tensor>{at(0), at(size / 2), at(size - 1)});
+    expected.push_back(
+        {static_cast<double>(values[0]), static_cast<double>(values[size / 2]), static_cast<double>(values[size - 1])});
+  }
   for (size_t i = 0; i < late.size(); ++i) CHECK(late[i].get() == expected[i]);
 }
 

@@ -2,6 +2,8 @@
 // late. On the CPU, which is never waited for, the same holds trivially.
 #include <doctest/doctest.h>
 
+#include <thread>
+
 #include "autograd/ops.h"
 #include "nn/module.h"
 #include "ssl/methods/moco.h"
@@ -198,6 +200,26 @@ TEST_CASE("--cuda-graph: what cannot be captured says why; the device goes on") 
   TrainConfig v3 = config_of("moco");
   v3.variant = "v3", v3.momentum = 0;
   CHECK(mentions(make_method(v3)->why_not_captured(), "--momentum 0"));
+}
+
+TEST_CASE("what another thread gives the device while a step is captured is refused, not made a part of the graph") {
+  Backend& backend = default_device().backend();
+  if (!backend.can_capture()) return;
+  const Tensor x = Tensor::zeros({2}), y = Tensor::zeros({2});
+  std::vector<std::string> faults;
+  const std::unique_ptr<Graph> graph = backend.capture([&] {
+    Tensor(x).fill_(1);
+    std::thread([&] {
+      faults.push_back(error_of([&] { Tensor(y).fill_(2); }));
+      faults.push_back(error_of([&] { Tensor(y).upload_(std::span<const float>(std::vector<float>{3, 3})); }));
+      faults.push_back(error_of([&] { y.to_vector<float>(); }));
+    }).join();
+  });
+  for (const std::string& fault : faults) CHECK(mentions(fault, "another thread captures a step"));
+  CHECK(x.to_vector<float>() == std::vector<float>{0, 0});
+  graph->launch();
+  CHECK(x.to_vector<float>() == std::vector<float>{1, 1});
+  CHECK(y.to_vector<float>() == std::vector<float>{0, 0});
 }
 
 TEST_CASE("MoCo's queue goes on where a state that is loaded says, though the host keeps its position") {

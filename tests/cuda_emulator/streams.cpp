@@ -109,6 +109,11 @@ bool keep_for_graph(cudaStream_t stream, void* block) {
   stream->capture->memory.push_back(block);
   return true;
 }
+bool kept_for_graph(cudaStream_t stream, void* block) {
+  const std::lock_guard lock(mutex);
+  const std::vector<void*>& memory = stream->capture->memory;
+  return std::find(memory.begin(), memory.end(), block) != memory.end();
+}
 bool captures(cudaStream_t stream) {
   const std::lock_guard lock(mutex);
   return stream != nullptr && stream->capture != nullptr;

@@ -133,11 +133,11 @@ void CachingAllocator::close_pool() noexcept {
 
 PoolScope::PoolScope(CachingAllocator& allocator) : allocator_(allocator) {
   const std::lock_guard lock(allocator_.mutex_);
-  allocator_.pool_->serves = true;
+  allocator_.pool_->serves = std::this_thread::get_id();
 }
 PoolScope::~PoolScope() {
   const std::lock_guard lock(allocator_.mutex_);
-  allocator_.pool_->serves = false;
+  allocator_.pool_->serves = std::thread::id();
 }
 
 void CachingAllocator::count(int64_t bytes) {

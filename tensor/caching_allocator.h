@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <mutex>
 #include <optional>
+#include <thread>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -42,9 +43,9 @@ class CachingAllocator {
   void trim();
 
   /// Blocks kept apart, for steps that are captured: what a graph works on must not be handed to anyone else. While a
-  /// PoolScope lives, requests are served from the pool, which grows until seal_pool(); after that a request that it
-  /// has no block for is an Error. Blocks of the pool come back to it whenever they are freed. close_pool() makes them
-  /// ordinary ones. One pool at a time.
+  /// PoolScope lives, its thread's requests are served from the pool, which grows until seal_pool(); after that a
+  /// request that it has no block for is an Error. Blocks of the pool come back to it whenever they are freed.
+  /// close_pool() makes them ordinary ones. One pool at a time.
   void open_pool();
   void seal_pool();
   void close_pool() noexcept;
@@ -66,10 +67,11 @@ class CachingAllocator {
   struct Pool {
     Blocks free;
     std::unordered_set<void*> all;
-    bool serves = false, sealed = false;
+    std::thread::id serves;  // none: nobody
+    bool sealed = false;
   };
   // With the lock held:
-  bool pooled() const { return pool_ && pool_->serves; }
+  bool pooled() const { return pool_ && pool_->serves == std::this_thread::get_id(); }
   void* take_from_free(size_t size);
   void* take_from_backend(size_t size);
   void free_all_unused();
@@ -87,7 +89,7 @@ class CachingAllocator {
   MemoryStatistics statistics_;
 };
 
-/// Serves the requests of its life from an allocator's pool.
+/// Serves its thread's requests from an allocator's pool while it lives; one at a time.
 class PoolScope {
  public:
   explicit PoolScope(CachingAllocator&);

@@ -3,6 +3,7 @@
 
 #include <iterator>
 #include <map>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -72,6 +73,10 @@ TEST_CASE("a pool keeps its blocks to itself, whoever frees them, until it is cl
     mine = take();
     give(before);
     CHECK(take() != before);  // which was not the pool's
+    void* of_another_thread = nullptr;
+    std::thread([&] { of_another_thread = take(); }).join();
+    CHECK(of_another_thread == before);
+    give(before);
   }
   give(mine);
   CHECK(take() == before);

@@ -308,6 +308,8 @@ TEST_CASE("captures: recorded and not done, done again at each launch; what woul
   void* scratch = nullptr;
   CHECK(cudaMallocAsync(&scratch, 4, stream) == cudaSuccess);
   CHECK(cudaFreeAsync(scratch, stream) == cudaSuccess);
+  CHECK(cudaFreeAsync(memory.data, stream) == cudaErrorInvalidValue);  // no memory of the graph
+  cudaGetLastError();
   CHECK(cudaStreamEndCapture(stream, &graph) == cudaSuccess);
   cudaStreamSynchronize(stream);
   CHECK(*count == 0);

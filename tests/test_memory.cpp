@@ -35,6 +35,11 @@ TEST_CASE("memory: sizes as people write them, and a limit that is refused with 
   const int64_t large = estimate_training_memory(c);
   CHECK(large > 100 * small);
   CHECK(estimate_training_memory(c, 10'000'000) > large);  // an evaluation may need more than a step
+  CHECK(estimate_training_memory(c, 1000) == large);       // or have what a step has done with,
+  TrainConfig captured = c;
+  captured.cuda_graph = true;
+  const int64_t step = estimate_training_memory(captured);  // unless that is captured
+  CHECK(estimate_training_memory(captured, 1000) - step > 3 * 4 * 1000);
   c.memory_limit = std::to_string(large * 3 / 4);
   const std::string message = error_of([&] { check_training_memory(c); });
   CHECK(contains(message, "--memory-limit"));

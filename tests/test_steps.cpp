@@ -2,12 +2,16 @@
 // late. On the CPU, which is never waited for, the same holds trivially.
 #include <doctest/doctest.h>
 
+#include <thread>
+
 #include "autograd/ops.h"
+#include "nn/eval_mode.h"
 #include "nn/module.h"
 #include "ssl/methods/moco.h"
 #include "ssl/train/build.h"
 #include "ssl/train/trainer.h"
 #include "tensor/late_numbers.h"
+#include "tensor/step_input.h"
 #include "train.h"
 
 namespace {
@@ -66,6 +70,22 @@ struct Steps {
     training.late = !default_device().backend().host_accessible();
   }
 
+  /// What an evaluation, between two steps, has of the model: features of two images and of five, and gradients.
+  void look(std::vector<std::vector<float>>& seen) {
+    default_device().allocator().trim();
+    nn::Encoder& encoder = method->encoder();
+    const nn::EvalMode mode(encoder);
+    const NoGrad no_grad;
+    const int64_t channels = config.method == "colorization" ? 1 : 3;
+    for (const int64_t n : {2, 5})
+      seen.push_back(encoder(Tensor::uniform({n, config.image_size, config.image_size, channels}, 9, 9))
+                         .value()
+                         .to_vector<float>());
+    for (const optim::ParamGroup& group : optimizer->groups())
+      for (const Variable& parameter : group.parameters)
+        if (parameter.grad().defined()) seen.push_back(parameter.grad().to_vector<float>());
+  }
+
   TrainConfig config;
   std::unique_ptr<Method> method;
   std::unique_ptr<optim::Optimizer> optimizer;
@@ -97,7 +117,7 @@ TEST_CASE("a training step waits for nothing but the figures of the step before"
   }
 }
 
-TEST_CASE("--cuda-graph: ten steps of every method have the same bits as without") {
+TEST_CASE("--cuda-graph: ten steps of every method have the same bits as without, and who looks on sees the same") {
   if (!default_device().backend().can_capture()) return;
   struct Case {
     const char* method;
@@ -120,15 +140,18 @@ TEST_CASE("--cuda-graph: ten steps of every method have the same bits as without
     CAPTURE(config.method);
     CAPTURE(config.variant);
     std::vector<StepRecord> records[2];
+    std::vector<std::vector<float>> seen[2];
     nn::StateDict states[2], moments[2];
     for (const bool graph : {false, true}) {
       Steps steps(config);
       steps.training.graph = graph;
       steps.training.last = 10;
       steps.training.lr = [](int64_t step) { return 0.01 * static_cast<double>(step % 3 + 1); };
+      steps.training.needs_model = [](const StepRecord& record) { return record.step == 4 || record.step == 5; };
       std::vector<int64_t> waits;
       steps.training.on_step = [&](StepRecord& record) {
         records[graph].push_back(record);
+        if (record.step == 4 || record.step == 5) steps.look(seen[graph]);
         waits.push_back(default_device().backend().waits());
       };
       train(steps.training);
@@ -136,6 +159,7 @@ TEST_CASE("--cuda-graph: ten steps of every method have the same bits as without
       states[graph] = nn::state_dict(*steps.method);
       moments[graph] = steps.optimizer->state();
     }
+    CHECK(seen[0] == seen[1]);
     REQUIRE(records[0].size() == records[1].size());
     for (size_t i = 0; i < records[0].size(); ++i) {
       CAPTURE(i);
@@ -150,6 +174,45 @@ TEST_CASE("--cuda-graph: ten steps of every method have the same bits as without
       }
     CHECK(moments[1].at("step").item() == 10);
   }
+}
+
+TEST_CASE("--cuda-graph: a run that goes on in another process is the one that was not interrupted") {
+  if (!default_device().backend().can_capture()) return;
+  Steps whole(config_of("moco")), first(config_of("moco")), second(config_of("moco"));
+  first.training.graph = second.training.graph = true;
+  whole.training.last = second.training.last = 11;
+  first.training.last = second.training.done = 5;
+  train(whole.training);
+  train(first.training);
+  nn::load_state(*second.method, nn::state_dict(*first.method));
+  second.optimizer->load_state(first.optimizer->state());
+  second.made = 5;
+  train(second.training);
+  nn::StateDict a = nn::state_dict(*whole.method), b = nn::state_dict(*second.method);
+  a.merge(whole.optimizer->state());
+  b.merge(second.optimizer->state());
+  for (const auto& [name, value] : a) {
+    CAPTURE(name);
+    CHECK(max_abs_difference(value, b.at(name)) == 0);
+  }
+}
+
+TEST_CASE("--cuda-graph: an index out of range in a repetition is told with the figures of its step") {
+  if (!default_device().backend().can_capture()) return;
+  Steps steps(config_of("simclr"));
+  steps.training.graph = true;
+  steps.training.last = 9;
+  const Tensor table = Tensor::ones({4});
+  steps.training.after_step = [&](const Progress& progress) {
+    index_select(table, 0, step_input<int64_t>({1}, default_device(), progress.step, [](int64_t step) {
+                   return std::vector<int64_t>{step == 6 ? 7 : 1};
+                 }));
+  };
+  int64_t told = 0;
+  steps.training.on_step = [&](StepRecord& record) { told = record.step; };
+  CHECK(error_of([&] { train(steps.training); }) == "[gather] index 7 is out of range for a dimension of size 4");
+  CHECK(told == 6);
+  default_device().backend().synchronize();
 }
 
 TEST_CASE("--cuda-graph: what cannot be captured says why; the device goes on") {
@@ -198,6 +261,26 @@ TEST_CASE("--cuda-graph: what cannot be captured says why; the device goes on") 
   TrainConfig v3 = config_of("moco");
   v3.variant = "v3", v3.momentum = 0;
   CHECK(mentions(make_method(v3)->why_not_captured(), "--momentum 0"));
+}
+
+TEST_CASE("what another thread gives the device while a step is captured is refused, not made a part of the graph") {
+  Backend& backend = default_device().backend();
+  if (!backend.can_capture()) return;
+  const Tensor x = Tensor::zeros({2}), y = Tensor::zeros({2});
+  std::vector<std::string> faults;
+  const std::unique_ptr<Graph> graph = backend.capture([&] {
+    Tensor(x).fill_(1);
+    std::thread([&] {
+      faults.push_back(error_of([&] { Tensor(y).fill_(2); }));
+      faults.push_back(error_of([&] { Tensor(y).upload_(std::span<const float>(std::vector<float>{3, 3})); }));
+      faults.push_back(error_of([&] { y.to_vector<float>(); }));
+    }).join();
+  });
+  for (const std::string& fault : faults) CHECK(mentions(fault, "another thread captures a step"));
+  CHECK(x.to_vector<float>() == std::vector<float>{0, 0});
+  graph->launch();
+  CHECK(x.to_vector<float>() == std::vector<float>{1, 1});
+  CHECK(y.to_vector<float>() == std::vector<float>{0, 0});
 }
 
 TEST_CASE("MoCo's queue goes on where a state that is loaded says, though the host keeps its position") {
@@ -264,20 +347,24 @@ TEST_CASE(
 
 TEST_CASE("uploads of every size come whole and in order, whatever the host writes over meanwhile") {
   const Device host("cpu");
-  const int64_t large = int64_t{3} << 19, sizes[] = {large, 3, large + 5, 70000};  // i64: 12 MiB, some bytes, 560 KB
-  Tensor staged = Tensor::empty({large + 5}, i64, host);
+  constexpr int64_t kLarge = int64_t{3} << 19;  // i64: 12 MiB
+  std::vector<int64_t> sizes;
+  for (int round = 0; round < 30; ++round)
+    for (const int64_t size : {kLarge, int64_t{3}, kLarge + 5, int64_t{70000}}) sizes.push_back(size);
+  for (int small = 0; small < 100; ++small) sizes.push_back(30000 + small);  // so many that no large one comes between
+  Tensor staged = Tensor::empty({kLarge + 5}, i64, host);
   auto* const values = staged.view().ptr<int64_t>();
   std::vector<LateNumbers> late;
   std::vector<std::vector<double>> expected;
-  for (int64_t round = 0; round < 12; ++round)
-    for (const int64_t size : sizes) {
-      for (int64_t i = 0; i < size; ++i) values[i] = round * 1000 + i % 997;
-      const Tensor there = staged.slice(0, 0, size).to(default_device());
-      const auto at = [&](int64_t i) { return there.slice(0, i, i + 1); };
-      late.emplace_back(std::vector<Tensor>{at(0), at(size / 2), at(size - 1)});
-      expected.push_back({static_cast<double>(values[0]), static_cast<double>(values[size / 2]),
-                          static_cast<double>(values[size - 1])});
-    }
+  for (size_t n = 0; n < sizes.size(); ++n) {
+    const int64_t size = sizes[n], first = static_cast<int64_t>(n) * 1000;
+    for (int64_t i = 0; i < size; ++i) values[i] = first + i % 997;
+    const Tensor there = staged.slice(0, 0, size).to(default_device());
+    const auto at = [&](int64_t i) { return there.slice(0, i, i + 1); };
+    late.emplace_back(std::vector<Tensor>{at(0), at(size / 2), at(size - 1)});
+    expected.push_back(
+        {static_cast<double>(values[0]), static_cast<double>(values[size / 2]), static_cast<double>(values[size - 1])});
+  }
   for (size_t i = 0; i < late.size(); ++i) CHECK(late[i].get() == expected[i]);
 }
 

@@ -65,6 +65,9 @@ CudaBackend::CudaBackend(int index) : state_(std::make_unique<State>()) {
 CudaBackend::~CudaBackend() = default;
 
 cudaStream_t CudaBackend::stream() const {
+  const std::thread::id capturer = state_->capturer;
+  TACIT_CHECK(capturer == std::thread::id() || capturer == std::this_thread::get_id(),
+              "[cuda] another thread captures a step as a graph, of which this would become a part");
   check(cudaSetDevice(state_->index), "device");
   return state_->stream;
 }
@@ -128,7 +131,8 @@ void CudaBackend::wait_for(cudaEvent_t event) {
 }
 
 void CudaBackend::not_captured(const char* what) const {
-  TACIT_CHECK(!state_->capturing, "[cuda] a step that is captured as a graph cannot ", what);
+  TACIT_CHECK(state_->capturer.load() != std::this_thread::get_id(),
+              "[cuda] a step that is captured as a graph cannot ", what);
 }
 
 namespace {
@@ -161,7 +165,7 @@ std::unique_ptr<Graph> CudaBackend::capture(const std::function<void()>& work) {
   const cudaStream_t on = stream();
   auto constants = std::make_unique<Constants>();
   check(cudaStreamBeginCapture(on, cudaStreamCaptureModeThreadLocal), "capture");
-  state_->capturing = true;
+  state_->capturer = std::this_thread::get_id();
   state_->uploads.capture(constants.get());
   std::exception_ptr fault;
   try {
@@ -170,7 +174,7 @@ std::unique_ptr<Graph> CudaBackend::capture(const std::function<void()>& work) {
     fault = std::current_exception();
   }
   state_->uploads.capture(nullptr);
-  state_->capturing = false;
+  state_->capturer = std::thread::id();
   cudaGraph_t graph = nullptr;
   const cudaError_t status = cudaStreamEndCapture(on, &graph);
   if (fault != nullptr) {

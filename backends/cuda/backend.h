@@ -80,7 +80,8 @@ class CudaBackend final : public Backend {
   void update(const AdamWArgs&) override;
   void update(const LarsArgs&) override;
 
-  /// The stream that every kernel runs on; makes the device the current one of this thread.
+  /// The stream that every kernel runs on; makes the device the current one of this thread. Throws Error while another
+  /// thread captures a step.
   CUstream_st* stream() const;
 
  private:
@@ -93,7 +94,7 @@ class CudaBackend final : public Backend {
   /// Waits for the stream; throws what kernels found of indices.
   void wait(const char* what);
   void wait_for(CUevent_st* event);
-  /// Throws while a step is captured, which can do no such thing.
+  /// Throws while this thread captures a step, which can do no such thing.
   void not_captured(const char* what) const;
   /// Throws its Error if there is one, and forgets it.
   void report(const Fault&);

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <map>
 #include <mutex>
+#include <thread>
 #include <vector>
 
 #include "backends/cuda/backend.h"
@@ -48,9 +49,9 @@ struct CudaBackend::State {
   void* workspace = nullptr;  ///< cuBLASLt's
   Uploads uploads;
   Downloads downloads;
-  std::atomic<bool> capturing{false};
-  Fault* fault = nullptr;              ///< on the device
-  std::atomic<bool> unchecked{false};  ///< kernels that check indices were launched since the host last looked
+  std::atomic<std::thread::id> capturer{};  ///< the thread that captures a step; none: nobody
+  Fault* fault = nullptr;                   ///< on the device
+  std::atomic<bool> unchecked{false};       ///< kernels that check indices were launched since the host last looked
   static constexpr size_t kWorkspaceBytes = size_t{32} << 20;
 #ifdef TACIT_WITH_CUDNN
   std::unique_ptr<Cudnn> cudnn;

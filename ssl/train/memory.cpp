@@ -172,9 +172,10 @@ struct TrainingMemory {
     constexpr int64_t kSimilarityCopies = 3;  // of all views with all others: a measurement of few images misses them
     const int64_t rows = views * config.batch_size;
     const int64_t similarities = kSimilarityCopies * std::min(rows * std::max(rows, keys), kLogitsAtATime);
-    const int64_t batches =
-        config.chunk_size > 0 ? 3 : 2;  // the loader's two; the one in use, where no step has it whole
+    // The loader's two; the one in use, where no step has it whole, and where a captured one has a copy.
+    const int64_t batches = 2 + (config.chunk_size > 0 ? 1 : 0) + (config.cuda_graph ? 1 : 0);
     const int64_t training = step.at(images_together(config)) + queue + (batches * rows * pixels + similarities) * 4;
+    if (config.cuda_graph) return training + evaluation;  // what a captured step works on is nobody else's
     return std::max(training, evaluation > 0 ? step.fixed + evaluation : 0);
   }
 };

@@ -42,6 +42,8 @@ cudaError_t not_in_capture();
 /// Whether the stream is being captured; what a graph allocates lives as long as that.
 bool captures(cudaStream_t stream);
 bool keep_for_graph(cudaStream_t stream, void* block);
+/// Whether that was done with the block in the capture of the stream.
+bool kept_for_graph(cudaStream_t stream, void* block);
 /// Does all that a stream, or every stream, was given; counted by waits() of device.h.
 void wait_for(cudaStream_t stream);
 void wait_for_all();

@@ -154,7 +154,7 @@ cudaError_t cudaFree(void* pointer) {
   emulator::release(pointer);
   return cudaSuccess;
 }
-// In a capture: memory of the graph, NaN again whenever it is launched.
+// In a capture: memory of the graph, NaN again whenever it is launched; no other can be freed there.
 cudaError_t cudaMallocAsync(void** pointer, size_t bytes, cudaStream_t stream) {
   const cudaError_t status = allocate(pointer, bytes);
   if (status != cudaSuccess || !emulator::keep_for_graph(stream, *pointer)) return status;
@@ -162,7 +162,8 @@ cudaError_t cudaMallocAsync(void** pointer, size_t bytes, cudaStream_t stream) {
 }
 cudaError_t cudaFreeAsync(void* pointer, cudaStream_t stream) {
   if (!is_block(pointer)) return remember(cudaErrorInvalidValue);
-  if (emulator::captures(stream)) return cudaSuccess;
+  if (emulator::captures(stream))
+    return emulator::kept_for_graph(stream, pointer) ? cudaSuccess : remember(cudaErrorInvalidValue);
   return emulator::enqueue(stream, [pointer] { emulator::release(pointer); });
 }
 

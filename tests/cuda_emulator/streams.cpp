@@ -1,5 +1,6 @@
 // Streams, events and graphs. A stream keeps what it is given and does it when it must: because the host waits for it,
-// because another stream waits for an event of it, or because it is drawn (from TACIT_EMULATOR_SEED) to do so at once.
+// because another stream waits for an event of it, or because it wakes: how many things it is given before it does is
+// drawn (from TACIT_EMULATOR_SEED), none as often as up to kLongestSleep, since a ring is only met again after many.
 // So work of two streams that no event orders runs in either order, and a host that writes where a copy still reads is
 // found out. While a stream is captured, its work goes to a graph, which does it each time that it is launched.
 #include <cuda_runtime.h>
@@ -19,7 +20,7 @@ namespace {
 
 struct Queue {
   std::deque<std::function<void()>> pending;
-  uint64_t given = 0, done = 0;
+  uint64_t given = 0, done = 0, asleep = 0;  // for so many more
   bool held = false;
 
   void run_to(uint64_t ticket) {
@@ -68,11 +69,15 @@ CUstream_st* captured = nullptr;  // one at a time
 bool capture_broken = false;
 int64_t waited = 0;
 
+constexpr uint64_t kLongestSleep = 256;
+
 void give(emulator::Queue& queue, std::function<void()> work) {
   static emulator::Order order;
   queue.pending.push_back(std::move(work));
   ++queue.given;
-  if (order.below(2) == 0 && !queue.held) queue.run();
+  if (queue.held || (queue.asleep > 0 && queue.asleep-- > 0)) return;
+  queue.run();
+  queue.asleep = order.below(2) == 0 ? 0 : order.below(kLongestSleep >> order.below(8));
 }
 
 }  // namespace
@@ -103,6 +108,11 @@ bool keep_for_graph(cudaStream_t stream, void* block) {
   if (stream == nullptr || !stream->capture) return false;
   stream->capture->memory.push_back(block);
   return true;
+}
+bool kept_for_graph(cudaStream_t stream, void* block) {
+  const std::lock_guard lock(mutex);
+  const std::vector<void*>& memory = stream->capture->memory;
+  return std::find(memory.begin(), memory.end(), block) != memory.end();
 }
 bool captures(cudaStream_t stream) {
   const std::lock_guard lock(mutex);

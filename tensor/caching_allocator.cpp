@@ -115,7 +115,7 @@ void CachingAllocator::deallocate(void* pointer, size_t bytes) noexcept {
 void CachingAllocator::open_pool() {
   const std::lock_guard lock(mutex_);
   TACIT_CHECK(!pool_ && joins_from_ == SIZE_MAX, "[memory] there is a pool already, or blocks that join");
-  pool_ = Pool{{}, {}, false, false};  // (clang 14 does not see that Pool() exists while its class is incomplete)
+  pool_ = Pool{{}, {}, {}, false};  // (clang 14 does not see that Pool() exists while its class is incomplete)
 }
 void CachingAllocator::seal_pool() {
   const std::lock_guard lock(mutex_);

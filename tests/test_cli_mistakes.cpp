@@ -127,8 +127,8 @@ TEST_CASE("what the run and the flags decide is a usage error, before the data i
   refused("evaluate", {"--data", none, "--labels-per-class", "3,3"}, "twice");
   refused("evaluate", {"--data", none, "--supervised=false", "--with-finetuning=false", "--min-steps", "9"},
           "--min-steps");
-  refused("export", {"--out", "/tmp/x", "--format", "timm"}, "--format timm");
-  refused("export", {"--out", "/tmp/x", "--teacher"}, "--teacher");
+  refused("export", {"--out", "/nowhere/x", "--format", "timm"}, "--format timm");
+  refused("export", {"--out", "/nowhere/x", "--teacher"}, "--teacher");
   refused("neighbours", {"--data", none, "--out", "n.png", "--query", "synthetic", "--queries", "5"}, "--queries");
   check_error(run_tacit({"pretrain", "jigsaw", "--data", "synthetic", "--gap", "-1", "--out", "x"}), 2, "--gap");
   check_error(run_tacit({"pretrain", "simclr", "--data", "synthetic", "--pool", "mean", "--out", "x"}), 2, "--pool");

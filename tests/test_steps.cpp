@@ -9,6 +9,7 @@
 #include "nn/module.h"
 #include "ssl/methods/moco.h"
 #include "ssl/train/build.h"
+#include "ssl/train/finetune.h"
 #include "ssl/train/trainer.h"
 #include "tensor/late_numbers.h"
 #include "tensor/step_input.h"
@@ -115,6 +116,25 @@ TEST_CASE("a training step waits for nothing but the figures of the step before"
       CHECK(allocations[i] == allocations[i - 1]);
     }
   }
+}
+
+TEST_CASE("fine-tuning waits for nothing but the figures of the step before") {
+  const ImageSourcePtr images = open_data({"synthetic:40"}, Split::Train);
+  PlainViews views;
+  views.normalisation = augmentation("none", 16, 3)[0];
+  views.image_size = 16;
+  FinetuneOptions options = finetune_recipe("mixup");
+  options.min_steps = 6;
+  options.epochs = 1;
+  options.batch_size = 8;
+  std::vector<int64_t> waits;
+  FinetuneObserver observer;
+  observer.step = [&](const StepRecord&) { waits.push_back(default_device().backend().waits()); };
+  finetune(nn::make_encoder({.name = "small_cnn", .width = 4, .image_size = 16}), images, images, views, options,
+           observer);
+  REQUIRE(waits.size() == 6);
+  for (size_t i = 3; i < 6; ++i)
+    CHECK(waits[i] - waits[i - 1] == (default_device().backend().host_accessible() ? 0 : 1));
 }
 
 TEST_CASE("--cuda-graph: ten steps of every method have the same bits as without, and who looks on sees the same") {

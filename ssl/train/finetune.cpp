@@ -171,6 +171,7 @@ FinetuneResult finetune(nn::Encoder encoder, const ImageSourcePtr& train_source,
   const auto warmup = static_cast<int64_t>(options.warmup_fraction * static_cast<double>(training.steps));
   training.lr = [&](int64_t step) { return optim::warmup_cosine(step, warmup, training.steps, result.lr); };
   training.optimizer = &optimizer;
+  training.late = !default_device().backend().host_accessible();
   training.on_step = [&](StepRecord& record) { observer.step(record); };
   observer.begin(training.steps, training.steps_per_epoch);
   train(training);

@@ -5,6 +5,8 @@
 #                            …), DIR/data.tar, the demo's images, and, of CIFAR10's six binary files, one
 #                            DIR/cifar10-FILE.xz of about 20 MiB each
 #   gpu_check.sh pack-data DIR [CIFAR10]    the data alone
+#   gpu_check.sh keep DIR    where the GPU is: nothing but what every stage does first, keeping on the machine's own disk
+#                            what has arrived in DIR, so that archives may travel one at a time
 #   gpu_check.sh table DIR [OUT]       where the GPU is, with nothing installed but CUDA, from this checkout: every
 #                                      kernel, gradient, method and fixture on the device
 #   gpu_check.sh sanitizer DIR [OUT]   the kernels' tests under compute-sanitizer
@@ -14,7 +16,6 @@
 #                                      its evaluation. Called again on the same machine it goes on where it was
 # Each stage writes OUT/STAGE.json (default OUT: DIR) and ends with a line for docs/gpu-log.md; python3 makes those of
 # speed and cifar10-METHOD, where figures that have a bar stand beside it.
-# Every stage keeps what it finds in DIR on the machine's own disk, so that archives may travel one at a time.
 #   GPU_CHECK_MINUTES=N     speed and cifar10-METHOD end before N minutes are over (default 9)
 #   GPU_CHECK_FLAGS="…"     of `tacit pretrain` in cifar10-METHOD (default --precision bf16)
 #   GPU_CHECK_DISK=DIR      the machine's own disk (default /tmp)
@@ -23,7 +24,7 @@
 set -u -o pipefail
 cd "$(dirname "$0")/.." || exit 1
 . tools/common.sh
-[ $# -ge 2 ] || { sed -n '2,26s/^# //p' "$0"; exit 2; }
+[ $# -ge 2 ] || { sed -n '2,27s/^# //p' "$0"; exit 2; }
 stage=$1 dir=$2 out=${3:-$2}  # of pack: CIFAR10
 device=${GPU_CHECK_DEVICE:-cuda} tiny=${GPU_CHECK_TINY:-} disk=${GPU_CHECK_DISK:-/tmp}
 cifar10=$disk/tacit-gpu-cifar10
@@ -81,6 +82,12 @@ keep_cifar10() {
     } &
   done
   wait
+}
+
+# The names of the pieces of CIFAR-10 that the disk lacks.
+absent_cifar10() {
+  local file
+  for file in $cifar10_files; do [ -f "$cifar10/$file" ] || printf ' cifar10-%s.xz' "$file"; done
 }
 
 unpack() {
@@ -230,9 +237,9 @@ accuracy() {
 # cifar10 METHOD: trains by the recipe up to each epoch that is evaluated, evaluates, and goes on with the next. What is
 # there from an earlier call is not made again.
 cifar10() {
-  local method=$1 run=$root/cifar10-$1 recipe=cifar10 epochs epoch status=0 file absent="" seconds tune=""
+  local method=$1 run=$root/cifar10-$1 recipe=cifar10 epochs epoch status=0 absent seconds tune=""
   local flags=${GPU_CHECK_FLAGS---precision bf16}
-  for file in $cifar10_files; do [ -f "$cifar10/$file" ] || absent="$absent cifar10-$file.xz"; done
+  absent=$(absent_cifar10)
   [ -z "$absent" ] || { echo "error: not here yet:$absent; bring them in DIR in this call or others"; return 1; }
   case $method in
     simclr) epochs=100 ;;
@@ -295,10 +302,11 @@ evaluate() {
 case $stage in
   pack) pack ;;
   pack-data) pack_data ;;
+  keep) unpack && echo "kept in $root and $cifar10; of CIFAR-10 not here yet: $(absent_cifar10)" ;;
   table | sanitizer | speed | accuracy) unpack && $stage ;;
   cifar10-*) unpack && cifar10 "${stage#cifar10-}" ;;
   *)
-    echo "error: unknown stage '$stage'; known: pack, pack-data, table, sanitizer, speed, accuracy, cifar10-METHOD" >&2
+    echo "error: unknown stage '$stage'; known: pack, pack-data, keep, table, sanitizer, speed, accuracy, cifar10-METHOD" >&2
     exit 2
     ;;
 esac

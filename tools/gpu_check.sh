@@ -295,7 +295,10 @@ evaluate() {
     mae)
       # shellcheck disable=SC2086
       figure finetuned finetune --recipe mixup $tune && figure scratch finetune --recipe mixup --from-scratch $tune ;;
-    rotation) figure block2 linear --feature block2 ;;
+    rotation)  # RotNet's own classifier: on the whole map, two hidden layers of 200
+      # shellcheck disable=SC2086
+      figure linear linear --feature block2 && figure block2 finetune --frozen block2 --hidden 200,200 \
+        --augmentation rotation ${tune:---epochs 50} ;;
   esac
 }
 

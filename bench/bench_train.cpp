@@ -40,28 +40,37 @@ int main(int argc, char** argv) try {
   const bench::Case work = bench::make_case(name);
   for (int i = 0; i < 2; ++i)
     bench::seconds_of(work.step);  // first touch of memory, caches, the allocator's free lists
+  const int64_t at_once = bench::steps_at_once(work);
+  const auto together = [&] {
+    for (int64_t i = 0; i < at_once; ++i) work.step();
+  };
   const int64_t before = default_device().allocator().statistics().system_allocations;
   std::vector<double> seconds;
   const std::clock_t processor = std::clock();
-  for (int i = 0; i < steps; ++i) seconds.push_back(bench::seconds_of(work.step));
-  const double processor_seconds = static_cast<double>(std::clock() - processor) / CLOCKS_PER_SEC / steps;
+  const auto each = static_cast<double>(at_once);
+  for (int i = 0; i < steps; ++i) seconds.push_back(bench::seconds_of(together) / each);
+  const double processor_seconds = static_cast<double>(std::clock() - processor) / CLOCKS_PER_SEC / steps / each;
   std::sort(seconds.begin(), seconds.end());
 
   const double median = seconds[seconds.size() / 2];
   const MemoryStatistics memory = default_device().allocator().statistics();
-  std::cout << nlohmann::ordered_json{{"case", name},
-                                      {"device", default_device().name()},
-                                      {"precision", allowed},
-                                      {"steps", steps},
-                                      {"threads", cpu::threads()},
-                                      {"seconds_median", median},
-                                      {"seconds_min", seconds.front()},
-                                      {"processor_seconds", processor_seconds},
-                                      {"images_per_second", static_cast<double>(work.images) / median},
-                                      {"peak_rss_mb", peak_resident_mb()},
-                                      {"peak_tensor_mb", memory.peak_bytes >> 20},
-                                      {"system_allocations_in_steady_state", memory.system_allocations - before}}
-            << '\n';
+  nlohmann::ordered_json figures{{"case", name},
+                                 {"device", default_device().name()},
+                                 {"precision", allowed},
+                                 {"steps", steps},
+                                 {"threads", cpu::threads()},
+                                 {"seconds_median", median},
+                                 {"seconds_min", seconds.front()},
+                                 {"processor_seconds", processor_seconds},
+                                 {"images_per_second", static_cast<double>(work.images) / median},
+                                 {"peak_rss_mb", peak_resident_mb()},
+                                 {"peak_tensor_mb", memory.peak_bytes >> 20},
+                                 {"system_allocations_in_steady_state", memory.system_allocations - before}};
+  if (work.operations > 0) {
+    figures["steps_at_once"] = at_once;
+    figures["tflops"] = work.operations / median * 1e-12;
+  }
+  std::cout << figures << '\n';
 } catch (const std::exception& e) {
   std::cerr << "error: " << e.what() << '\n';
   return 1;

@@ -4,9 +4,13 @@
 #define STB_IMAGE_WRITE_STATIC
 #include <stb/stb_image_write.h>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
+#include <cmath>
 #include <sstream>
 
+#include "autograd/product_dtype.h"
 #include "ssl/data/decode.h"
 #include "tacit.h"
 
@@ -127,15 +131,27 @@ Case jpeg_step(bool decode) {
           }};
 }
 
+/// The numbers of "KIND-1-2-3-REST", and REST.
+template <size_t N>
+std::pair<std::array<int64_t, N>, std::string> numbers_in(const std::string& name) {
+  std::istringstream text(name);
+  std::string word, rest;
+  std::getline(text, word, '-');
+  std::array<int64_t, N> numbers{};
+  for (int64_t& n : numbers) {
+    std::getline(text, word, '-');
+    n = text ? std::atoll(word.c_str()) : 0;
+    TACIT_CHECK(n > 0, "[bench] '", name, "' needs ", N, " positive numbers, separated by -");
+  }
+  std::getline(text, rest);
+  return {numbers, rest};
+}
+
 /// One pass of one convolution of 64 images.
 Case conv_step(const std::string& name) {
-  std::istringstream text(name);
-  std::string word, pass;
-  std::getline(text, word, '-');
-  int64_t number[5];
-  for (int64_t& n : number) std::getline(text, word, '-'), n = std::stoll(word);
-  std::getline(text, pass, '-');
-  const auto [c, k, side, taps, stride] = number;
+  const auto [numbers, pass_] = numbers_in<5>(name);
+  const auto [c, k, side, taps, stride] = numbers;
+  const std::string pass = pass_;
   const Conv2dOptions options{.stride = stride, .padding = taps / 2};
   const Tensor x = random_images(64, side, c, 1), w = Tensor::normal({k, taps, taps, c}, 0, 2);
   const auto [window, shape] = conv2d_geometry(x.shape(), w.shape(), options);
@@ -146,6 +162,30 @@ Case conv_step(const std::string& name) {
                       : pass == "dx" ? conv2d_dx(x.shape(), dy, w, window)
                                      : conv2d_dw(w.shape(), x, dy, window);
           }};
+}
+
+/// What nn::Linear's forward pass gives the backend, without a bias: M rows of K numbers, N numbers out of each. Under
+/// bf16 both factors are bf16 before the clock starts.
+Case gemm_step(const std::string& name) {
+  const auto [m, n, k] = numbers_in<3>(name).first;
+  const Tensor x = product_factor(Tensor::normal({m, k}, 0, 1)), w = product_factor(Tensor::normal({n, k}, 0, 2));
+  auto result = std::make_shared<Tensor>();
+  return {m, [=] { *result = linear_rows(x, w, Tensor()); }, 2.0 * static_cast<double>(m * n * k)};
+}
+
+/// Forward and backward pass of attention among T tokens in H heads of D numbers, on a projection that packs q, k and
+/// v, as nn::MultiheadAttention has it. The products counted are the two of the forward pass and five of the backward
+/// pass.
+Case attention_step(const std::string& name) {
+  const auto [b, h, t, d] = numbers_in<4>(name).first;
+  const Variable qkv = Variable::leaf(product_factor(Tensor::normal({b, t, 3 * h * d}, 0, 1)));
+  const Tensor dy = product_factor(Tensor::normal({b, t, h * d}, 0, 2));
+  return {b,
+          [=, h = h] {
+            qkv.zero_grad();
+            self_attention(qkv, h).backward(dy);
+          },
+          7 * 2.0 * static_cast<double>(b * h * t * t * d)};
 }
 
 }  // namespace
@@ -170,11 +210,12 @@ Case make_case(const std::string& name) {
   if (name.rfind("augment-", 0) == 0) return augment_step(std::stoll(name.substr(8)));
   if (name == "jpeg-decode" || name == "jpeg-resize") return jpeg_step(name == "jpeg-decode");
   if (name.rfind("conv-", 0) == 0) return conv_step(name);
+  if (name.rfind("gemm-", 0) == 0) return gemm_step(name);
+  if (name.rfind("attention-", 0) == 0) return attention_step(name);
   throw Error("[bench] unknown case '" + name +
               "'; known: resnet18, resnet18-256, vit-micro, vit-tiny, vit-tiny-17, vit-tiny-224, simclr-resnet18, "
               "simclr-resnet18-512, simclr-small-cnn, mae, mae-75, mae-base-224, augment-32, augment-224, jpeg-decode, "
-              "jpeg-resize, "
-              "conv-64-64-32-3-1-y");
+              "jpeg-resize, conv-64-64-32-3-1-y, gemm-12608-2304-768, attention-64-12-197-64");
 }
 
 double seconds_of(const std::function<void()>& f) {
@@ -182,6 +223,21 @@ double seconds_of(const std::function<void()>& f) {
   f();
   default_device().backend().synchronize();
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+int64_t steps_at_once(const Case& work) {
+  if (work.operations == 0) return 1;
+  constexpr double kSeconds = 0.02;
+  constexpr int64_t kMost = 10'000;
+  int64_t steps = 1;
+  for (;;) {  // the first steps are slow: memory, plans, clocks
+    const double seconds = seconds_of([&] {
+      for (int64_t i = 0; i < steps; ++i) work.step();
+    });
+    if (seconds >= kSeconds || steps >= kMost) return steps;
+    steps = std::min(
+        {kMost, 4 * steps, static_cast<int64_t>(std::ceil(1.2 * kSeconds / seconds * static_cast<double>(steps)))});
+  }
 }
 
 }  // namespace tacit::bench

@@ -10,6 +10,7 @@ namespace tacit::bench {
 struct Case {
   int64_t images;              ///< source images a step
   std::function<void()> step;  ///< one whole step
+  double operations = 0;       ///< of floating point, a step; where it is counted, steps are brief: time many at once
 };
 
 /// On the default device. Error for an unknown name, listing those there are: resnet18 (forward + backward, batch 64),
@@ -19,10 +20,15 @@ struct Case {
 /// batch 64), mae-N (batch 64, N % hidden, one narrow block: how the cost falls with N), augment-32, augment-224
 /// (SimCLR's views of 64 images on one thread), jpeg-decode, jpeg-resize (16 JPEGs of 500 x 375 pixels on one thread:
 /// decoding, and resizing what was decoded to 224), conv-C-K-H-T-S-PASS (C to K channels on H x H, T x T taps, stride
-/// S, batch 64; PASS y, dx or dw).
+/// S, batch 64; PASS y, dx or dw), gemm-M-N-K (a linear layer's product: M x K by K x N), attention-B-H-T-D (B samples
+/// of T tokens, H heads of D numbers, forward + backward). Both of these take bf16 factors under PrecisionScope bf16.
 Case make_case(const std::string& name);
 
 /// Wall time of f, with what it leaves the default device to do.
 double seconds_of(const std::function<void()>& f);
+
+/// How many steps to time at once, so that waiting for the device is a small part: 1 where operations are not counted,
+/// else as many as take 20 ms. Runs the step a few times.
+int64_t steps_at_once(const Case&);
 
 }  // namespace tacit::bench

@@ -2,10 +2,12 @@
 """The cases of bench_train in PyTorch, taking turns with bench_train, and the ratios of the medians.
 
     python bench/compare_pytorch.py [--build build] [--rounds 3] [--threads 2] [--device cpu] [--precision fp32] [--compile]
-        [GROUP or CASE...]
+        [--json FILE] [GROUP or CASE...]
 
-Groups: steps (whole training steps), convs (single passes of convolutions), augment (views, JPEGs; one thread), start
-(process start to the first finished step, beside `import torch`). Needs torch, torchvision, timm and lightly (on a GPU:
+Groups: steps (whole training steps), convs (single passes of convolutions), gemm (linear layers of a ViT-B; also in % of
+what a large product reaches in PyTorch), attention (forward and backward pass on packed q, k, v, beside
+scaled_dot_product_attention), augment (views, JPEGs; one thread), start (process start to the first finished step,
+beside `import torch`). A case that fails is said, and the others run. Needs torch, torchvision, timm and lightly (on a GPU:
 not the last) in this interpreter. PyTorch runs eager with channels_last, its fastest setting for convolutions on few cores, the
 ViTs as timm has them. The second ratio is of the processors' time, summed over threads: with one thread it is worth
 more on a machine that others use. On a GPU both compute in plain f32 unless --precision says tf32 (PyTorch's two
@@ -15,6 +17,7 @@ GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:gli
 """
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -28,9 +31,17 @@ GROUPS = {
     "convs": [f"conv-{shape}-{what}" for shape in (
         "64-64-32-3-1", "128-128-16-3-1", "256-256-8-3-1", "512-512-4-3-1", "64-128-32-3-2", "128-256-16-3-2",
         "256-512-8-3-2", "64-128-32-1-2", "256-512-8-1-2", "64-256-16-1-1", "3-64-32-3-1") for what in ("y", "dx", "dw")],
+    # Of 64 images of 224 pixels in a ViT-B/16: qkv, the attention's projection, and the two of the feed-forward part.
+    "gemm": [f"gemm-{64 * 197}-{out}-{of}" for out, of in ((2304, 768), (768, 768), (3072, 768), (768, 3072))],
+    # ViT-B/16: whole, and MAE's encoder; MAE's decoder narrowed; ViT-T/4 on CIFAR-10; 1024 tokens.
+    "attention": ["attention-64-12-197-64", "attention-64-12-50-64", "attention-64-16-197-32", "attention-512-3-65-64",
+                  "attention-16-12-1024-64"],
     "augment": ["augment-32", "augment-224", "jpeg-decode", "jpeg-resize"],
     "start": ["start"],
 }
+
+
+BRIEF = ("gemm", "attention")  # cases of which many steps are timed at once, as bench::steps_at_once does
 
 
 def nt_xent(temperature, device):
@@ -94,6 +105,10 @@ def torch_step(case, device, precision="fp32", compiled=False):
 
     if case.startswith("conv"):
         return conv_step(case)
+    if case.startswith("gemm"):
+        return gemm_step(case, device, precision)
+    if case.startswith("attention"):
+        return attention_step(case, device, precision)
     if case.startswith("augment"):
         return augment_step(int(case[8:]))
     if case.startswith("jpeg"):
@@ -159,6 +174,43 @@ def conv_step(case):
             torch.ops.aten.convolution_backward(dy, x, w, None, [stride] * 2, pad, [1, 1], False, [0, 0], 1, mask)
 
     return 64, step
+
+
+def brief_dtype(precision):
+    import torch
+
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def gemm_step(case, device, precision):
+    """The product of a linear layer's forward pass; its factors are of the precision before the clock starts."""
+    import torch
+
+    m, n, k = map(int, case.split("-")[1:])
+    x, w = (torch.randn(rows, k, device=device, dtype=brief_dtype(precision)) for rows in (m, n))
+
+    def step():
+        with torch.no_grad():
+            torch.matmul(x, w.t())
+
+    return m, step
+
+
+def attention_step(case, device, precision):
+    """Forward and backward pass of attention on packed q, k and v, as timm's ViT has it."""
+    import torch
+
+    b, h, t, d = map(int, case.split("-")[1:])
+    qkv = torch.randn(b, t, 3 * h * d, device=device, dtype=brief_dtype(precision), requires_grad=True)
+    dy = torch.randn(b, t, h * d, device=device, dtype=brief_dtype(precision))
+
+    def step():
+        qkv.grad = None
+        q, k, v = qkv.reshape(b, t, 3, h, d).permute(2, 0, 3, 1, 4).unbind(0)
+        y = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+        y.transpose(1, 2).reshape(b, t, h * d).backward(dy)
+
+    return b, step
 
 
 def augment_step(size):
@@ -309,7 +361,7 @@ def compare_start(build, rounds):
                             "--batch-size", "32", "--steps", "1", "--quiet", "--out", f"{directory}/{i}"])
         pairs = [(ours(i), seconds_of_program([sys.executable, "-c", "import torch"])) for i in range(max(7, rounds))]
     a, b = (statistics.median(times) for times in zip(*pairs))
-    print(f"{'start':20} {a:9.4f} {b:9.4f} {a / b:6.2f}   (a whole run of one step; import torch)", flush=True)
+    print(f"{'start':23} {a:9.4f} {b:9.4f} {a / b:6.2f}   (a whole run of one step; import torch)", flush=True)
 
 
 def run_torch(case, steps, threads, device, precision, compiled):
@@ -319,27 +371,124 @@ def run_torch(case, steps, threads, device, precision, compiled):
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision != "fp32"
     images, step = torch_step(case, device, precision, compiled)
     wait = torch.cuda.synchronize if device != "cpu" else lambda: None
-    for _ in range(2):
-        step()
-        wait()
-    seconds = []
-    processor = time.process_time()
-    for _ in range(steps):
+
+    def seconds_of(count):
         start = time.perf_counter()
-        step()
+        for _ in range(count):
+            step()
         wait()
-        seconds.append(time.perf_counter() - start)
-    processor = (time.process_time() - processor) / steps
+        return (time.perf_counter() - start) / count
+
+    for _ in range(2):
+        seconds_of(1)
+    at_once = steps_at_once(seconds_of) if case.startswith(BRIEF) else 1
+    processor = time.process_time()
+    seconds = [seconds_of(at_once) for _ in range(steps)]
+    processor = (time.process_time() - processor) / steps / at_once
     median = statistics.median(seconds)
-    print(json.dumps({"case": case, "seconds_median": median, "images_per_second": images / median,
-                      "processor_seconds": processor,
-                      "peak_rss_mb": peak_resident_mb()}))
+    return {"case": case, "seconds_median": median, "seconds_min": min(seconds),
+            "images_per_second": images / median, "steps_at_once": at_once, "processor_seconds": processor,
+            "peak_rss_mb": peak_resident_mb()}
+
+
+def steps_at_once(seconds_of):
+    """bench::steps_at_once: as many steps as take 20 ms, so that waiting for the device is a small part."""
+    steps = 1
+    while (seconds := seconds_of(steps) * steps) < 0.02 and steps < 10_000:
+        steps = min(10_000, 4 * steps, math.ceil(1.2 * 0.02 / seconds * steps))
+    return steps
 
 
 def peak_resident_mb():
     """VmHWM: ru_maxrss would begin with what this script's own process had when it started this one."""
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) // 1024 for line in status if line.startswith("VmHWM:"))
+
+
+def run(command, **kwargs):
+    """The JSON of a program's last line; what it said where it failed."""
+    done = subprocess.run(command, capture_output=True, text=True, **kwargs)
+    if done.returncode:
+        raise RuntimeError((done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def serve_torch(args):
+    """Times the cases named on stdin, one a line, until it ends; for each a line of JSON. Starting PyTorch on a GPU takes
+    longer than most cases do."""
+    import torch
+
+    for case in sys.stdin:
+        try:
+            figures = run_torch(case.strip(), args.steps, args.threads, args.device, args.precision, args.compile)
+        except Exception as error:
+            figures = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
+        print(json.dumps(figures), flush=True)
+        if args.device != "cpu":
+            torch.cuda.empty_cache()
+
+
+class Comparison:
+    """Both programs by turns."""
+
+    def __init__(self, args):
+        self.args = args
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_")}
+        self.server = None
+        self.peak = None  # FLOP/s of a large product
+
+    def torch(self, case, threads):
+        """PyTorch's figures: on a CPU by a process for each turn, whose memory is the case's; else by one for all."""
+        args = self.args
+        if self.server is None or args.device == "cpu" or self.server.poll() is not None:
+            self.server = subprocess.Popen(
+                [sys.executable, __file__, "--serve-torch", "--steps", str(args.steps), "--threads", str(threads), "--device",
+                 args.device, "--precision", args.precision] + ["--compile"] * args.compile,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=self.env)
+        self.server.stdin.write(case + "\n")
+        self.server.stdin.flush()
+        line = self.server.stdout.readline()
+        if args.device == "cpu":
+            self.server.stdin.close()
+            self.server.wait()
+        figures = json.loads(line) if line.strip() else {"error": "PyTorch's process ended"}
+        if "error" in figures:
+            raise RuntimeError(figures["error"])
+        return figures
+
+    def peak_of_card(self):
+        """What PyTorch reaches at its best with a product of 8192 x 8192 x 8192 (on a CPU 2048); measured once."""
+        if self.peak is None:
+            side = 2048 if self.args.device == "cpu" else 8192
+            best = min(self.torch(f"gemm-{side}-{side}-{side}", self.args.threads)["seconds_min"] for _ in range(2))
+            self.peak = 2 * side**3 / best
+            print(f"{'peak':23} {self.peak * 1e-12:9.1f} TFLOP/s, PyTorch's best product of {side} x {side} x {side}", flush=True)
+        return self.peak
+
+    def case(self, case):
+        """Prints a line; its figures."""
+        args, ours, theirs = self.args, [], []
+        threads = 1 if case.startswith(("augment", "jpeg")) else args.threads
+        peak = self.peak_of_card() if case.startswith("gemm") else None
+        for _ in range(args.rounds):
+            ours.append(run([f"{args.build}/bin/bench_train", case, str(args.steps), str(threads), args.device, args.precision]))
+            theirs.append(self.torch(case, threads))
+        a, b = (statistics.median(r["seconds_median"] for r in rs) for rs in (ours, theirs))
+        p, q = (statistics.median(r["processor_seconds"] for r in rs) for rs in (ours, theirs))
+        m, n = max(r["peak_rss_mb"] for r in ours), max(r["peak_rss_mb"] for r in theirs)
+        figures = {"case": case, "device": args.device, "precision": args.precision, "compiled": args.compile,
+                   "tacit_seconds": a, "torch_seconds": b, "ratio": a / b, "processor_ratio": p / q}
+        digits = 6 if case.startswith(BRIEF) else 4
+        line = f"{case:23} {a:9.{digits}f} {b:9.{digits}f} {a / b:6.2f} {p / q:6.2f}   {m:8} {n:8} {m / n:6.2f}"
+        if "tflops" in ours[0]:
+            scale = ours[0]["tflops"] * ours[0]["seconds_median"]
+            figures |= {"tacit_tflops": scale / a, "torch_tflops": scale / b}
+            line += f"   {scale / a:.4g} and {scale / b:.4g} TFLOP/s"
+        if peak:
+            figures |= {"peak_tflops": peak * 1e-12, "of_peak": figures["tacit_tflops"] * 1e12 / peak}
+            line += f", {100 * figures['of_peak']:.0f} % and {100 * figures['torch_tflops'] * 1e12 / peak:.0f} % of the peak"
+        print(line, flush=True)
+        return figures
 
 
 def main():
@@ -352,40 +501,35 @@ def main():
     parser.add_argument("--device", default="cpu", help="cpu or cuda, on both sides")
     parser.add_argument("--precision", default="fp32", choices=["fp32", "tf32", "bf16"], help="on both sides; a GPU's")
     parser.add_argument("--compile", action="store_true", help="PyTorch's networks by torch.compile")
-    parser.add_argument("--torch-only", help=argparse.SUPPRESS)
+    parser.add_argument("--json", help="append every case's figures to this file, one JSON object on a line")
+    parser.add_argument("--serve-torch", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.device == "cpu" and (args.precision != "fp32" or args.compile):
         parser.error("--precision and --compile are for --device cuda")
-    if args.torch_only:
-        return run_torch(args.torch_only, args.steps, args.threads, args.device, args.precision, args.compile)
+    if args.serve_torch:
+        return serve_torch(args)
 
     import torch
     import torchvision
     print(f"PyTorch {torch.__version__} (torchvision {torchvision.__version__}, "
           f"{'compiled' if args.compile else 'eager'}, channels_last), {args.device}, {args.precision}, {args.threads} threads, {args.rounds} turns of {args.steps} steps after 2 of warm-up; medians")
-    env = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_")}
-    print(f"{'case':20} {'tacit s':>9} {'torch s':>9} {'ratio':>6} {'CPU':>6}   {'tacit MB':>8} {'torch MB':>8} {'ratio':>6}")
+    print(f"{'case':23} {'tacit s':>9} {'torch s':>9} {'ratio':>6} {'CPU':>6}   {'tacit MB':>8} {'torch MB':>8} {'ratio':>6}")
+    comparison, failed = Comparison(args), False
     for case in [case for name in args.cases for case in GROUPS.get(name, [name])]:
-        if case == "start":
-            compare_start(args.build, args.rounds)
+        try:
+            if case == "start":
+                compare_start(args.build, args.rounds)
+                continue
+            figures = comparison.case(case)
+        except (RuntimeError, OSError, subprocess.CalledProcessError, json.JSONDecodeError) as error:
+            failed = True
+            print(f"{case:23} failed: {error}", flush=True)
             continue
-        ours, theirs = [], []
-        threads = 1 if case.startswith(("augment", "jpeg")) else args.threads
-        for _ in range(args.rounds):
-            out = subprocess.run([f"{args.build}/bin/bench_train", case, str(args.steps), str(threads), args.device, args.precision],
-                                 check=True, capture_output=True, text=True).stdout
-            ours.append(json.loads(out))
-            out = subprocess.run([sys.executable, __file__, "--torch-only", case, "--steps", str(args.steps),
-                                  "--threads", str(threads), "--device", args.device, "--precision", args.precision]
-                                 + ["--compile"] * args.compile,
-                                 check=True, capture_output=True, text=True, env=env).stdout
-            theirs.append(json.loads(out.splitlines()[-1]))
-        a = statistics.median(r["seconds_median"] for r in ours)
-        b = statistics.median(r["seconds_median"] for r in theirs)
-        p, q = (statistics.median(r["processor_seconds"] for r in rs) for rs in (ours, theirs))
-        m, n = max(r["peak_rss_mb"] for r in ours), max(r["peak_rss_mb"] for r in theirs)
-        print(f"{case:20} {a:9.4f} {b:9.4f} {a / b:6.2f} {p / q:6.2f}   {m:8} {n:8} {m / n:6.2f}", flush=True)
+        if args.json:
+            with open(args.json, "a") as file:
+                file.write(json.dumps(figures) + "\n")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

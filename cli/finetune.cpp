@@ -5,6 +5,7 @@
 
 #include "cli/progress.h"
 #include "cli/run_command.h"
+#include "nn/eval_mode.h"
 #include "ssl/evaluate/label_efficiency.h"
 #include "ssl/train/check.h"
 #include "tensor/counted.h"
@@ -47,6 +48,9 @@ class Finetune final : public RunCommand {
         .add("mixup", &options_.mix.mixup, "alpha of mixup's Beta distribution (0: none)")
         .add("cutmix", &options_.mix.cutmix, "alpha of CutMix's (0: none); with both, each step draws one")
         .add("label-smoothing", &options_.label_smoothing, "of the cross-entropy")
+        .add("frozen", &options_.frozen,
+             "a stage of the encoder (block2, layer3, …), which then stays as it is: only a head on its map learns")
+        .add("hidden", &options_.hidden, "sizes of hidden layers of the head, e.g. 200,200 (default: none)")
         .add("head-std", &options_.head_std, "of the head's initial weights (0: torch's default)")
         .add("pool", &options_.pool, "a ViT's features: cls, mean (of the patch tokens), or run: as pre-trained")
         .add("drop-path", &options_.drop_path, "of a ViT: probability that a sample skips the last block's branches")
@@ -54,7 +58,14 @@ class Finetune final : public RunCommand {
         .exclusive("lr", "base-lr")
         .used_if(
             "", "erase-with", [this] { return options_.random_erasing > 0; },
-            "--erase-with is of --random-erasing, which is 0");
+            "--erase-with is of --random-erasing, which is 0")
+        .used_if(
+            "", "head-std", [this] { return options_.hidden.empty(); },
+            "--head-std is of a head of one layer; --hidden gives it more");
+    for (const char* name : {"layer-decay", "pool", "drop-path", "learn-positions"})
+      settings.used_if(
+          "", name, [this] { return options_.frozen.empty(); },
+          std::string("--") + name + " is of an encoder that learns; --frozen keeps it as it is");
   }
   /// default < recipe < configuration file < command line.
   void resolve(Settings& settings, const ssl::ConfigLayers& layers) override {
@@ -84,6 +95,7 @@ class Finetune final : public RunCommand {
     check_flag("mixup", options_.mix.mixup, 0, 1e3);
     check_flag("cutmix", options_.mix.cutmix, 0, 1e3);
     check_flag("label-smoothing", options_.label_smoothing, 0, 0.9999999);
+    for (const int64_t size : options_.hidden) check_flag("hidden", static_cast<double>(size), 1, 65536);
     check_flag("head-std", options_.head_std, 0, 8);  // its draws are cut at 2
     check_flag("drop-path", options_.drop_path, 0, 0.9999999);
     ssl::check_choice("augmentation", options_.augmentation, ssl::augmentation_names());
@@ -97,6 +109,13 @@ class Finetune final : public RunCommand {
       if (!nn::is_vit(name) && flagged(flag))
         throw UsageError(std::string("--") + flag + " is of a ViT; the run's encoder is " + name);
     ssl::check_finetune_recipe(recipe_, name);
+    if (!options_.frozen.empty())  // an unknown stage, or one without a map, before any data is read
+      ssl::as_usage("--frozen: ", [&] {
+        const nn::EvalMode mode(run.method->encoder());
+        const NoGrad no_grad;
+        run.method->encoder().stage_map(
+            options_.frozen, Tensor::zeros({1, run.views.image_size, run.views.image_size, run.views.channels}));
+      });
     const TrainAndTest data = data_.open_train_and_test(common_);
     const ssl::ImageSourcePtr& test = data.test;
     ssl::ImageSourcePtr train = data.train;
@@ -130,8 +149,10 @@ class Finetune final : public RunCommand {
     observer.step = [&](const ssl::StepRecord& record) { progress.step(record); };
     const ssl::FinetuneResult result = ssl::finetune(std::move(encoder), train, test, run.views, options_, observer);
     progress.finish();
-    print_result(common_, std::string(from_scratch_ ? "from scratch: " : "fine-tuned: ") + percent(result.top1) +
-                              " of " + counted(test->size(), "test image") + ", trained on " +
+    print_result(common_, (from_scratch_             ? "from scratch: "
+                           : options_.frozen.empty() ? "fine-tuned: "
+                                                     : "probe on " + options_.frozen + ": ") +
+                              percent(result.top1) + " of " + counted(test->size(), "test image") + ", trained on " +
                               std::to_string(train->size()) + " in " + counted(result.steps, "step"));
     write_json(common_, {{"top1", result.top1},
                          {"epochs", result.epochs},
@@ -139,6 +160,7 @@ class Finetune final : public RunCommand {
                          {"lr", result.lr},
                          {"recipe", recipe_},
                          {"from_scratch", from_scratch_},
+                         {"frozen", options_.frozen},
                          {"train_images", train->size()},
                          {"test_images", test->size()}});
     return 0;

@@ -113,12 +113,22 @@ std::vector<std::string> Encoder::stages() {
   return names;
 }
 
-Variable Encoder::stage(const std::string& name, const Variable& images) {
+int Encoder::stage_number(const std::string& name) {
   const std::vector<std::string> names = stages();
   const auto found = std::find(names.begin(), names.end(), name);
   if (found == names.end())
     throw Error("[encoder] this encoder has no stage '" + name + "'; its stages: " + join(names));
-  return widen(as<Staged>()->after_stages(images, static_cast<int>(found - names.begin()) + 1));
+  return static_cast<int>(found - names.begin()) + 1;
+}
+
+Variable Encoder::stage(const std::string& name, const Variable& images) {
+  const int number = stage_number(name);
+  return widen(as<Staged>()->after_stages(images, number));
+}
+
+Variable Encoder::stage_map(const std::string& name, const Variable& images) {
+  const int number = stage_number(name);
+  return as<Staged>()->stage_map(images, number);
 }
 
 Variable Encoder::map(const Variable& images) {

@@ -45,6 +45,9 @@ class Encoder : public AnyModule {
   std::vector<std::string> stages();
   /// images (N, H, W, C) -> features of that stage, (N, its channels), f32 likewise. Throws Error listing the names.
   Variable stage(const std::string& name, const Variable& images);
+  /// images (N, H, W, C) -> (N, h, w, its channels): what stage() averages, in the dtype it was made in. Throws Error
+  /// for a stage that has no such map (a ViT's).
+  Variable stage_map(const std::string& name, const Variable& images);
   /// images (N, H, W, C) -> (N, h, w, features()): the last map, whose average over h and w is the features. Throws
   /// Error for an encoder without one.
   Variable map(const Variable& images);
@@ -52,6 +55,9 @@ class Encoder : public AnyModule {
  private:
   template <class M>
   Encoder(int64_t features, M&& module) : AnyModule(std::move(module)), features_(features) {}
+
+  /// From 1. Throws Error listing the names.
+  int stage_number(const std::string& name);
 
   int64_t features_;
 };

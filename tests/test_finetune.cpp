@@ -4,9 +4,14 @@
 #include <cmath>
 #include <set>
 
+#include "autograd/ops.h"
 #include "backends/cpu/backend.h"
 #include "nn/encoder_layers.h"
+#include "nn/init.h"
+#include "nn/linear.h"
 #include "nn/vit.h"
+#include "optim/adamw.h"
+#include "optim/schedule.h"
 #include "ssl/train/export.h"
 #include "ssl/train/finetune.h"
 #include "tensor/ops.h"
@@ -36,6 +41,56 @@ PlainViews views_of(int64_t size) {
 bool same(const Tensor& a, const Tensor& b) { return a.shape() == b.shape() && max_abs_difference(a, b) == 0; }
 
 }  // namespace
+
+TEST_CASE("a frozen stage: the head alone learns, of the stage's whole map; what comes behind it is not computed") {
+  constexpr int64_t kSize = 32;
+  const ImageSourcePtr images = open_data({"synthetic:32"}, Split::Train);
+  PlainViews views;
+  views.normalisation = augmentation("none", kSize, 3)[0];
+  views.image_size = kSize;
+  nn::Encoder encoder = nn::make_encoder({.name = "nin", .width = 12, .image_size = kSize, .seed = 3});
+  for (const auto& [name, parameter] : encoder.named_parameters())
+    if (name.find("block3") == 0)
+      parameter->variable().assign_(Tensor::full(parameter->variable().shape(), std::nan("")));
+  FinetuneOptions options;
+  options.augmentation = "none";
+  options.batch_size = images->size();
+  options.epochs = 4;
+  options.min_steps = 1;
+  options.weight_decay = options.warmup_fraction = 0;
+  options.frozen = "block2";
+  std::vector<double> losses;
+  const auto record = [&](const StepRecord& step) { losses.push_back(step.loss); };
+  finetune(encoder, images, images, views, options, {.step = record});
+
+  // The same by hand: maps once, then steps of a linear head.
+  encoder.eval();
+  const FeatureSet maps =
+      extract_features([&](const Tensor& x) { return encoder.stage_map("block2", x).value(); }, *images, views);
+  CHECK(maps.dimensions() == 12 * (kSize / 4) * (kSize / 4));
+  nn::Linear head(maps.dimensions(), 10);
+  nn::initialize(head, options.seed, "head");
+  optim::AdamW optimizer(head, {.weight_decay = 0});
+  REQUIRE(losses.size() == 4);
+  for (int64_t step = 0; step < 4; ++step) {
+    const Variable loss = cross_entropy(head(maps.features), Tensor::from(maps.labels, {images->size()}));
+    CHECK(losses[static_cast<size_t>(step)] == doctest::Approx(loss.item()).epsilon(1e-5));
+    optimizer.zero_grad();
+    loss.backward();
+    optimizer.set_lr(optim::warmup_cosine(step, 0, 4, 2e-3));
+    optimizer.step();
+  }
+
+  options.epochs = 100;
+  options.hidden = {16};
+  CHECK(finetune(encoder, images, images, views, options).top1 == 1);
+  options.frozen = "block9";
+  CHECK_THROWS_WITH_AS(finetune(encoder, images, images, views, options),
+                       doctest::Contains("no stage 'block9'; its stages: block1"), Error);
+  options.frozen = "block2";
+  CHECK_THROWS_WITH_AS(finetune(nn::make_encoder(small_vit()), images, images, views_of(16), options),
+                       doctest::Contains("no spatial map"), Error);
+}
 
 TEST_CASE("mixing: a function of seed and step; Beta's mean and variance; boxes inside; both kinds in their shares") {
   const MixOptions both{.mixup = 0.8, .cutmix = 1.0};

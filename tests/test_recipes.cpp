@@ -98,6 +98,17 @@ TEST_CASE("recipes: every kind of data has one for every method; colorization no
   }
 }
 
+TEST_CASE("recipes: BYOL's cifar10 makes lightly's steps, whose loss is a quarter of the paper's") {
+  TrainConfig c;
+  c.method = "byol";
+  apply_recipe(c, "cifar10");
+  // momentum buffer m = 0.9 m + (gradient + decay p), p -= lr m: 4 x gradient with lr / 4 and 4 x decay is the same.
+  const double batches = static_cast<double>(c.batch_size) / 128;
+  CHECK(c.effective_lr() * 4 == doctest::Approx(0.06 * batches));
+  CHECK(c.effective_lr() * c.weight_decay == doctest::Approx(0.06 * batches * 5e-4));
+  CHECK(c.sgd_momentum == 0.9);
+}
+
 TEST_CASE("recipes: numbers as published") {
   TrainConfig c;
   apply_recipe(c, "imagenet");  // SimCLR

@@ -8,6 +8,7 @@
 #include "nn/eval_mode.h"
 #include "nn/init.h"
 #include "nn/linear.h"
+#include "nn/mlp.h"
 #include "optim/adamw.h"
 #include "optim/schedule.h"
 #include "ssl/evaluate/labels.h"
@@ -21,13 +22,24 @@ namespace {
 
 class Classifier final : public nn::Module {
  public:
-  Classifier(nn::Encoder encoder, int64_t classes, const FinetuneOptions& options)
-      : encoder_(std::move(encoder)), head_(encoder_.features(), classes) {
-    nn::initialize(head_, options.seed, "head");
+  Classifier(nn::Encoder encoder, int64_t classes, const PlainViews& views, const FinetuneOptions& options)
+      : encoder_(std::move(encoder)), frozen_(options.frozen) {
+    if (!frozen_.empty()) encoder_.eval();
+    const int64_t read = frozen_.empty()
+                             ? encoder_.features()
+                             : features(Tensor::zeros({1, views.image_size, views.image_size, views.channels})).size(1);
+    if (!options.hidden.empty()) {
+      std::vector<int64_t> sizes = options.hidden;
+      sizes.push_back(classes);
+      layers_.emplace(read, sizes, nn::MLPOptions{.seed = options.seed, .path = "head"});
+      return;
+    }
+    head_.emplace(read, classes);
+    nn::initialize(*head_, options.seed, "head");
     if (options.head_std == 0) return;
     const nn::Initializer init(options.seed, "head");
-    init("weight", head_.weight, nn::Init::truncated_normal(options.head_std));
-    init("bias", head_.bias, nn::Init::constant(0));
+    init("weight", head_->weight, nn::Init::truncated_normal(options.head_std));
+    init("bias", head_->bias, nn::Init::constant(0));
   }
   /// For layer-wise decay: the layer of a parameter by its full name.
   int64_t layer(const std::string& name) {
@@ -35,15 +47,32 @@ class Classifier final : public nn::Module {
     return name.rfind(prefix, 0) == 0 ? nn::encoder_layer(encoder_, name.substr(prefix.size()))
                                       : nn::head_layer(encoder_);
   }
-  Variable operator()(const Variable& images) { return widen(head_(encoder_(images))); }
+  Variable operator()(const Variable& images) {
+    const Variable x = features(images);
+    return widen(layers_ ? (*layers_)(x) : (*head_)(x));
+  }
+  /// Not what is frozen: it neither learns nor changes its mode.
   void visit(nn::Visitor& v) override {
-    v("encoder", encoder_);
-    v("head", head_);
+    if (frozen_.empty()) v("encoder", encoder_);
+    if (layers_)
+      v("head", *layers_);
+    else
+      v("head", *head_);
   }
 
  private:
+  /// What the head reads: (N, D).
+  Variable features(const Variable& images) {
+    if (frozen_.empty()) return encoder_(images);
+    const NoGrad no_grad;
+    const Tensor map = encoder_.stage_map(frozen_, images).value();
+    return Variable(map.reshape({map.size(0), map.numel() / map.size(0)}));
+  }
+
   nn::Encoder encoder_;
-  nn::Linear head_;
+  std::string frozen_;
+  std::optional<nn::Linear> head_;  ///< where there are no hidden layers
+  std::optional<nn::MLP> layers_;   ///< where there are
 };
 
 std::vector<optim::ParamGroup> parameter_groups(Classifier& model, const FinetuneOptions& options) {
@@ -152,7 +181,7 @@ FinetuneResult finetune(nn::Encoder encoder, const ImageSourcePtr& train_source,
   const LoaderOptions loading = loader_options(options, views, train_source->size());
   Loader loader(train_source, loading);
 
-  Classifier model(std::move(encoder), classes, options);
+  Classifier model(std::move(encoder), classes, views, options);
   FinetuneResult result;
   TACIT_CHECK(options.lr.has_value() != options.base_lr.has_value(), "[finetune] give one of --lr and --base-lr");
   result.lr = options.lr ? *options.lr : *options.base_lr * static_cast<double>(loading.batch_size) / 256;

@@ -27,7 +27,11 @@ struct FinetuneOptions {
   double random_erasing = 0;                ///< probability
   std::string erase_with = "noise";         ///< noise: N(0, 1) a value; mean
   std::string augmentation = "supervised";  ///< crops and flips
-  double head_std = 0;                      ///< of the head's initial weights, truncated normal; 0: torch's default
+  std::vector<int64_t> hidden = {};         ///< layers of the head before its last, with batch norm and ReLU
+  /// A stage of the encoder (Encoder::stages): the encoder stays as it is, in evaluation mode, and only the head
+  /// learns, of that stage's whole map. How Gidaris et al. 2018 judge RotNet (hidden layers of 200). "": all learns.
+  std::string frozen = {};
+  double head_std = 0;  ///< of the head's initial weights, truncated normal; 0: torch's default
   // Of a ViT, see finetuning_encoder():
   std::string pool = "run";  ///< run: as it was pre-trained; cls, mean
   double drop_path = 0;      ///< of the last block
@@ -66,8 +70,9 @@ struct FinetuneResult {
   std::vector<int64_t> predictions;  ///< of the test images
 };
 
-/// Trains `encoder` (a copy) and a new linear head end to end on the labelled images of `train`; cross-entropy. Crops,
-/// then views.normalisation. Throws Error for unlabelled images and for a loss that is not finite.
+/// Trains `encoder` (a copy) and a new head end to end, or the head alone, on the labelled images of `train`;
+/// cross-entropy. Crops, then views.normalisation. Throws Error for unlabelled images and for a loss that is not
+/// finite.
 FinetuneResult finetune(nn::Encoder encoder, const ImageSourcePtr& train, const ImageSourcePtr& test,
                         const PlainViews& views, const FinetuneOptions& = {}, const FinetuneObserver& = {});
 

@@ -2,8 +2,10 @@
 // gradients, T that of statistics and parameters (ArithmeticOf<S>). Sums are taken in f64, and so is what becomes of
 // single elements (Exact<S>), but for bf16, whose 8 bits f32 has to spare.
 #include "backends/cuda/backend.h"
+#include "backends/cuda/channels.h"
 #include "backends/cuda/combine.h"
 #include "backends/cuda/pack.h"
+#include "backends/cuda/row_share.h"
 
 namespace tacit::cuda {
 
@@ -48,54 +50,7 @@ struct StoreShifted {
   }
 };
 
-// ---- batch norm: a thread follows V neighbouring channels through some of the rows, with what it needs of them in
-// registers
-
-/// For the first element i of every V neighbours: f.write(i, f.read(i), channels), where channels = f.channels(c) are
-/// those of c. Two rows are read before either is written.
-template <class F>
-__global__ void __launch_bounds__(kThreads) channels_kernel(int64_t rows, int64_t columns, const F f) {
-  const int64_t c = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * F::kWidth;
-  if (c >= columns) return;
-  const auto channels = f.channels(c);
-  const int64_t step = int64_t{gridDim.y} * blockDim.y;
-  int64_t r = int64_t{blockIdx.y} * blockDim.y + threadIdx.y;
-  for (; r + step < rows; r += 2 * step) {
-    const int64_t i = r * columns + c, j = (r + step) * columns + c;
-    const auto here = f.read(i), there = f.read(j);
-    f.write(i, here, channels);
-    f.write(j, there, channels);
-  }
-  if (r < rows) f.write(r * columns + c, f.read(r * columns + c), channels);
-}
-
-template <class F>
-void for_each_channel(cudaStream_t stream, const Rows& rows, const F& f) {
-  constexpr int64_t kRowsAThread = 8, kMostBlocks = 65535;
-  const int64_t groups = rows.size / F::kWidth;
-  if (groups == 0) return;
-  const int64_t wide = divide_up(groups, kThreads), lanes = divide_up(groups, wide), at_once = kThreads / lanes;
-  launch(stream, channels_kernel<F>, Grid{wide, std::min(divide_up(rows.count, at_once * kRowsAThread), kMostBlocks)},
-         dim3(static_cast<unsigned>(lanes), static_cast<unsigned>(at_once)), 0, rows.count, rows.size, f);
-}
-
-/// mean, rstd, gamma and beta of V channels.
-template <class T, int V>
-struct Affine {
-  Pack<T, V> mean, rstd, gamma, beta;
-  /// What relu sees of a value x of channel v, without a residual.
-  __device__ T normalised(int v, T x) const { return (x - mean.at[v]) * rstd.at[v] * gamma.at[v] + beta.at[v]; }
-};
-template <class T>
-struct AffineOf {
-  const T *mean, *rstd, *gamma, *beta;  // beta: null where nothing is normalised
-  bool is_aligned;
-  template <int V>
-  __device__ Affine<T, V> at(int64_t c) const {
-    return {load_pack<V>(mean + c, is_aligned), load_pack<V>(rstd + c, is_aligned), load_pack<V>(gamma + c, is_aligned),
-            beta != nullptr ? load_pack<V>(beta + c, is_aligned) : Pack<T, V>{}};
-  }
-};
+// ---- batch norm
 
 template <class S, int V, class T = ArithmeticOf<S>>
 struct BatchNorm {
@@ -225,77 +180,7 @@ struct BatchNormDx {
   }
 };
 
-// ---- layer norm: a row is a warp's, or where it is long a block's. A thread keeps its share of the row in registers,
-// or where that is more than kNumbersAThread reads it again for each sum.
-
-inline constexpr int kNumbersAThread = 32, kWarpsABlock = 4;
-
-/// A thread's share of a row: V numbers together, kThreads * V apart.
-template <class S, int V, int kBlock, bool kKept>
-class RowShare {
- public:
-  using T = ArithmeticOf<S>;
-
-  __device__ RowShare(const S* row, int64_t size, bool is_aligned) : row_(row), size_(size), is_aligned_(is_aligned) {
-    if constexpr (kKept) each([&](int p, int64_t first) { kept_[p] = read(first); });
-  }
-  /// Calls f(p, first) for each pack p of the share, which begins at the row's element `first`.
-  template <class F>
-  __device__ void each(const F& f) const {
-    if constexpr (kKept) {
-#pragma unroll
-      for (int p = 0; p < kPacks; ++p) {
-        const int64_t first = (int64_t{p} * kBlock + threadIdx.x) * V;
-        if (first < size_) f(p, first);
-      }
-    } else {
-      for (int64_t first = int64_t{threadIdx.x} * V; first < size_; first += kBlock * V) f(0, first);
-    }
-  }
-  __device__ Pack<T, V> at(int p, int64_t first) const {
-    if constexpr (kKept)
-      return kept_[p];
-    else
-      return read(first);
-  }
-
- private:
-  static constexpr int kPacks = kNumbersAThread / V;
-  __device__ Pack<T, V> read(int64_t first) const {
-    const Pack<S, V> pack = load_pack<V>(row_ + first, is_aligned_);
-    Pack<T, V> numbers;
-#pragma unroll
-    for (int v = 0; v < V; ++v) numbers.at[v] = convert<T>(pack.at[v]);
-    return numbers;
-  }
-
-  const S* row_;
-  int64_t size_;
-  bool is_aligned_;
-  Pack<T, V> kept_[kKept ? kPacks : 1];
-};
-
-/// How rows are given to threads.
-template <class S, int V_, int kBlock_, bool kKept>
-struct RowPlan {
-  static constexpr int V = V_, kBlock = kBlock_, kRowsABlock = kBlock == 32 ? kWarpsABlock : 1;
-  using Share = RowShare<S, V, kBlock, kKept>;
-  __device__ static int64_t row() { return int64_t{blockIdx.x} * kRowsABlock + threadIdx.y; }
-  static Grid grid(int64_t rows) { return {divide_up(rows, kRowsABlock)}; }
-  static dim3 block() { return dim3(kBlock, kRowsABlock); }
-};
-template <class S, class F>
-void with_row_plan(int64_t size, F&& f) {
-  with_width<kPack<S>>(size, [&](auto width) {
-    constexpr int V = decltype(width)::value;
-    if (size <= 32 * kNumbersAThread)
-      f(RowPlan<S, V, 32, true>());
-    else if (size <= 256 * kNumbersAThread)
-      f(RowPlan<S, V, 256, true>());
-    else
-      f(RowPlan<S, V, 256, false>());
-  });
-}
+// ---- layer norm
 
 template <class Plan, class S, class T = ArithmeticOf<S>>
 __global__ void __launch_bounds__(Plan::kBlock* Plan::kRowsABlock)

@@ -1,5 +1,7 @@
 #include "autograd/checkpoint.h"
 
+#include "tensor/precision.h"
+
 namespace tacit {
 
 Variable checkpoint(const VariableFunction& f, const Variable& x, const VariableFunction& again) {
@@ -8,7 +10,9 @@ Variable checkpoint(const VariableFunction& f, const Variable& x, const Variable
     const NoGrad no_graph;
     return f(x.detach()).value();
   };
-  return record("checkpoint", value_of(), {{x, [g = again ? again : f, at = x.value()](const Tensor& dy) {
+  const Precision allowed = precision();  // what is computed again must have the first pass's dtypes, and its numbers
+  return record("checkpoint", value_of(), {{x, [=, g = again ? again : f, at = x.value()](const Tensor& dy) {
+                                              const PrecisionScope scope(allowed);
                                               const Variable input = Variable::leaf(at);
                                               g(input).backward(dy);
                                               return input.grad();

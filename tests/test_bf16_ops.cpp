@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "autograd/checkpoint.h"
 #include "autograd/ops.h"
 #include "op_table.h"
 #include "tensor/precision.h"
@@ -263,4 +264,21 @@ TEST_CASE("bf16: a backward pass after the scope has closed is that of the scope
   };
   const std::vector<Tensor> within = gradients(true), after = gradients(false);
   for (size_t i = 0; i < within.size(); ++i) CHECK(max_abs_difference(within[i], after[i]) == 0);
+}
+
+TEST_CASE("bf16: what a checkpoint computes again after the scope has closed is computed as in the scope") {
+  if (!device_has_bf16()) return;
+  const auto gradients = [](bool again) {
+    const Variable x = Variable::leaf(Tensor::normal({5, 3}, 1, 2)), w = Variable::leaf(Tensor::normal({4, 3}, 1, 3));
+    const auto block = [&](const Variable& v) { return relu(linear(v, w)); };
+    Variable loss;
+    {
+      const PrecisionScope scope(Precision::BF16);
+      loss = mean(square(widen(again ? checkpoint(block, x) : block(x))));
+    }
+    loss.backward();
+    return std::vector<Tensor>{x.grad(), w.grad()};
+  };
+  const std::vector<Tensor> once = gradients(false), twice = gradients(true);
+  for (size_t i = 0; i < once.size(); ++i) CHECK(max_abs_difference(once[i], twice[i]) == 0);
 }

@@ -58,29 +58,49 @@ void with_row_block(int64_t size, F&& f) {
     f(std::integral_constant<int, 256>());
 }
 
-inline constexpr int kColumnsX = 32, kColumnsY = 8;
+/// How many rows a block of columns_kernel follows at once, and how many threads it has at most: with few columns more
+/// threads share each. A thread takes F::kWidth neighbouring columns.
+inline constexpr int64_t kLanes = 32;
+constexpr int64_t rows_at_once(int64_t columns) { return columns <= 64 ? 32 : columns <= 128 ? 16 : 8; }
+constexpr int most_threads(int width) { return width <= 2 ? 1024 : 2048 / width; }
 
-// partial[(piece K + k) columns + c] = combination over the piece's rows r of f(r, c, …)[k]
+// partial[(piece K + k) columns + c] = combination over the piece's rows r of f(r, c, …)[.][k]
 template <class Combine, int K, class F>
-__global__ void columns_kernel(int64_t rows, int64_t columns, int64_t rows_a_piece, const F f, double* partial) {
-  __shared__ Shared<double[kColumnsY][K][kColumnsX]> shared;
-  const int64_t c = int64_t{blockIdx.x} * kColumnsX + threadIdx.x;
+__global__ void __launch_bounds__(most_threads(F::kWidth), 1)
+    columns_kernel(int64_t rows, int64_t columns, int64_t rows_a_piece, const F f, double* partial) {
+  constexpr int V = F::kWidth;
+  double* const shared = dynamic_shared<double>();  // (rows at once, K, V, lanes)
+  const int lanes = static_cast<int>(blockDim.x), at_once = static_cast<int>(blockDim.y);
+  const int x = static_cast<int>(threadIdx.x), y = static_cast<int>(threadIdx.y);
+  const int64_t c = (int64_t{blockIdx.x} * lanes + x) * V;
   const int64_t begin = blockIdx.y * rows_a_piece, end = begin + rows_a_piece < rows ? begin + rows_a_piece : rows;
-  double values[K];
-  for (int k = 0; k < K; ++k) values[k] = Combine::identity;
-  if (c < columns)
-    for (int64_t r = begin + threadIdx.y; r < end; r += kColumnsY) {
-      double here[K];
+  double values[V][K];
+#pragma unroll
+  for (int v = 0; v < V; ++v)
+#pragma unroll
+    for (int k = 0; k < K; ++k) values[v][k] = Combine::identity;
+  if (c < columns) {
+#pragma unroll 4
+    for (int64_t r = begin + y; r < end; r += at_once) {
+      double here[V][K];
       f(r, c, here);
-      for (int k = 0; k < K; ++k) values[k] = Combine::combine(values[k], here[k]);
+#pragma unroll
+      for (int v = 0; v < V; ++v)
+#pragma unroll
+        for (int k = 0; k < K; ++k) values[v][k] = Combine::combine(values[v][k], here[v][k]);
     }
-  for (int k = 0; k < K; ++k) shared[threadIdx.y][k][threadIdx.x] = values[k];
+  }
+#pragma unroll
+  for (int v = 0; v < V; ++v)
+#pragma unroll
+    for (int k = 0; k < K; ++k) shared[((y * K + k) * V + v) * lanes + x] = values[v][k];
   __syncthreads();
-  if (threadIdx.y != 0 || c >= columns) return;
-  for (int k = 0; k < K; ++k) {
-    double total = shared[0][k][threadIdx.x];
-    for (int y = 1; y < kColumnsY; ++y) total = Combine::combine(total, shared[y][k][threadIdx.x]);
-    partial[(int64_t{blockIdx.y} * K + k) * columns + c] = total;
+  const int results = K * V * lanes;
+  for (int i = y * lanes + x; i < results; i += lanes * at_once) {
+    const int64_t column = (int64_t{blockIdx.x} * lanes + i % lanes) * V + i / lanes % V;
+    double total = shared[i];
+    for (int row = 1; row < at_once; ++row) total = Combine::combine(total, shared[row * results + i]);
+    if (column < columns) partial[(int64_t{blockIdx.y} * K + i / (lanes * V)) * columns + column] = total;
   }
 }
 
@@ -96,7 +116,7 @@ __global__ void rows_kernel(int64_t outputs, int64_t size, int64_t size_a_piece,
   if (threadIdx.x % 32 == 0) partial[int64_t{blockIdx.y} * outputs + o] = value;
 }
 
-// Calls g(c, totals) for every column (output) with its K totals.
+// Calls g(c, totals) for every column (output) with its K totals, of few pieces.
 template <class Combine, int K, class G>
 struct Finish {
   int64_t columns, pieces;
@@ -113,20 +133,58 @@ struct Finish {
   }
 };
 
-/// For each column c: combines f(r, c, double (&values)[K]) over all rows r, then calls g(c, const double
-/// (&totals)[K]).
+// The same of many pieces, which kFinishers threads of a column share; one alone would wait for each of them.
+inline constexpr int kFinishers = 32;
+template <class Combine, int K, class G>
+__global__ void __launch_bounds__(kLanes* kFinishers)
+    finish_kernel(int64_t columns, int64_t pieces, const double* partial, const G g) {
+  __shared__ Shared<double[kFinishers][K][kLanes]> shared;
+  const int64_t c = int64_t{blockIdx.x} * kLanes + threadIdx.x;
+  for (int k = 0; k < K; ++k) {
+    double total = Combine::identity;
+    if (c < columns)
+      for (int64_t piece = threadIdx.y; piece < pieces; piece += kFinishers)
+        total = Combine::combine(total, partial[(piece * K + k) * columns + c]);
+    shared[threadIdx.y][k][threadIdx.x] = total;
+  }
+  __syncthreads();
+  if (threadIdx.y != 0 || c >= columns) return;
+  double totals[K];
+  for (int k = 0; k < K; ++k) {
+    totals[k] = shared[0][k][threadIdx.x];
+    for (int y = 1; y < kFinishers; ++y) totals[k] = Combine::combine(totals[k], shared[y][k][threadIdx.x]);
+  }
+  g(c, totals);
+}
+
+template <class Combine, int K, class G>
+void finish(cudaStream_t stream, int64_t columns, int64_t pieces, const double* partial, const G& g) {
+  constexpr int64_t kFew = 8;
+  if (pieces <= kFew)
+    for_each_index(stream, columns, Finish<Combine, K, G>{columns, pieces, partial, g});
+  else
+    launch(stream, finish_kernel<Combine, K, G>, Grid{divide_up(columns, kLanes)}, dim3(kLanes, kFinishers), 0, columns,
+           pieces, partial, g);
+}
+
+/// For each column c: combines f(r, c, double (&values)[F::kWidth][K]), of kWidth neighbouring columns at once, over
+/// all rows r, then calls g(c, const double (&totals)[K]). `columns` is a multiple of kWidth.
 template <class Combine, int K, class F, class G>
 void combine_columns(cudaStream_t stream, int64_t rows, int64_t columns, const F& f, const G& g) {
-  constexpr int64_t kBlocks = 1024, kFewestRows = 64;
-  const int64_t wide = divide_up(columns, kColumnsX);
+  constexpr int64_t kBlocks = 1024, kFewestRowsAThread = 8;
+  const int64_t groups = columns / F::kWidth, lanes = std::min(groups, kLanes), at_once = rows_at_once(columns);
+  if (groups == 0) return;
+  const int64_t wide = divide_up(groups, lanes);
   const int64_t rows_a_piece =
-      std::max(kFewestRows, divide_up(rows, std::max<int64_t>(1, kBlocks / std::max<int64_t>(1, wide))));
+      std::max(kFewestRowsAThread * at_once, divide_up(rows, std::max<int64_t>(1, kBlocks / wide)));
   const int64_t pieces = std::max<int64_t>(1, divide_up(rows, rows_a_piece));
   Scratch scratch(stream);
   double* const partial = scratch.take<double>(pieces * K * columns);
-  launch(stream, columns_kernel<Combine, K, F>, Grid{wide, pieces}, dim3(kColumnsX, kColumnsY), 0, rows, columns,
-         rows_a_piece, f, partial);
-  for_each_index(stream, columns, Finish<Combine, K, G>{columns, pieces, partial, g});
+  const size_t shared = static_cast<size_t>(at_once * K * F::kWidth * lanes) * sizeof(double);
+  launch(stream, columns_kernel<Combine, K, F>, Grid{wide, pieces},
+         dim3(static_cast<unsigned>(lanes), static_cast<unsigned>(at_once)), shared, rows, columns, rows_a_piece, f,
+         partial);
+  finish<Combine, K>(stream, columns, pieces, partial, g);
 }
 
 /// For each output o: combines f(o, i) over all i below size, neighbours in i lying close, then calls g(o, total).
@@ -139,7 +197,7 @@ void combine_rows(cudaStream_t stream, int64_t outputs, int64_t size, const F& f
   double* const partial = scratch.take<double>(pieces * outputs);
   launch(stream, rows_kernel<Combine, F>, Grid{divide_up(outputs, kWarps), pieces}, dim3(kThreads), 0, outputs, size,
          size_a_piece, f, partial);
-  for_each_index(stream, outputs, Finish<Combine, 1, G>{outputs, pieces, partial, g});
+  finish<Combine, 1>(stream, outputs, pieces, partial, g);
 }
 
 }  // namespace tacit::cuda

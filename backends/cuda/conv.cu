@@ -97,14 +97,15 @@ void conv_product(cudaStream_t stream, int64_t M, int64_t N, int64_t K, int64_t 
 // with d = mean - m0 of a tile of r rows,  mean = m0 + 1/n sum r d;  n var = sum (squares + r d^2) - 1/n (sum r d)^2
 template <class T>
 struct TileTerms {
+  static constexpr int kWidth = 1;
   TileMoments<T> tiles;
   int64_t rows;
-  TACIT_HD void operator()(int64_t tile, int64_t c, double (&out)[2]) const {
+  TACIT_HD void operator()(int64_t tile, int64_t c, double (&out)[1][2]) const {
     const int64_t at = tile * tiles.columns + c, left = rows - tile * kTile;
     const auto r = static_cast<double>(left < kTile ? left : kTile);
     const double d = static_cast<double>(tiles.mean[at]) - static_cast<double>(tiles.mean[c]);
-    out[0] = r * d;
-    out[1] = static_cast<double>(tiles.squares[at]) + r * d * d;
+    out[0][0] = r * d;
+    out[0][1] = static_cast<double>(tiles.squares[at]) + r * d * d;
   }
 };
 template <class T>

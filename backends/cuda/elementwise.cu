@@ -1,6 +1,6 @@
 // Element-wise ops: one formula of tensor/scalar_ops.h for every element.
 #include "backends/cuda/backend.h"
-#include "backends/cuda/launch.h"
+#include "backends/cuda/map.h"
 
 namespace tacit::cuda {
 
@@ -8,61 +8,56 @@ namespace {
 
 template <class T>
 struct Fill {
-  T* out;
   T value;
-  TACIT_HD void operator()(const int64_t (&at)[1]) const { out[at[0]] = value; }
+  __device__ T operator()() const { return value; }
 };
 
-template <class To, class From>
-struct Copy {
-  To* out;
-  const From* in;
-  TACIT_HD void operator()(const int64_t (&at)[2]) const { out[at[0]] = convert<To>(in[at[1]]); }
+template <class To>
+struct Convert {
+  template <class From>
+  __device__ To operator()(From x) const {
+    return convert<To>(x);
+  }
 };
 
-template <class S, class F>
+template <class F>
 struct Unary {
-  S* y;
-  const S* x;
-  TACIT_HD void operator()(const int64_t (&at)[2]) const {
-    y[at[0]] = convert<S>(F::f(convert<ArithmeticOf<S>>(x[at[1]])));
+  template <class S>
+  __device__ S operator()(S x) const {
+    return convert<S>(F::f(convert<ArithmeticOf<S>>(x)));
   }
 };
 
 // dx = dy * f'(x, y), where f' reads one of x and y, or neither
-template <class S, class F>
+template <class F>
 struct UnaryGrad {
-  S* dx;
-  const S *dy, *saved;
-  TACIT_HD void operator()(const int64_t (&at)[3]) const {
+  template <class S>
+  __device__ S operator()(S dy, S saved) const {
     using T = ArithmeticOf<S>;
-    const T s = F::saves == Saves::Nothing ? T(0) : convert<T>(saved[at[2]]);
-    dx[at[0]] = convert<S>(convert<T>(dy[at[1]]) * (F::saves == Saves::Input ? F::df(s, T(0)) : F::df(T(0), s)));
+    const T s = convert<T>(saved);
+    return convert<S>(convert<T>(dy) * (F::saves == Saves::Input ? F::df(s, T(0)) : F::df(T(0), s)));
+  }
+  template <class S>
+  __device__ S operator()(S dy) const {
+    using T = ArithmeticOf<S>;
+    return convert<S>(convert<T>(dy) * F::df(T(0), T(0)));
   }
 };
 
-/// An operand beside bf16: bf16 too, or the f32 of a parameter or a scalar.
-struct NarrowOrWide {
-  const void* data;
-  bool narrow;
-  TACIT_HD float operator[](int64_t i) const {
-    return narrow ? convert<float>(static_cast<const BFloat16*>(data)[i]) : static_cast<const float*>(data)[i];
-  }
-};
-
-template <class F, class Result, class Operand>
+// Of bf16 operands, or one beside the f32 of a parameter or a scalar, as of f32.
+template <class F, class Result>
 struct Binary {
-  Result* y;
-  Operand a, b;
-  TACIT_HD void operator()(const int64_t (&at)[3]) const { y[at[0]] = convert<Result>(F::f(a[at[1]], b[at[2]])); }
+  template <class A, class B>
+  __device__ Result operator()(A a, B b) const {
+    return convert<Result>(F::f(convert<ArithmeticOf<A>>(a), convert<ArithmeticOf<B>>(b)));
+  }
 };
 
-template <class T>
 struct Select {
-  T* out;
-  const uint8_t* cond;
-  const T *a, *b;
-  TACIT_HD void operator()(const int64_t (&at)[4]) const { out[at[0]] = cond[at[1]] != 0 ? a[at[2]] : b[at[3]]; }
+  template <class T>
+  __device__ T operator()(uint8_t cond, T a, T b) const {
+    return cond != 0 ? a : b;
+  }
 };
 
 }  // namespace
@@ -70,7 +65,7 @@ struct Select {
 void CudaBackend::fill(const View& out, double value) {
   visit_dtype(out.dtype, [&](auto zero) {
     using T = decltype(zero);
-    for_each(stream(), out.shape, {out.strides}, Fill<T>{out.ptr<T>(), convert<T>(value)});
+    map(stream(), out.shape, Fill<T>{convert<T>(value)}, operand<T>(out));
   });
 }
 
@@ -85,7 +80,7 @@ void CudaBackend::copy(const View& out, const View& in) {
     visit_dtype(in.dtype, [&](auto from) {
       using To = decltype(to);
       using From = decltype(from);
-      for_each(stream(), out.shape, {out.strides, in.strides}, Copy<To, From>{out.ptr<To>(), in.ptr<From>()});
+      map(stream(), out.shape, Convert<To>(), operand<To>(out), operand<From>(in));
     });
   });
 }
@@ -94,7 +89,7 @@ void CudaBackend::unary(UnaryOp op, const View& out, const View& x) {
   visit_activations("unary", x.dtype, [&](auto zero) {
     using T = decltype(zero);
     visit(op, [&](auto function) {
-      for_each(stream(), out.shape, {out.strides, x.strides}, Unary<T, decltype(function)>{out.ptr<T>(), x.ptr<T>()});
+      map(stream(), out.shape, Unary<decltype(function)>(), operand<T>(out), operand<T>(x));
     });
   });
 }
@@ -104,38 +99,38 @@ void CudaBackend::unary_grad(UnaryOp op, const View& dx, const View& dy, const V
     using T = decltype(zero);
     visit(op, [&](auto function) {
       using F = decltype(function);
-      const View& saved = F::saves == Saves::Nothing ? dy : (F::saves == Saves::Input ? x : y);
-      for_each(stream(), dx.shape, {dx.strides, dy.strides, saved.strides},
-               UnaryGrad<T, F>{dx.ptr<T>(), dy.ptr<T>(), saved.ptr<T>()});
+      if constexpr (F::saves == Saves::Nothing)
+        map(stream(), dx.shape, UnaryGrad<F>(), operand<T>(dx), operand<T>(dy));
+      else
+        map(stream(), dx.shape, UnaryGrad<F>(), operand<T>(dx), operand<T>(dy),
+            operand<T>(F::saves == Saves::Input ? x : y));
     });
   });
 }
 
 void CudaBackend::binary(BinaryOp op, const View& out, const View& a, const View& b) {
-  if (a.dtype == bf16 || b.dtype == bf16)
-    return visit(op, [&](auto function) {
-      using F = decltype(function);
-      using Result = std::conditional_t<std::is_same_v<decltype(F::f(0.f, 0.f)), float>, BFloat16, uint8_t>;
-      for_each(
-          stream(), out.shape, {out.strides, a.strides, b.strides},
-          Binary<F, Result, NarrowOrWide>{out.ptr<Result>(), {a.data, a.dtype == bf16}, {b.data, b.dtype == bf16}});
-    });
-  visit_arithmetic("binary", a.dtype, [&](auto zero) {
-    using T = decltype(zero);
+  const auto run = [&](auto left, auto right) {
+    using A = decltype(left);
+    using B = decltype(right);
+    using T = ArithmeticOf<A>;
     visit(op, [&](auto function) {
       using F = decltype(function);
-      using Result = decltype(F::f(T(0), T(0)));
-      for_each(stream(), out.shape, {out.strides, a.strides, b.strides},
-               Binary<F, Result, const T*>{out.ptr<Result>(), a.ptr<T>(), b.ptr<T>()});
+      using Plain = decltype(F::f(T(0), T(0)));
+      using Result =
+          std::conditional_t<std::is_same_v<Plain, T>, std::conditional_t<std::is_same_v<A, B>, A, BFloat16>, Plain>;
+      map(stream(), out.shape, Binary<F, Result>(), operand<Result>(out), operand<A>(a), operand<B>(b));
     });
-  });
+  };
+  if (a.dtype == bf16 && b.dtype == bf16) return run(BFloat16(), BFloat16());
+  if (a.dtype == bf16) return run(BFloat16(), float());
+  if (b.dtype == bf16) return run(float(), BFloat16());
+  visit_arithmetic("binary", a.dtype, [&](auto zero) { run(zero, zero); });
 }
 
 void CudaBackend::select(const View& out, const View& cond, const View& a, const View& b) {
   visit_dtype(out.dtype, [&](auto zero) {
     using T = decltype(zero);
-    for_each(stream(), out.shape, {out.strides, cond.strides, a.strides, b.strides},
-             Select<T>{out.ptr<T>(), cond.ptr<uint8_t>(), a.ptr<T>(), b.ptr<T>()});
+    map(stream(), out.shape, Select(), operand<T>(out), operand<uint8_t>(cond), operand<T>(a), operand<T>(b));
   });
 }
 

@@ -9,11 +9,12 @@ namespace {
 /// Element (output, term) of a strided view that is being reduced.
 template <class T>
 struct Term {
+  static constexpr int kWidth = 1;
   const T* in;
   Strided<1> outputs, terms;
   TACIT_HD double at(int64_t o, int64_t r) const { return convert<double>(in[outputs.offset(o) + terms.offset(r)]); }
   TACIT_HD double operator()(int64_t o, int64_t r) const { return at(o, r); }
-  TACIT_HD void operator()(int64_t r, int64_t o, double (&value)[1]) const { value[0] = at(o, r); }
+  TACIT_HD void operator()(int64_t r, int64_t o, double (&value)[1][1]) const { value[0][0] = at(o, r); }
 };
 
 template <class T>

@@ -2,6 +2,7 @@
 // launch, a row of blocks each. Each element is computed in f64 and rounded when it is stored.
 #include "backends/cuda/backend.h"
 #include "backends/cuda/combine.h"
+#include "backends/cuda/pack.h"
 
 namespace tacit::cuda {
 
@@ -9,19 +10,56 @@ namespace {
 
 inline constexpr int kTensors = 32;
 
-/// Pointers to K lists of tensors, and how many elements each tensor has.
+/// Pointers to K lists of tensors (null: there is no such list), and how many elements each tensor has.
 template <class T, int K>
 struct Tensors {
   T* data[K][kTensors];
   int64_t size[kTensors];
+  bool is_aligned[kTensors];  ///< in all lists
 };
 
-// f(tensors, t, i) for every element i of every tensor t
+/// The K lists' numbers of one element, which an update changes, all but those of list kGiven: gradients, or a source.
+template <class T, int K>
+using Element = T[K];
+inline constexpr int kGiven = 1;
+
+// For every element of every tensor t: update(element), where update = f.of(t) holds what its elements share. A thread
+// reads a pack of every list before it writes one.
 template <class T, int K, class F>
-__global__ void tensors_kernel(const __grid_constant__ Tensors<T, K> tensors, const F f) {
-  const int64_t step = int64_t{gridDim.x} * blockDim.x;
+__global__ void __launch_bounds__(kThreads) tensors_kernel(const __grid_constant__ Tensors<T, K> tensors, const F f) {
+  constexpr int V = kPack<T>;
+  const int64_t step = int64_t{gridDim.x} * blockDim.x, first = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   const int t = static_cast<int>(blockIdx.y);
-  for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < tensors.size[t]; i += step) f(tensors, t, i);
+  const int64_t size = tensors.size[t], packs = tensors.is_aligned[t] ? size / V : 0;
+  if (first >= size) return;
+  const auto update = f.of(t);
+  for (int64_t i = first; i < packs; i += step) {
+    Pack<T, V> lists[K] = {};
+#pragma unroll
+    for (int k = 0; k < K; ++k)
+      if (tensors.data[k][t] != nullptr) lists[k] = load_pack<V>(tensors.data[k][t] + i * V, true);
+#pragma unroll
+    for (int v = 0; v < V; ++v) {
+      Element<T, K> element;
+#pragma unroll
+      for (int k = 0; k < K; ++k) element[k] = lists[k].at[v];
+      update(element);
+#pragma unroll
+      for (int k = 0; k < K; ++k) lists[k].at[v] = element[k];
+    }
+#pragma unroll
+    for (int k = 0; k < K; ++k)
+      if (k != kGiven && tensors.data[k][t] != nullptr) store_pack(tensors.data[k][t] + i * V, lists[k], true);
+  }
+  for (int64_t i = packs * V + first; i < size; i += step) {
+    Element<T, K> element;
+#pragma unroll
+    for (int k = 0; k < K; ++k) element[k] = tensors.data[k][t] != nullptr ? tensors.data[k][t][i] : T(0);
+    update(element);
+#pragma unroll
+    for (int k = 0; k < K; ++k)
+      if (k != kGiven && tensors.data[k][t] != nullptr) tensors.data[k][t][i] = element[k];
+  }
 }
 
 // Calls g(T(), tensors, how many, the largest size) for groups of at most kTensors of one type. Tensors that stand at
@@ -42,7 +80,11 @@ void in_groups(const char* op, const std::span<const View> (&lists)[K], G&& g) {
         if (lists[0][i].dtype != type) continue;
         tensors.size[n] = lists[0][i].numel();
         largest = std::max(largest, tensors.size[n]);
-        for (int k = 0; k < K; ++k) tensors.data[k][n] = lists[k].empty() ? nullptr : lists[k][i].template ptr<T>();
+        tensors.is_aligned[n] = true;
+        for (int k = 0; k < K; ++k) {
+          tensors.data[k][n] = lists[k].empty() ? nullptr : lists[k][i].template ptr<T>();
+          tensors.is_aligned[n] = tensors.is_aligned[n] && aligned<kPack<T>>(tensors.data[k][n]);
+        }
         if (++n == kTensors) flush();
       }
       flush();
@@ -54,7 +96,7 @@ template <int K, class MakeF>
 void update_each(const char* op, cudaStream_t stream, const std::span<const View> (&lists)[K], MakeF&& make) {
   in_groups<K>(op, lists, [&](auto zero, const auto& tensors, int64_t n, int64_t largest) {
     const auto f = make(zero, tensors, n);
-    const int64_t blocks = std::min<int64_t>(divide_up(largest, kThreads), 256);
+    const int64_t blocks = std::min<int64_t>(divide_up(largest, kThreads * kPack<decltype(zero)>), 256);
     launch(stream, tensors_kernel<decltype(zero), K, std::decay_t<decltype(f)>>, Grid{blocks, n}, dim3(kThreads), 0,
            tensors, f);
   });
@@ -62,52 +104,60 @@ void update_each(const char* op, cudaStream_t stream, const std::span<const View
 
 struct Lerp {
   const double* weight;
-  template <class T>
-  TACIT_HD void operator()(const Tensors<T, 2>& tensors, int t, int64_t i) const {
-    T& target = tensors.data[0][t][i];
-    const auto old = static_cast<double>(target);
-    target = static_cast<T>(old + *weight * (static_cast<double>(tensors.data[1][t][i]) - old));
-  }
+  struct Update {
+    double weight;
+    template <class T>
+    __device__ void operator()(Element<T, 2>& e) const {
+      const auto old = static_cast<double>(e[0]);
+      e[0] = static_cast<T>(old + weight * (static_cast<double>(e[1]) - old));
+    }
+  };
+  __device__ Update of(int) const { return {*weight}; }
 };
 
+// Elements: param, grad, momentum buffer.
 // g = grad + weight_decay p;  with momentum: b = momentum b + g, g = nesterov ? g + momentum b : b;  p -= lr g
 struct Sgd {
   const double* lr;
   double momentum, weight_decay;
   bool nesterov;
-  template <class T>
-  TACIT_HD void operator()(const Tensors<T, 3>& tensors, int t, int64_t i) const {
-    T& param = tensors.data[0][t][i];
-    const auto p = static_cast<double>(param);
-    double g = static_cast<double>(tensors.data[1][t][i]) + weight_decay * p;
-    if (momentum != 0) {
-      T& buffer = tensors.data[2][t][i];
-      const double b = momentum * static_cast<double>(buffer) + g;
-      buffer = static_cast<T>(b);
-      g = nesterov ? g + momentum * b : b;
+  struct Update {
+    double lr, momentum, weight_decay;
+    bool nesterov;
+    template <class T>
+    __device__ void operator()(Element<T, 3>& e) const {
+      const auto p = static_cast<double>(e[0]);
+      double g = static_cast<double>(e[1]) + weight_decay * p;
+      if (momentum != 0) {
+        const double b = momentum * static_cast<double>(e[2]) + g;
+        e[2] = static_cast<T>(b);
+        g = nesterov ? g + momentum * b : b;
+      }
+      e[0] = static_cast<T>(p - lr * g);
     }
-    param = static_cast<T>(p - *lr * g);
-  }
+  };
+  __device__ Update of(int) const { return {*lr, momentum, weight_decay, nesterov}; }
 };
 
+// Elements: param, grad, exp_avg m, exp_avg_sq v.
 // p *= 1 - lr weight_decay;  m += (1 - beta1) (g - m);  v = beta2 v + (1 - beta2) g^2
 // p -= lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
 struct AdamW {
   const double* hyper;
   double beta1, beta2, eps, weight_decay;
-  template <class T>
-  TACIT_HD void operator()(const Tensors<T, 4>& tensors, int t, int64_t i) const {
-    const double lr = hyper[0], bias1 = hyper[1], bias2 = hyper[2];
-    T& param = tensors.data[0][t][i];
-    T& exp_avg = tensors.data[2][t][i];
-    T& exp_avg_sq = tensors.data[3][t][i];
-    const auto g = static_cast<double>(tensors.data[1][t][i]);
-    const double decayed = static_cast<double>(param) * (1 - lr * weight_decay);
-    const double m = static_cast<double>(exp_avg) + (1 - beta1) * (g - static_cast<double>(exp_avg));
-    const double v = beta2 * static_cast<double>(exp_avg_sq) + (1 - beta2) * g * g;
-    exp_avg = static_cast<T>(m);
-    exp_avg_sq = static_cast<T>(v);
-    param = static_cast<T>(decayed - lr / bias1 * m / (::sqrt(v) / ::sqrt(bias2) + eps));
+  struct Update {
+    double beta1, beta2, eps, kept, step, root;  // 1 - lr weight_decay, lr / (1 - beta1^t), sqrt(1 - beta2^t)
+    template <class T>
+    __device__ void operator()(Element<T, 4>& e) const {
+      const auto g = static_cast<double>(e[1]), old = static_cast<double>(e[2]);
+      const double m = old + (1 - beta1) * (g - old), v = beta2 * static_cast<double>(e[3]) + (1 - beta2) * g * g;
+      e[0] = static_cast<T>(static_cast<double>(e[0]) * kept - step * m / (::sqrt(v) / root + eps));
+      e[2] = static_cast<T>(m);
+      e[3] = static_cast<T>(v);
+    }
+  };
+  __device__ Update of(int) const {
+    return {beta1, beta2, eps, 1 - hyper[0] * weight_decay, hyper[0] / hyper[1], ::sqrt(hyper[2])};
   }
 };
 
@@ -145,16 +195,17 @@ TACIT_HD double total_of(const double* partial, int64_t t, int which) {
   return total;
 }
 
-struct AddTotals {
-  double* out;
-  const double* partial;
-  int64_t tensors;
-  TACIT_HD void operator()(int64_t) const {
-    double total = *out;
-    for (int64_t t = 0; t < tensors; ++t) total += total_of(partial, t, 0);
-    *out = total;
-  }
-};
+// *out += the totals of up to kTensors tensors in their order; a thread for each.
+__global__ void __launch_bounds__(kTensors) add_totals_kernel(int tensors, const double* partial, double* out) {
+  __shared__ Shared<double[kTensors]> totals;
+  const auto t = static_cast<int>(threadIdx.x);
+  if (t < tensors) totals[t] = total_of(partial, t, 0);
+  __syncthreads();
+  if (t != 0) return;
+  double total = *out;
+  for (int i = 0; i < tensors; ++i) total += totals[i];
+  *out = total;
+}
 
 /// q of each tensor of a group: eta |p| / |d|, 1 where one of the norms is 0 or without `adapt`.
 struct Trust {
@@ -168,20 +219,26 @@ struct Trust {
   }
 };
 
+// Elements: param, grad, momentum buffer.
 // m = momentum m + q d, p -= lr m;  with lr_in_buffer: m = momentum m + lr q d, p -= m
 struct Lars {
   const double *lr, *q;
   double momentum, weight_decay;
   bool lr_in_buffer;
-  template <class T>
-  TACIT_HD void operator()(const Tensors<T, 3>& tensors, int t, int64_t i) const {
-    T& param = tensors.data[0][t][i];
-    T& buffer = tensors.data[2][t][i];
-    const auto p = static_cast<double>(param);
-    const double d = static_cast<double>(tensors.data[1][t][i]) + weight_decay * p;
-    const double m = momentum * static_cast<double>(buffer) + (lr_in_buffer ? *lr * q[t] : q[t]) * d;
-    param = static_cast<T>(p - (lr_in_buffer ? m : *lr * m));
-    buffer = static_cast<T>(m);
+  struct Update {
+    double of_d, lr, momentum, weight_decay;
+    bool lr_in_buffer;
+    template <class T>
+    __device__ void operator()(Element<T, 3>& e) const {
+      const auto p = static_cast<double>(e[0]);
+      const double d = static_cast<double>(e[1]) + weight_decay * p;
+      const double m = momentum * static_cast<double>(e[2]) + of_d * d;
+      e[0] = static_cast<T>(p - (lr_in_buffer ? m : lr * m));
+      e[2] = static_cast<T>(m);
+    }
+  };
+  __device__ Update of(int t) const {
+    return {lr_in_buffer ? *lr * q[t] : q[t], *lr, momentum, weight_decay, lr_in_buffer};
   }
 };
 
@@ -194,7 +251,7 @@ void CudaBackend::sum_squares(const View& out, std::span<const View> xs) {
     Scratch scratch(stream());
     double* const partial = scratch.take<double>(2 * kPieces * n);
     launch(stream(), squares_kernel<decltype(zero), 1>, Grid{kPieces, n}, dim3(kThreads), 0, tensors, 0.0, partial);
-    for_each_index(stream(), 1, AddTotals{out.ptr<double>(), partial, n});
+    launch(stream(), add_totals_kernel, Grid{1}, dim3(kTensors), 0, static_cast<int>(n), partial, out.ptr<double>());
   });
 }
 

@@ -1,0 +1,78 @@
+// Numbers that lie together and that one thread reads or writes at once: 16 bytes are one instruction, and a warp's are
+// 512 bytes in a row, which is what memory gives fastest.
+// The rule: how many numbers a pack has depends on types and shapes only; whether they lie aligned decides how they are
+// read, not what is computed, so that views of one shape give the same bits wherever they begin.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+namespace tacit::cuda {
+
+template <class T, int V>
+struct alignas(V * sizeof(T) < 16 ? V * sizeof(T) : 16) Pack {
+  T at[V];
+};
+
+/// How many T are 16 bytes.
+template <class T>
+inline constexpr int kPack = 16 / static_cast<int>(sizeof(T));
+
+/// Whether packs of V can be read from p on; nothing can be read from null, and nothing will be.
+template <int V, class T>
+bool aligned(const T* p) {
+  return reinterpret_cast<uintptr_t>(p) % alignof(Pack<T, V>) == 0;
+}
+
+#ifdef TACIT_CUDA_EMULATED  // by bytes: gcc takes an address for aligned wherever one branch reads a pack from it
+template <int V, class T>
+Pack<T, V> load_aligned(const T* from) {
+  if (!aligned<V>(from)) __builtin_trap();  // as a GPU would
+  Pack<T, V> pack;
+  std::memcpy(static_cast<void*>(&pack), from, sizeof pack);
+  return pack;
+}
+template <int V, class T>
+void store_aligned(T* to, const Pack<T, V>& pack) {
+  if (!aligned<V>(to)) __builtin_trap();
+  std::memcpy(static_cast<void*>(to), &pack, sizeof pack);
+}
+#else
+template <int V, class T>
+__device__ Pack<T, V> load_aligned(const T* from) {
+  return *reinterpret_cast<const Pack<T, V>*>(from);
+}
+template <int V, class T>
+__device__ void store_aligned(T* to, const Pack<T, V>& pack) {
+  *reinterpret_cast<Pack<T, V>*>(to) = pack;
+}
+#endif
+
+template <int V, class T>
+__device__ Pack<T, V> load_pack(const T* from, bool is_aligned) {
+  if (is_aligned) return load_aligned<V>(from);
+  Pack<T, V> pack;
+  for (int v = 0; v < V; ++v) pack.at[v] = from[v];
+  return pack;
+}
+
+template <int V, class T>
+__device__ void store_pack(T* to, const Pack<T, V>& pack, bool is_aligned) {
+  if (is_aligned) return store_aligned(to, pack);
+  for (int v = 0; v < V; ++v) to[v] = pack.at[v];
+}
+
+/// Calls f with how many neighbours of a row of `size` S a thread takes, a std::integral_constant: `width` where rows
+/// are a whole number of them, else 1.
+template <int width, class F>
+void with_width(int64_t size, F&& f) {
+  if (size % width == 0)
+    f(std::integral_constant<int, width>());
+  else
+    f(std::integral_constant<int, 1>());
+}
+
+}  // namespace tacit::cuda

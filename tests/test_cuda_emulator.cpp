@@ -3,6 +3,7 @@
 #include <cuda_runtime.h>
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <functional>
@@ -10,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "backends/cuda/attention_tiles.h"
 #include "backends/cuda/backend.h"
 #include "backends/cuda/tensor_core.h"
 #include "tensor/error.h"
@@ -257,6 +259,24 @@ TEST_CASE("ldmatrix gives every lane two neighbours of a row, or of a column, of
                     tacit::cuda::load_matrices(tacit::cuda::shared_address(memory + threadIdx.x * 16 + 8), got);
                   }),
             "ldmatrix reads"));
+}
+
+TEST_CASE("attention's tiles: every chunk has its place, and eight rows' chunks of a column lie in all eight banks") {
+  for (int chunks = 1; chunks <= 40; ++chunks) {
+    CAPTURE(chunks);
+    std::vector<int> used(static_cast<size_t>(16 * chunks));
+    for (int chunk = 0; chunk < chunks; ++chunk)
+      for (int first = 0; first < 16; first += 8) {
+        unsigned banks = 0;
+        for (int row = first; row < first + 8; ++row) {
+          const int at = tacit::cuda::place(row, chunk, chunks);
+          ++used.at(static_cast<size_t>(at));
+          banks |= 1u << at % 8;
+        }
+        CHECK(banks == 0xffu);
+      }
+    CHECK(std::all_of(used.begin(), used.end(), [](int n) { return n == 1; }));
+  }
 }
 
 TEST_CASE("cp.async: a copy may happen at once, or not before it is waited for") {

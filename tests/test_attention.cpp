@@ -2,6 +2,7 @@
 // wide ones.
 #include <doctest/doctest.h>
 
+#include <array>
 #include <cmath>
 
 #include "autograd/ops.h"
@@ -95,7 +96,15 @@ TEST_CASE("attention in tf32 and bf16: value and gradients are off by the roundi
                                            {1, 1, 70, 1, 48, 32},   // one key; unequal sizes, 48 in tiles of 64
                                            {1, 1, 16, 32, 32, 64},  // whole tiles
                                            {1, 1, 33, 66, 80, 96},  // in tiles of 128
-                                           {1, 2, 20, 35, 128, 128}}) {
+                                           {1, 2, 20, 35, 128, 128},
+                                           // Of bf16, the gradients of a head by one block; 200 keys at most, of 64.
+                                           {1, 2, 50, 50, 64, 64},
+                                           {2, 1, 65, 65, 64, 64},
+                                           {1, 1, 197, 197, 64, 64},
+                                           {1, 1, 5, 250, 32, 32},   // 16 warps, one group of queries
+                                           {1, 1, 260, 18, 32, 48},  // two warps, 17 groups
+                                           {1, 1, 40, 212, 64, 64},  // by two kernels, 14 groups of keys
+                                           {1, 1, 150, 300, 32, 32}}) {
     const Inputs in = bf16_numbers(s, 1);
     CAPTURE(s.queries);
     CAPTURE(s.keys);
@@ -135,6 +144,69 @@ TEST_CASE("attention in tf32 and bf16: q, k and v in one block, weights of one k
     const auto [exact, bound] = expected(large, r.weights, r.stored);
     CHECK(amax(abs(got.y - exact.y) - bound.y).item() <= 1e-4 * largest(exact.y));
     CHECK(amax(abs(got.dv - exact.dv) - bound.dv).item() <= 1e-4 * largest(exact.dv));
+  }
+}
+
+TEST_CASE("attention in tf32 and bf16: rows that begin at odd addresses, and gradients that are not wanted") {
+  for (const Sizes& s : std::vector<Sizes>{{1, 2, 37, 45, 64, 64}, {1, 2, 37, 215, 48, 32}}) {
+    const Inputs in = bf16_numbers(s, 1);
+    CAPTURE(s.keys);
+    for (const Rounding& r : roundings()) {
+      CAPTURE(r.weights);
+      const PrecisionScope scope(r.allowed);
+      const DType dtype = r.stored == 0 ? f32 : bf16;
+      // The same numbers in memory of their own, or as rows that begin one number later in longer ones.
+      const auto on_device = [&](const Tensor& x, bool odd) {
+        const Tensor dense = x.to(default_device()).to(dtype);
+        return odd ? concatenate(std::vector<Tensor>{dense.slice(3, 0, 1), dense}, 3).slice(3, 1, x.size(3) + 1)
+                   : dense;
+      };
+      const auto attend_with = [&](bool odd, std::array<bool, 3> wanted) {
+        const auto variable = [&](const Tensor& x, bool leaf) {
+          return leaf ? Variable::leaf(on_device(x, odd)) : Variable(on_device(x, odd));
+        };
+        const Variable q = variable(in.q, wanted[0]), k = variable(in.k, wanted[1]), v = variable(in.v, wanted[2]);
+        const Variable y = attention(q, k, v);
+        y.backward(on_device(in.dy, odd));
+        const auto back = [](const Tensor& t) { return t.to(Device("reference")).to(f64); };
+        const auto grad = [&](const Variable& x, bool leaf) { return leaf ? back(x.grad()) : Tensor(); };
+        return Results{back(y.value()), grad(q, wanted[0]), grad(k, wanted[1]), grad(v, wanted[2])};
+      };
+      const Results all = attend_with(false, {true, true, true});
+      check(all, expected(in, r.weights, r.stored));
+      check(attend_with(true, {true, true, true}), expected(in, r.weights, r.stored));
+      for (const std::array<bool, 3>& wanted : {std::array{true, false, false}, std::array{false, true, false},
+                                                std::array{false, false, true}, std::array{false, true, true}}) {
+        const Results some = attend_with(false, wanted);
+        CHECK(max_abs_difference(some.y, all.y) == 0);
+        for (size_t i = 0; i < 3; ++i)
+          if (wanted[i]) CHECK(max_abs_difference(some.all()[i + 1], all.all()[i + 1]) == 0);
+      }
+    }
+  }
+}
+
+// Places of a tile beyond the last key have logits of 0, which is far above these.
+TEST_CASE("attention in tf32 and bf16: logits far below 0") {
+  for (const Sizes& s : std::vector<Sizes>{{1, 1, 20, 37, 64, 64}, {1, 1, 20, 213, 64, 64}}) {
+    Inputs in = bf16_numbers(s, 0.125);
+    {
+      const DeviceScope reference(Device("reference"));
+      in.q = (in.q + 8.0).to(bf16).to(f32);
+      in.k = (in.k - 8.0).to(bf16).to(f32);
+    }
+    CAPTURE(s.keys);
+    for (const Rounding& r : roundings()) {
+      CAPTURE(r.weights);
+      const PrecisionScope scope(r.allowed);
+      const Results got = attend(in);
+      const DeviceScope reference(Device("reference"));
+      const auto [exact, bound] = expected(in, r.weights, r.stored);
+      for (size_t i = 0; i < 4; ++i) {
+        CAPTURE(i);
+        CHECK(amax(abs(got.all()[i] - exact.all()[i]) - bound.all()[i]).item() <= 1e-3 * largest(exact.all()[i]));
+      }
+    }
   }
 }
 

@@ -227,6 +227,7 @@ void CudaBackend::attention(const AttentionArgs& a) {
 }
 
 void CudaBackend::attention_grad(const AttentionGradArgs& a) {
+  if (tensor_core_attention_grad(stream(), a)) return;
   visit_activations("attention_grad", a.dy.dtype, [&](auto zero) {
     using S = decltype(zero);
     using T = ArithmeticOf<S>;
@@ -235,8 +236,6 @@ void CudaBackend::attention_grad(const AttentionGradArgs& a) {
     T* const along = scratch.take<T>(z.heads * z.queries);
     const Heads<const S> q(a.q), k(a.k), v(a.v), dy(a.dy), y(a.y);
     for_each_index(stream(), z.heads * z.queries, Along<S>{dy, y, along, z.queries, z.E});
-    if constexpr (std::is_same_v<T, float>)
-      if (tensor_core_attention_grad(stream(), a, along)) return;
     if (a.dq.defined())
       with_tiles_for(z, 2 * z.D + z.E, [&](auto wide, size_t shared) {
         launch(stream(), attention_dq_kernel<S, decltype(wide)::value>, grid(z.queries, z.heads), dim3(kWarps * 32),

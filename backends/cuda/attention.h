@@ -1,5 +1,5 @@
 // What attention's two ways share: plain kernels (attention.cu), for any head, and those of the tensor cores
-// (attention_tensor_core.cu), for the usual sizes of bf16, and of f32 where a PrecisionScope allows less.
+// (attention_tensor_core*.cu), for the usual sizes of bf16, and of f32 where a PrecisionScope allows less.
 // The rule: a block follows some rows of one head of one sample (queries; keys for dk and dv) through tiles of the
 // others; blocks are numbered head by head in blockIdx.x, of which there may be 2^31.
 #pragma once
@@ -59,7 +59,6 @@ inline size_t most_shared_memory() {
 
 /// By the tensor cores; false, with nothing done, where the type, the scope or the sizes are not for them.
 bool tensor_core_attention(cudaStream_t, const AttentionArgs&);
-/// Likewise; along (N, heads, queries) is dy · y.
-bool tensor_core_attention_grad(cudaStream_t, const AttentionGradArgs&, const float* along);
+bool tensor_core_attention_grad(cudaStream_t, const AttentionGradArgs&);
 
 }  // namespace tacit::cuda

@@ -28,10 +28,10 @@ using emulator::dynamic_shared, emulator::Shared;
 template <class T>
 using Shared = T;
 
-/// A block's dynamic shared memory, of as many bytes as launch() was told.
+/// A block's dynamic shared memory, of as many bytes as launch() was told, at a multiple of 1024.
 template <class T>
 __device__ T* dynamic_shared() {
-  extern __shared__ double memory[];
+  extern __shared__ __align__(1024) double memory[];
   return reinterpret_cast<T*>(memory);
 }
 #endif

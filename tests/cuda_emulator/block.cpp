@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -33,6 +34,12 @@ struct Thread {
   bool vote = false;
 };
 
+// As launch.h asks of CUDA.
+constexpr size_t kSharedAlignment = 1024;
+struct FreeShared {
+  void operator()(char* memory) const { ::operator delete[](memory, std::align_val_t{kSharedAlignment}); }
+};
+
 // The one multiprocessor. It runs one block at a time.
 class Multiprocessor {
  public:
@@ -41,7 +48,8 @@ class Multiprocessor {
     kernel_ = kernel;
     gridDim = grid, blockDim = block;
     shared_bytes_ = shared;
-    shared_ = std::make_unique<char[]>(shared);  // of just this size, for the address sanitizer
+    // Of just this size, for the address sanitizer.
+    shared_.reset(new (std::align_val_t{kSharedAlignment}) char[std::max<size_t>(shared, 1)]);
     const uint64_t blocks = uint64_t{grid.x} * grid.y * grid.z;
     const uint64_t choices = std::min<uint64_t>(blocks, 1u << 31);
     uint64_t step = 1 + order_.below(choices);  // any step without a common divisor visits every block once
@@ -56,6 +64,7 @@ class Multiprocessor {
 
   Thread& me() { return threads_[running_]; }
   unsigned lane() const { return running_ % kWarp; }
+  bool draw() { return order_.below(2) == 1; }
   char* shared() { return shared_.get(); }
 
   void barrier(Site site) {
@@ -216,7 +225,7 @@ class Multiprocessor {
   std::mutex mutex_;
   Order order_;
   const void* kernel_ = nullptr;
-  std::unique_ptr<char[]> shared_;
+  std::unique_ptr<char, FreeShared> shared_;
   size_t shared_bytes_ = 0;
   std::vector<Thread> threads_;
   std::vector<unsigned> ready_;
@@ -244,6 +253,7 @@ unsigned ballot(unsigned mask, bool predicate, Site site) {
   return static_cast<unsigned>(device().exchange(mask, predicate, device().lane(), true, site));
 }
 unsigned lane() { return device().lane(); }
+bool draw() { return device().draw(); }
 void* dynamic_shared_bytes() { return device().shared(); }
 
 void run(const void* kernel, dim3 grid, dim3 block, size_t shared, CUstream_st* stream, std::function<void()> body) {

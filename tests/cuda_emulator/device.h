@@ -57,6 +57,8 @@ uint64_t shuffle(unsigned mask, uint64_t bits, unsigned source, Site site);
 unsigned ballot(unsigned mask, bool predicate, Site site);
 /// The running thread's place in its warp.
 unsigned lane();
+/// Yes or no, drawn like the order of the threads.
+bool draw();
 
 /// The block that runs, of all launches' blocks, from 1.
 inline uint64_t block_number = 0;

@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "backends/cuda/launch.h"
+#include "backends/cuda/pack.h"
 #include "tensor/backend.h"
 
 namespace tacit::cuda {
@@ -63,6 +64,10 @@ void with_row_block(int64_t size, F&& f) {
 inline constexpr int64_t kLanes = 32;
 constexpr int64_t rows_at_once(int64_t columns) { return columns <= 64 ? 32 : columns <= 128 ? 16 : 8; }
 constexpr int most_threads(int width) { return width <= 2 ? 1024 : 2048 / width; }
+
+/// Columns that a thread sums together: 8 bytes of them, since each needs registers for its sums in f64.
+template <class S>
+inline constexpr int kSummed = kPack<S> / 2;
 
 // partial[(piece K + k) columns + c] = combination over the piece's rows r of f(r, c, …)[.][k]
 template <class Combine, int K, class F>

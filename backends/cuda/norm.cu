@@ -14,10 +14,6 @@ namespace {
 template <class S>
 using Exact = std::conditional_t<std::is_same_v<S, BFloat16>, float, double>;
 
-/// Neighbouring columns that a thread sums: 8 bytes of them, since each needs registers for its sums in f64.
-template <class S>
-inline constexpr int kSummed = kPack<S> / 2;
-
 // ---- moments
 
 /// d = x - x0 and its square, where x0 is the channel's first value: with them one pass gives both moments. Since
@@ -127,15 +123,16 @@ struct BatchNormTerms {
     }
   }
 };
-/// dbeta = sum g; dgamma = sum g xhat; both also kept in f64 for dx.
+/// dbeta = sum g; dgamma = sum g xhat; the means of both are kept in f64 for dx.
 template <class T>
 struct StoreAffineGrad {
   T *dbeta, *dgamma;
-  double* sums;  // (C, 2), or null
+  double* means;  // (C, 2), or null
+  double n;
   __device__ void operator()(int64_t c, const double (&totals)[2]) const {
     if (dbeta != nullptr) dbeta[c] = static_cast<T>(totals[0]);
     if (dgamma != nullptr) dgamma[c] = static_cast<T>(totals[1]);
-    if (sums != nullptr) sums[2 * c] = totals[0], sums[2 * c + 1] = totals[1];
+    if (means != nullptr) means[2 * c] = totals[0] / n, means[2 * c + 1] = totals[1] / n;
   }
 };
 template <class S, int V>
@@ -145,8 +142,7 @@ struct BatchNormDx {
   static constexpr int kWidth = V;
   S *dx, *dresidual;
   BatchNormInputs<S> inputs;
-  const double* sums;
-  double n;
+  const double* means;
   bool training;
 
   struct Channels {
@@ -158,8 +154,8 @@ struct BatchNormDx {
     k.affine = inputs.affine.template at<V>(c);
 #pragma unroll
     for (int v = 0; v < V; ++v) {
-      k.mean_g[v] = static_cast<A>(sums[2 * (c + v)] / n);
-      k.mean_g_xhat[v] = static_cast<A>(sums[2 * (c + v) + 1] / n);
+      k.mean_g[v] = static_cast<A>(means[2 * (c + v)]);
+      k.mean_g_xhat[v] = static_cast<A>(means[2 * (c + v) + 1]);
       k.scale[v] = static_cast<A>(static_cast<double>(k.affine.gamma.at[v]) * static_cast<double>(k.affine.rstd.at[v]));
     }
     return k;
@@ -293,11 +289,6 @@ T* pointer_or_null(const View& v) {
   return v.defined() ? v.ptr<T>() : nullptr;
 }
 
-template <int V, class... T>
-bool all_aligned(const T*... pointers) {
-  return (aligned<V>(pointers) && ...);
-}
-
 }  // namespace
 
 // mean[c] = 1/n sum x[., c];  var[c] = 1/n sum (x[., c] - mean[c])^2
@@ -342,8 +333,9 @@ void CudaBackend::batch_norm_grad(const BatchNormGradArgs& a) {
     BatchNormInputs<S> inputs{a.dy.ptr<S>(), a.x.ptr<S>(), pointer_or_null<S>(a.y), affine, a.relu, false};
     S *const dx = pointer_or_null<S>(a.dx), *const dresidual = pointer_or_null<S>(a.dresidual);
     Scratch scratch(stream());
-    double* const sums = scratch.take<double>(2 * rows.size);
-    const StoreAffineGrad<T> store{pointer_or_null<T>(a.dbeta), pointer_or_null<T>(a.dgamma), sums};
+    double* const means = scratch.take<double>(2 * rows.size);
+    const StoreAffineGrad<T> store{pointer_or_null<T>(a.dbeta), pointer_or_null<T>(a.dgamma), means,
+                                   static_cast<double>(rows.count)};
     const auto align = [&](auto width) {
       constexpr int V = decltype(width)::value;
       inputs.affine.is_aligned = all_aligned<V>(affine.mean, affine.rstd, affine.gamma, affine.beta);
@@ -358,8 +350,7 @@ void CudaBackend::batch_norm_grad(const BatchNormGradArgs& a) {
     with_width<kPack<S>>(rows.size, [&](auto width) {
       align(width);
       for_each_channel(stream(), rows,
-                       BatchNormDx<S, decltype(width)::value>{dx, dresidual, inputs, sums,
-                                                              static_cast<double>(rows.count), a.training});
+                       BatchNormDx<S, decltype(width)::value>{dx, dresidual, inputs, means, a.training});
     });
   });
 }
@@ -393,7 +384,7 @@ void CudaBackend::layer_norm_grad(const LayerNormGradArgs& a) {
         constexpr int V = decltype(width)::value;
         combine_columns<SumOf, 2>(
             stream(), rows.count, rows.size, LayerNormTerms<S, V>{dy, x, mean, rstd, rows.size, all_aligned<V>(dy, x)},
-            StoreAffineGrad<T>{pointer_or_null<T>(a.dbeta), pointer_or_null<T>(a.dgamma), nullptr});
+            StoreAffineGrad<T>{pointer_or_null<T>(a.dbeta), pointer_or_null<T>(a.dgamma), nullptr, 1});
       });
     if (!a.dx.defined()) return;
     S* const dx = a.dx.ptr<S>();  // last: it may be dy

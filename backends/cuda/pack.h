@@ -27,6 +27,11 @@ bool aligned(const T* p) {
   return reinterpret_cast<uintptr_t>(p) % alignof(Pack<T, V>) == 0;
 }
 
+template <int V, class... T>
+bool all_aligned(const T*... pointers) {
+  return (aligned<V>(pointers) && ...);
+}
+
 #ifdef TACIT_CUDA_EMULATED  // by bytes: gcc takes an address for aligned wherever one branch reads a pack from it
 template <int V, class T>
 Pack<T, V> load_aligned(const T* from) {

@@ -6,7 +6,7 @@
 #include <mutex>
 
 #include "backends/cuda/cudnn_plan.h"
-#include "backends/cuda/launch.h"
+#include "backends/cuda/map.h"
 #include "tensor/precision.h"
 
 namespace tacit::cuda {
@@ -14,9 +14,7 @@ namespace tacit::cuda {
 namespace {
 
 struct Widen {
-  float* to;
-  const BFloat16* from;
-  TACIT_HD void operator()(int64_t i) const { to[i] = convert<float>(from[i]); }
+  TACIT_HD float operator()(BFloat16 value) const { return convert<float>(value); }
 };
 
 using Key = std::array<int64_t, 20>;
@@ -110,7 +108,7 @@ bool Cudnn::conv2d_dw(const View& dw, const View& x, const View& dy, const Windo
   Scratch scratch(state_->stream);
   auto* const narrow = scratch.take<BFloat16>(dw.numel());
   if (!state_->run(kProduct, bf16, x, dw, narrow, dy, window)) return false;
-  for_each_index(state_->stream, dw.numel(), Widen{dw.ptr<float>(), narrow});
+  map(state_->stream, dw.shape, Widen(), operand<float>(dw), MapOperand<BFloat16>{narrow, dw.strides});
   return true;
 }
 

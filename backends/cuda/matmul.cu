@@ -4,6 +4,7 @@
 // depends on the shape, the layout and the alignments only, never on a timing.
 #include "backends/cuda/backend.h"
 #include "backends/cuda/launch.h"
+#include "backends/cuda/pack.h"
 #include "backends/cuda/state.h"
 #include "tensor/precision.h"
 
@@ -83,17 +84,26 @@ class Layout {
   cublasLtMatrixLayout_t layout_ = nullptr;
 };
 
-/// What follows a linear map in one pass: gelu and its derivative, which share their exponential, or a factor.
-template <class S>
+/// What follows a linear map in one pass, V neighbours a thread: gelu and its derivative, which share their
+/// exponential, or a factor.
+template <class S, int V>
 struct Finish {
   S *y, *derivative;
   const S* factor;
   bool gelu;
-  TACIT_HD void operator()(int64_t i) const {
-    float value = convert<float>(y[i]);
-    if (derivative != nullptr) derivative[i] = convert<S>(Gelu::df(value, 0.0f));
-    if (gelu) value = Gelu::f(value);
-    y[i] = convert<S>(factor != nullptr ? value * convert<float>(factor[i]) : value);
+  __device__ void operator()(int64_t pack) const {
+    const int64_t i = pack * V;
+    Pack<S, V> of_y = load_pack<V>(y + i, true), by{}, slope{};
+    if (factor != nullptr) by = load_pack<V>(factor + i, true);
+#pragma unroll
+    for (int v = 0; v < V; ++v) {
+      float value = convert<float>(of_y.at[v]);
+      if (derivative != nullptr) slope.at[v] = convert<S>(Gelu::df(value, 0.0f));
+      if (gelu) value = Gelu::f(value);
+      of_y.at[v] = convert<S>(factor != nullptr ? value * convert<float>(by.at[v]) : value);
+    }
+    if (derivative != nullptr) store_pack(derivative + i, slope, true);
+    store_pack(y + i, of_y, true);
   }
 };
 
@@ -254,8 +264,13 @@ void CudaBackend::linear(const LinearArgs& a) {
   if (!simple || !product(a.y, a.x, a.w, {CUBLASLT_EPILOGUE_BIAS, a.bias.data})) return Backend::linear(a);
   const auto finish = [&](auto zero) {
     using S = decltype(zero);
-    for_each_index(stream(), a.y.numel(),
-                   Finish<S>{a.y.ptr<S>(), a.derivative.ptr<S>(), a.factor.ptr<const S>(), a.gelu});
+    constexpr int V = kPack<S>;
+    S *const y = a.y.ptr<S>(), *const derivative = a.derivative.ptr<S>();
+    const S* const factor = a.factor.ptr<const S>();
+    if (a.y.numel() % V == 0 && aligned<V>(y) && aligned<V>(derivative) && aligned<V>(factor))
+      for_each_index(stream(), a.y.numel() / V, Finish<S, V>{y, derivative, factor, a.gelu});
+    else
+      for_each_index(stream(), a.y.numel(), Finish<S, 1>{y, derivative, factor, a.gelu});
   };
   if (!a.gelu && !a.factor.defined()) return;
   if (a.y.dtype == bf16)

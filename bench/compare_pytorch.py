@@ -11,7 +11,8 @@ beside `import torch`). A case that fails is said, and the others run. Needs tor
 not the last) in this interpreter. PyTorch runs eager with channels_last, its fastest setting for convolutions on few cores, the
 ViTs as timm has them. The second ratio is of the processors' time, summed over threads: with one thread it is worth
 more on a machine that others use. On a GPU both compute in plain f32 unless --precision says tf32 (PyTorch's two
-switches) or bf16 (PyTorch: autocast around the forward pass); --compile gives PyTorch's networks to torch.compile. A
+switches) or bf16 (PyTorch: autocast around the forward pass, which keeps a ViT's residual stream in f32; tacit's is
+bf16, so it moves fewer bytes there); --compile gives PyTorch's networks to torch.compile. A
 ratio below 1 means that tacit is faster. Where PyTorch's memory allocator is to be tuned, set
 GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=17179869184.
 """

@@ -2,7 +2,7 @@
 """The cases of bench_train in PyTorch, taking turns with bench_train, and the ratios of the medians.
 
     python bench/compare_pytorch.py [--build build] [--rounds 3] [--threads 2] [--device cpu] [--precision fp32] [--compile]
-        [--json FILE] [GROUP or CASE...]
+        [--json FILE [--missing]] [GROUP or CASE...]
 
 Groups: steps (whole training steps), convs (single passes of convolutions), gemm (linear layers of a ViT-B; also in % of
 what a large product reaches in PyTorch), attention (forward and backward pass on packed q, k, v, beside
@@ -415,16 +415,19 @@ def run(command, **kwargs):
 
 
 def serve_torch(args):
-    """Times the cases named on stdin, one a line, until it ends; for each a line of JSON. Starting PyTorch on a GPU takes
-    longer than most cases do."""
+    """Times the cases on stdin, "CASE THREADS" a line, until it ends; for each a line of JSON. Starting PyTorch on a GPU
+    takes longer than most cases do. Whatever libraries print goes to stderr."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     import torch
 
-    for case in sys.stdin:
+    for line in sys.stdin:
+        case, threads = line.split()
         try:
-            figures = run_torch(case.strip(), args.steps, args.threads, args.device, args.precision, args.compile)
+            figures = run_torch(case, args.steps, int(threads), args.device, args.precision, args.compile)
         except Exception as error:
             figures = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
-        print(json.dumps(figures), flush=True)
+        print(json.dumps(figures | {"case": case}), file=answers, flush=True)
         if args.device != "cpu":
             torch.cuda.empty_cache()
 
@@ -443,10 +446,10 @@ class Comparison:
         args = self.args
         if self.server is None or args.device == "cpu" or self.server.poll() is not None:
             self.server = subprocess.Popen(
-                [sys.executable, __file__, "--serve-torch", "--steps", str(args.steps), "--threads", str(threads), "--device",
+                [sys.executable, __file__, "--serve-torch", "--steps", str(args.steps), "--device",
                  args.device, "--precision", args.precision] + ["--compile"] * args.compile,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=self.env)
-        self.server.stdin.write(case + "\n")
+        self.server.stdin.write(f"{case} {threads}\n")
         self.server.stdin.flush()
         line = self.server.stdout.readline()
         if args.device == "cpu":
@@ -455,6 +458,7 @@ class Comparison:
         figures = json.loads(line) if line.strip() else {"error": "PyTorch's process ended"}
         if "error" in figures:
             raise RuntimeError(figures["error"])
+        assert figures["case"] == case, f"PyTorch's process answered for {figures['case']}, asked for {case}"
         return figures
 
     def peak_of_card(self):
@@ -503,6 +507,7 @@ def main():
     parser.add_argument("--precision", default="fp32", choices=["fp32", "tf32", "bf16"], help="on both sides; a GPU's")
     parser.add_argument("--compile", action="store_true", help="PyTorch's networks by torch.compile")
     parser.add_argument("--json", help="append every case's figures to this file, one JSON object on a line")
+    parser.add_argument("--missing", action="store_true", help="leave out what that file has already")
     parser.add_argument("--serve-torch", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.device == "cpu" and (args.precision != "fp32" or args.compile):
@@ -511,12 +516,17 @@ def main():
         return serve_torch(args)
 
     import torch
-    import torchvision
-    print(f"PyTorch {torch.__version__} (torchvision {torchvision.__version__}, "
+    print(f"PyTorch {torch.__version__} ("
           f"{'compiled' if args.compile else 'eager'}, channels_last), {args.device}, {args.precision}, {args.threads} threads, {args.rounds} turns of {args.steps} steps after 2 of warm-up; medians")
     print(f"{'case':23} {'tacit s':>9} {'torch s':>9} {'ratio':>6} {'CPU':>6}   {'tacit MB':>8} {'torch MB':>8} {'ratio':>6}")
     comparison, failed = Comparison(args), False
+    done = set()
+    if args.missing and os.path.exists(args.json):
+        with open(args.json) as file:
+            done = {(r["case"], r["precision"], r["compiled"]) for r in map(json.loads, file)}
     for case in [case for name in args.cases for case in GROUPS.get(name, [name])]:
+        if (case, args.precision, args.compile) in done:
+            continue
         try:
             if case == "start":
                 compare_start(args.build, args.rounds)

@@ -29,6 +29,8 @@ stage=$1 dir=$2 out=${3:-$2}  # of pack: CIFAR10
 device=${GPU_CHECK_DEVICE:-cuda} tiny=${GPU_CHECK_TINY:-} disk=${GPU_CHECK_DISK:-/tmp}
 cifar10=$disk/tacit-gpu-cifar10
 cifar10_files="data_batch_1.bin data_batch_2.bin data_batch_3.bin data_batch_4.bin data_batch_5.bin test_batch.bin"
+[[ ${GPU_CHECK_MINUTES:-9} =~ ^[0-9]+(\.[0-9]+)?$ ]] ||
+  { echo "error: GPU_CHECK_MINUTES expects a number of minutes, got '$GPU_CHECK_MINUTES'" >&2; exit 2; }
 deadline=$(awk -v minutes="${GPU_CHECK_MINUTES:-9}" 'BEGIN { print int(60 * minutes) }')
 
 pack() {
@@ -51,8 +53,7 @@ pack() {
   pwd > "$work/source_dir"
   git rev-parse --short HEAD > "$work/commit"
   [ -z "$(git status --porcelain)" ] || sed -i 's/$/+changes/' "$work/commit"
-  grep -q 'TACIT_CUDNN_LIBRARY:FILEPATH=/' build-cuda/CMakeCache.txt && echo cuDNN > "$work/convolutions" ||
-    echo own > "$work/convolutions"
+  ldd build-cuda/bin/tacit | grep -q libcudnn && echo cuDNN > "$work/convolutions" || echo own > "$work/convolutions"
   tar -C "$work" -cf - . | xz --lzma2=preset=3,dict=192MiB > "$dir/tacit-gpu.tar.xz" || return
   rm -rf "$work"
   pack_data
@@ -73,15 +74,20 @@ pack_data() {
 
 # What has arrived in DIR, onto the disk.
 keep_cifar10() {
-  local file
+  local file bytes=$((10000 * 3073)) pids=() pid status=0
   mkdir -p "$cifar10" || return
   for file in $cifar10_files; do
-    [ ! -f "$dir/cifar10-$file.xz" ] || [ -f "$cifar10/$file" ] || {
-      xz -dc "$dir/cifar10-$file.xz" > "$cifar10/$file.part" && mv "$cifar10/$file.part" "$cifar10/$file" ||
-        echo "error: $dir/cifar10-$file.xz is damaged" >&2
+    if [ ! -f "$dir/cifar10-$file.xz" ] || [ -f "$cifar10/$file" ]; then continue; fi
+    {
+      xz -dc "$dir/cifar10-$file.xz" > "$cifar10/$file.part" &&
+        { [ -n "$tiny" ] || [ "$(stat -c %s "$cifar10/$file.part")" = $bytes ]; } &&
+        mv "$cifar10/$file.part" "$cifar10/$file" ||
+        { echo "error: $dir/cifar10-$file.xz is damaged, or not a file of 10,000 images: bring it again" >&2; exit 1; }
     } &
+    pids+=($!)
   done
-  wait
+  for pid in "${pids[@]}"; do wait "$pid" || status=1; done
+  return $status
 }
 
 # The names of the pieces of CIFAR-10 that the disk lacks.
@@ -100,11 +106,12 @@ unpack() {
     [ -n "$root" ] || { echo "error: there is no $archive, and none was unpacked in $disk before"; exit 1; }
   fi
   if [ ! -e "$root/complete" ]; then
-    rm -rf "$root" && mkdir -p "$root" && tar -C "$root" -xJf "$archive" || exit 1
+    rm -rf "$root" && mkdir -p "$root" && tar -C "$root" -xJf "$archive" ||
+      { echo "error: $archive is damaged: make it again by pack, or bring it again" >&2; exit 1; }
     touch "$root/complete"
   fi
   if [ -f "$dir/data.tar" ] && [ ! -e "$root/fashion-mnist" ]; then tar -C "$root" -xf "$dir/data.tar" || exit 1; fi
-  keep_cifar10
+  keep_cifar10 || exit 1
   # The tests read their fixtures where they were compiled.
   local source
   source=$(cat "$root/source_dir")
@@ -135,7 +142,7 @@ table() {
   log=$(mktemp)
   : > "$out/table.log"
   for test in $(cat "$root/tests"); do
-    TACIT_TEST_DEVICE=$device timeout 300 "$root/bin/$test" > "$log" 2>&1
+    within 300 env TACIT_TEST_DEVICE="$device" "$root/bin/$test" > "$log" 2>&1
     status=$?
     { echo "== $test"; cat "$log"; } >> "$out/table.log"
     line=$(grep 'test cases:' "$log" | tail -n 1)
@@ -180,25 +187,27 @@ speed() {
   if [ -d "$dir/wheels" ]; then  # timm, where the machine's Python lacks it
     python3 -m pip install -q --no-index --no-deps --upgrade --target "$disk/tacit-gpu-python" "$dir"/wheels/*.whl || failed=1
   fi
-  rm -f "$out"/speed.txt "$out"/speed.jsonl "$out"/steps.jsonl
-  # Beside PyTorch, in turns; what has a bar first. Seconds, precision and cases of each turn:
+  # Beside PyTorch, in turns; what has a bar first, and nothing twice. When time is up (124), the next call goes on.
+  # Seconds, precision and cases of each turn:
   while read -r seconds precision other; do
     # shellcheck disable=SC2086
     PYTHONPATH=$disk/tacit-gpu-python within "$seconds" python3 bench/compare_pytorch.py --build "$root" --device "$device" \
-      $rounds --json "$out/speed.jsonl" --precision $precision $other < /dev/null 2>&1 | tee -a "$out/speed.txt" || failed=1
+      $rounds --json "$out/speed.jsonl" --missing --precision $precision $other < /dev/null 2>&1 |
+      tee -a "$out/speed.txt" || [ $? = 124 ] || failed=1
   done <<END
 280 $precision $first
 150 $precision $compile ${first%% *}
 END
   if [ -z "$tiny" ]; then
     for one in simclr-resnet18 simclr-small-cnn resnet18-256 vit-tiny vit-tiny-224 mae-75; do
-      within 30 "$root/bin/bench_train" $one 15 0 "$device" >> "$out/steps.jsonl" || failed=1
+      grep -q "\"$one\"" "$out/steps.jsonl" 2>/dev/null && continue
+      within 30 "$root/bin/bench_train" $one 15 0 "$device" >> "$out/steps.jsonl" || [ $? = 124 ] || failed=1
     done
     for one in "tf32 resnet18-256 vit-tiny-224" "fp32 resnet18-256 vit-tiny vit-tiny-224 simclr-resnet18 simclr-small-cnn"; do
       [ "$device" != cpu ] || continue
       # shellcheck disable=SC2086
       PYTHONPATH=$disk/tacit-gpu-python within 100 python3 bench/compare_pytorch.py --build "$root" --device "$device" \
-        $rounds --json "$out/speed.jsonl" --precision $one 2>&1 | tee -a "$out/speed.txt" || failed=1
+        $rounds --json "$out/speed.jsonl" --missing --precision $one 2>&1 | tee -a "$out/speed.txt" || [ $? = 124 ] || failed=1
     done
   fi
   report_bars speed "$out/speed.jsonl" "$out/steps.jsonl" || failed=1
@@ -244,8 +253,7 @@ cifar10() {
   case $method in
     simclr) epochs=100 ;;
     moco) recipe=moco-cifar10-demo epochs="10 20 50 100" ;;
-    byol | mae | rotation) epochs=200 ;;
-    *) echo "error: unknown method '$method'; known: simclr, moco, byol, mae, rotation" >&2; return 2 ;;
+    *) epochs=200 ;;
   esac
   if [ -n "$tiny" ]; then
     flags="--limit 64 --batch-size 16 --encoder-width $([ "$method" = mae ] && echo 64 || echo 8)"
@@ -307,7 +315,8 @@ case $stage in
   pack-data) pack_data ;;
   keep) unpack && echo "kept in $root and $cifar10; of CIFAR-10 not here yet: $(absent_cifar10)" ;;
   table | sanitizer | speed | accuracy) unpack && $stage ;;
-  cifar10-*) unpack && cifar10 "${stage#cifar10-}" ;;
+  cifar10-simclr | cifar10-moco | cifar10-byol | cifar10-mae | cifar10-rotation) unpack && cifar10 "${stage#cifar10-}" ;;
+  cifar10-*) echo "error: unknown method '${stage#cifar10-}'; known: simclr, moco, byol, mae, rotation" >&2; exit 2 ;;
   *)
     echo "error: unknown stage '$stage'; known: pack, pack-data, keep, table, sanitizer, speed, accuracy, cifar10-METHOD" >&2
     exit 2

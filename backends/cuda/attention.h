@@ -1,7 +1,8 @@
 // What attention's two ways share: plain kernels (attention.cu), for any head, and those of the tensor cores
 // (attention_tensor_core*.cu), for the usual sizes of bf16, and of f32 where a PrecisionScope allows less.
 // The rule: a block follows some rows of one head of one sample (queries; keys for dk and dv) through tiles of the
-// others; blocks are numbered head by head in blockIdx.x, of which there may be 2^31.
+// others (where a head's gradients are made by one block: all of them); blocks are numbered head by head in blockIdx.x,
+// of which there may be 2^31.
 #pragma once
 
 #include "backends/cuda/combine.h"

@@ -1,8 +1,7 @@
 // Tiles of attention on tensor cores: rows of a head in shared memory, as chunks of 16 bytes, and the products of a
 // warp's 16 rows with them. With f32 operands rounded to tf32 when they enter shared memory, bf16 ones as they are,
 // weights rounded like operands, and sums, softmax and logits in f32.
-// The rule: chunks lie so that no eight rows' chunks of one column share a bank (place), and only this file knows
-// where.
+// The rule: chunks lie so that no eight rows' chunks of one column share a bank (place).
 #pragma once
 
 #include "backends/cuda/attention.h"

@@ -195,11 +195,12 @@ std::unique_ptr<Graph> CudaBackend::capture(const std::function<void()>& work) {
 
 void CudaBackend::wait(const char* what) {
   not_captured("wait for the device");
+  const cudaStream_t on = stream();
   const bool look = state_->unchecked.exchange(false);
   Fault fault{};
-  if (look) check(cudaMemcpyAsync(&fault, state_->fault, sizeof fault, cudaMemcpyDeviceToHost, stream()), what);
+  if (look) check(cudaMemcpyAsync(&fault, state_->fault, sizeof fault, cudaMemcpyDeviceToHost, on), what);
   count_wait();
-  check(cudaStreamSynchronize(stream()), what);
+  check(cudaStreamSynchronize(on), what);
   if (look) report(fault);
 }
 

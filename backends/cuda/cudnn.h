@@ -1,6 +1,6 @@
 // Convolutions by cuDNN, where CMake found it: f32 or bf16, NHWC, by plans that give the same bits each time and are
-// kept per shape (cudnn_plan.h). The rule: a call returns false where cuDNN has no such plan; the own kernels of conv.cu
-// then do the work.
+// kept per shape (cudnn_plan.h). The rule: a call returns false where cuDNN has no such plan; the own kernels of
+// conv.cu then do the work.
 #pragma once
 
 #include <cuda_runtime.h>

@@ -142,7 +142,15 @@ int64_t CudnnDescriptor::get(cudnnBackendAttributeName_t name, cudnnBackendAttri
   return count;
 }
 
-bool CudnnDescriptor::finalize() { return cudnnBackendFinalize(owner_.get()) == CUDNN_STATUS_SUCCESS; }
+bool CudnnDescriptor::finalize() {
+  const cudnnStatus_t status = cudnnBackendFinalize(owner_.get());
+  // A shortage that passes must not change the plan. An engine that cannot be made here, for whatever other reason, is
+  // none.
+  for (const cudnnStatus_t passing :
+       {CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED, CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED})
+    if (status == passing) check_cudnn(status, "descriptor");
+  return status == CUDNN_STATUS_SUCCESS;
+}
 
 std::optional<ConvolutionPlan> ConvolutionPlan::find(const Convolution& c, const CudnnTarget& target, int64_t first) {
   constexpr int64_t kMostWorkspace = int64_t{1} << 30;

@@ -6,7 +6,6 @@
 
 #include <cudnn.h>
 
-#include <compare>
 #include <memory>
 #include <optional>
 
@@ -33,7 +32,7 @@ class CudnnDescriptor {
   }
   /// Writes at most `most` values there, and gives how many there are.
   int64_t get(cudnnBackendAttributeName_t, cudnnBackendAttributeType_t, int64_t most, void* values) const;
-  /// False where cuDNN does not support what is asked for.
+  /// False where cuDNN does not have what is asked for. Throws Error for want of memory.
   bool finalize();
 
  private:

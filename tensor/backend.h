@@ -11,8 +11,8 @@
 // dx, dy, residuals, q, k, v, a product's factors, w, bias, gelu's derivative) may be bf16 too in unary, unary_grad,
 // binary, reduce, matmul, linear, linear_dw, scatter_add, conv2d…, pool…, moments, batch_norm…, layer_norm…,
 // attention…, which compute and sum in f32 or better and round once. What stands beside them is f32: means, variances,
-// rstd, gamma, beta and their gradients, lse, dw and db (a library may round dw once on its way). One operand of binary may be f32, and the result of reduce and
-// matmul.
+// rstd, gamma, beta and their gradients, lse, dw and db (a library may round dw once on its way). One operand of binary
+// may be f32, and the result of reduce and matmul.
 #pragma once
 
 #include <atomic>

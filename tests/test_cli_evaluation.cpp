@@ -154,7 +154,8 @@ TEST_CASE("finetune: flags out of range and what is of ViTs only; recipes resolv
     check_error(run_tacit(on_run("finetune", {std::string("--") + flag, value})), 2, std::string("--") + flag);
   check_error(run_tacit(on_run("finetune", {"--lr", "1e-3", "--base-lr", "1e-3"})), 2, "--base-lr");
   check_error(run_tacit(on_run("finetune", {"--hidden", "200,0"})), 2, "--hidden");
-  check_error(run_tacit(on_run("finetune", {"--hidden", "8", "--head-std", "0.1"})), 2, "--head-std is of a head of one");
+  check_error(run_tacit(on_run("finetune", {"--hidden", "8", "--head-std", "0.1"})), 2,
+              "--head-std is of a head of one");
   check_error(run_tacit(on_run("finetune", {"--frozen", "block2", "--layer-decay", "0.5"})), 2, "--frozen keeps it");
   check_error(run_tacit(on_run("finetune", {"--frozen", "layer9"})), 2, "no stage 'layer9'; its stages: block1");
   for (const Arguments& of_vits : {Arguments{"--pool", "mean"}, {"--drop-path", "0.1"}, {"--learn-positions"}})

@@ -149,9 +149,10 @@ class Finetune final : public RunCommand {
     observer.step = [&](const ssl::StepRecord& record) { progress.step(record); };
     const ssl::FinetuneResult result = ssl::finetune(std::move(encoder), train, test, run.views, options_, observer);
     progress.finish();
-    print_result(common_, (from_scratch_             ? "from scratch: "
-                           : options_.frozen.empty() ? "fine-tuned: "
-                                                     : "probe on " + options_.frozen + ": ") +
+    print_result(common_, (!options_.frozen.empty()
+                               ? "probe on " + options_.frozen + (from_scratch_ ? " of random weights: " : ": ")
+                           : from_scratch_ ? "from scratch: "
+                                           : "fine-tuned: ") +
                               percent(result.top1) + " of " + counted(test->size(), "test image") + ", trained on " +
                               std::to_string(train->size()) + " in " + counted(result.steps, "step"));
     write_json(common_, {{"top1", result.top1},

@@ -24,7 +24,7 @@
 set -u -o pipefail
 cd "$(dirname "$0")/.." || exit 1
 . tools/common.sh
-[ $# -ge 2 ] || { sed -n '2,27s/^# //p' "$0"; exit 2; }
+[ $# -ge 2 ] || { sed -n '2,27s/^# //p' "$0"; [ $# = 0 ] || echo "error: $1 needs DIR" >&2; exit 2; }
 stage=$1 dir=$2 out=${3:-$2}  # of pack: CIFAR10
 device=${GPU_CHECK_DEVICE:-cuda} tiny=${GPU_CHECK_TINY:-} disk=${GPU_CHECK_DISK:-/tmp}
 cifar10=$disk/tacit-gpu-cifar10
@@ -138,7 +138,7 @@ report() {
 }
 
 table() {
-  local test status line log passed=0 failed=0 broken=""
+  local test status line log passed=0 failed=0 broken="" late=""
   log=$(mktemp)
   : > "$out/table.log"
   for test in $(cat "$root/tests"); do
@@ -149,13 +149,16 @@ table() {
     passed=$((passed + $(sed -E 's/.*\| *([0-9]+) passed.*/\1/' <<< "${line:-| 0 passed}")))
     failed=$((failed + $(sed -E 's/.*\| *([0-9]+) failed.*/\1/' <<< "${line:-| 0 failed}")))
     echo "$test: exit $status, ${line:-no summary}"
-    if [ $status != 0 ]; then
+    if [ $status = 124 ]; then
+      late="$late $test"  # time is up
+    elif [ $status != 0 ]; then
       broken="$broken $test"
       grep -E -A 12 'ERROR|FATAL|terminate|\[cuda\]' "$log" | head -n "${GPU_CHECK_LINES:-40}"
     fi
   done
-  report "{\"passed\": $passed, \"failed\": $failed, \"broken\": \"$broken\"}" "$passed passed, $failed failed${broken:+ (}${broken# }${broken:+)}"
-  [ -z "$broken" ]
+  report "{\"passed\": $passed, \"failed\": $failed, \"broken\": \"$broken\", \"out_of_time\": \"$late\"}" \
+    "$passed passed, $failed failed${broken:+ (}${broken# }${broken:+)}${late:+; out of time:}$late"
+  [ -z "$broken" ] && [ $passed -gt 0 ]
 }
 
 sanitizer() {
@@ -180,37 +183,39 @@ within() {
 }
 
 speed() {
-  local one failed=0 precision=bf16 rounds="--rounds 2" compile=--compile first other
+  local kept=$root/speed one failed=0 precision=bf16 rounds="--rounds 2" compile=--compile first other
   first="simclr-resnet18-512 mae-base-224 gemm attention"
   if [ -n "$tiny" ]; then first="gemm-64-32-16 attention-2-2-9-32" rounds="--rounds 1 --steps 2"; fi
   if [ "$device" = cpu ]; then precision=fp32 compile=""; fi
   if [ -d "$dir/wheels" ]; then  # timm, where the machine's Python lacks it
     python3 -m pip install -q --no-index --no-deps --upgrade --target "$disk/tacit-gpu-python" "$dir"/wheels/*.whl || failed=1
   fi
+  mkdir -p "$kept" || return  # on the machine's disk, where the next call finds it
   # Beside PyTorch, in turns; what has a bar first, and nothing twice. When time is up (124), the next call goes on.
   # Seconds, precision and cases of each turn:
   while read -r seconds precision other; do
     # shellcheck disable=SC2086
     PYTHONPATH=$disk/tacit-gpu-python within "$seconds" python3 bench/compare_pytorch.py --build "$root" --device "$device" \
-      $rounds --json "$out/speed.jsonl" --missing --precision $precision $other < /dev/null 2>&1 |
-      tee -a "$out/speed.txt" || [ $? = 124 ] || failed=1
+      $rounds --json "$kept/speed.jsonl" --missing --precision $precision $other < /dev/null 2>&1 |
+      tee -a "$kept/speed.txt" || [ $? = 124 ] || failed=1
   done <<END
 280 $precision $first
 150 $precision $compile ${first%% *}
 END
   if [ -z "$tiny" ]; then
     for one in simclr-resnet18 simclr-small-cnn resnet18-256 vit-tiny vit-tiny-224 mae-75; do
-      grep -q "\"$one\"" "$out/steps.jsonl" 2>/dev/null && continue
-      within 30 "$root/bin/bench_train" $one 15 0 "$device" >> "$out/steps.jsonl" || [ $? = 124 ] || failed=1
+      grep -q "\"$one\"" "$kept/steps.jsonl" 2>/dev/null && continue
+      within 30 "$root/bin/bench_train" $one 15 0 "$device" >> "$kept/steps.jsonl" || [ $? = 124 ] || failed=1
     done
     for one in "tf32 resnet18-256 vit-tiny-224" "fp32 resnet18-256 vit-tiny vit-tiny-224 simclr-resnet18 simclr-small-cnn"; do
       [ "$device" != cpu ] || continue
       # shellcheck disable=SC2086
       PYTHONPATH=$disk/tacit-gpu-python within 100 python3 bench/compare_pytorch.py --build "$root" --device "$device" \
-        $rounds --json "$out/speed.jsonl" --missing --precision $one 2>&1 | tee -a "$out/speed.txt" || [ $? = 124 ] || failed=1
+        $rounds --json "$kept/speed.jsonl" --missing --precision $one 2>&1 | tee -a "$kept/speed.txt" || [ $? = 124 ] || failed=1
     done
   fi
-  report_bars speed "$out/speed.jsonl" "$out/steps.jsonl" || failed=1
+  cp "$kept"/speed.* "$kept"/steps.* "$out/" 2>/dev/null
+  report_bars speed "$kept/speed.jsonl" "$kept/steps.jsonl" || failed=1
   return $failed
 }
 

@@ -274,6 +274,7 @@ __global__ void __launch_bounds__(kMostWarpsOfHead<Tile> * 32, 1)
       Tile::add_weighted(ds, tile_k + i * Tile::kGroup, sums);
     }
     Tile::store(dq, nh, group * kWarpRows, z.queries, z.D, sums, z.scale);
+    __syncwarp();  // not all lanes store; the next products are of all
   }
 }
 

@@ -81,8 +81,9 @@ std::vector<DType> dtypes() {
 
 TEST_CASE("batch norm: channels of whole packs and others, few rows and many") {
   for (const DType dtype : dtypes())
-    for (const auto& [n, c] : std::vector<std::pair<int64_t, int64_t>>{
+    for (const auto& size : std::vector<std::pair<int64_t, int64_t>>{
              {2, 1}, {3, 8}, {33, 64}, {1000, 3}, {700, 24}, {600, 72}, {140, 136}, {5, 1026}, {9, 2088}, {20000, 2}}) {
+      const int64_t n = size.first, c = size.second;
       CAPTURE(dtype);
       CAPTURE(n);
       CAPTURE(c);
@@ -148,8 +149,9 @@ TEST_CASE("moments: one value everywhere has variance 0, an outlier at the front
 
 TEST_CASE("layer norm: rows of a warp, of a block, and longer; whole packs and others") {
   for (const DType dtype : dtypes())
-    for (const auto& [n, d] : std::vector<std::pair<int64_t, int64_t>>{
+    for (const auto& size : std::vector<std::pair<int64_t, int64_t>>{
              {1, 1}, {5, 3}, {3, 8}, {7, 257}, {6, 768}, {2, 1024}, {2, 1032}, {3, 1500}, {1, 8192}, {2, 8200}}) {
+      const int64_t n = size.first, d = size.second;
       CAPTURE(dtype);
       CAPTURE(n);
       CAPTURE(d);

@@ -211,9 +211,9 @@ TEST_CASE("--cuda-graph: a run that goes on in another process is the one that w
   nn::StateDict a = nn::state_dict(*whole.method), b = nn::state_dict(*second.method);
   a.merge(whole.optimizer->state());
   b.merge(second.optimizer->state());
-  for (const auto& [name, value] : a) {
-    CAPTURE(name);
-    CHECK(max_abs_difference(value, b.at(name)) == 0);
+  for (const auto& entry : a) {
+    CAPTURE(entry.first);
+    CHECK(max_abs_difference(entry.second, b.at(entry.first)) == 0);
   }
 }
 

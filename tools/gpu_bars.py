@@ -11,9 +11,9 @@ import json
 import os
 import sys
 
-GEMMS = ("gemm-12608-2304-768", "gemm-12608-768-768", "gemm-12608-3072-768", "gemm-12608-768-3072")
-ATTENTIONS = ("attention-64-12-197-64", "attention-64-12-50-64", "attention-64-16-197-32", "attention-512-3-65-64",
-              "attention-16-12-1024-64")
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "bench"))
+from compare_pytorch import GROUPS
+
 MOCO_DEMO = {10: 48.0, 20: 61.4, 50: 73.3, 100: 78.1}  # facebookresearch/moco, branch colab-notebook: its log
 
 
@@ -57,12 +57,12 @@ def speed(comparisons, steps):
     report.bar("SimCLR ResNet-18 512 x 2 bf16 ÷ eager", one(rows, "simclr-resnet18-512"), high=0.75, digits=3)
     report.bar("÷ torch.compile", one(rows, "simclr-resnet18-512", compiled=True), high=1.0, digits=3)
     report.bar("MAE ViT-B/16 bf16 ÷ eager", one(rows, "mae-base-224"), high=1.0, digits=3)
-    for case in GEMMS:
+    for case in GROUPS["gemm"]:
         share = one(rows, case, key="of_peak")
         report.bar(case, None if share is None else 100 * share, low=60, unit=" % of peak")
-    for case in ATTENTIONS:
+    for case in GROUPS["attention"]:
         report.bar(case + " ÷ SDPA", one(rows, case), high=1.2, digits=3)
-    known = {"simclr-resnet18-512", "mae-base-224", *GEMMS, *ATTENTIONS}
+    known = {"simclr-resnet18-512", "mae-base-224", *GROUPS["gemm"], *GROUPS["attention"]}
     others = [f"{r['case']} {r['precision']} {r['ratio']:.2f}" for r in rows if r["case"] not in known or r["precision"] != "bf16"]
     text = "; ".join(report.texts) + ("; other steps ÷ PyTorch's: " + ", ".join(others) if others else "")
     return {"bars": report.bars, "comparisons": rows, "steps": json_lines(steps)}, text

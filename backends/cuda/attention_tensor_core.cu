@@ -69,7 +69,7 @@ template <class Tile, class S = typename Tile::S>
 __global__ void __launch_bounds__(Tile::kMostWarps * 32, Tile::kBlocksWanted)
     tensor_core_attention_kernel(Heads<const S> q, Heads<const S> k, Heads<const S> v, Heads<S> y, float* lse,
                                  const __grid_constant__ AttentionSizes<float> z) {
-  constexpr int kRows = Tile::kRows, kTile = kRows * Tile::kChunks;
+  constexpr int kRows = Tile::kRows, kTile = Tile::kTile;
   const int rows = static_cast<int>(blockDim.x) / 32 * kWarpRows;
   Chunk* const tile_q = dynamic_shared<Chunk>();
   Chunk* const tiles = tile_q + rows * Tile::kChunks;  // in each place one of k and one of v
@@ -78,10 +78,7 @@ __global__ void __launch_bounds__(Tile::kMostWarps * 32, Tile::kBlocksWanted)
   typename Tile::template Left<(Tile::kSteps <= 8 ? Tile::kSteps : 0)> my_q;
   Running<Tile> mine;
   Tile::load(q, block.nh, block.first, z.queries, z.D, rows, tile_q);
-  const auto load = [&](int64_t first, int at) {
-    Tile::load(k, block.nh, first, z.keys, z.D, kRows, tiles + at * 2 * kTile);
-    Tile::load(v, block.nh, first, z.keys, z.E, kRows, tiles + at * 2 * kTile + kTile);
-  };
+  const auto load = [&](int64_t first, int at) { Tile::load_both(k, v, block.nh, first, z.keys, z, tiles, at); };
   through_tiles<Tile>(z.keys, load, [&](int64_t first, int at) {
     if (my_first >= z.queries) return;
     if (first == 0) my_q.take(tile_q + warp_of() * Tile::kGroup);
@@ -113,7 +110,7 @@ bool tensor_core_attention(cudaStream_t stream, const AttentionArgs& a) {
     const size_t shared = Tile::bytes(rows + 2 * Tile::kPlaces * Tile::kRows);
     const Heads<const S> q(a.q), k(a.k), v(a.v);
     const Heads<S> y(a.y);
-    if (shared > most_shared_memory() || !in_chunks(q) || !in_chunks(k) || !in_chunks(v) || !in_chunks(y)) return false;
+    if (shared > most_shared_memory() || !in_chunks(q, k, v, y)) return false;
     launch(stream, tensor_core_attention_kernel<Tile>, Grid{divide_up(z.queries, rows) * z.heads}, dim3(warps * 32),
            shared, q, k, v, y, a.lse.ptr<float>(), z);
     return true;

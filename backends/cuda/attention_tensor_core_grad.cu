@@ -61,7 +61,7 @@ template <class Tile, class S = typename Tile::S>
 __global__ void __launch_bounds__(Tile::kMostWarps * 32, Tile::kBlocksWanted)
     tensor_core_dq_kernel(Heads<const S> q, Heads<const S> k, Heads<const S> v, Heads<const S> dy, Heads<S> dq,
                           const float* lse, const float* along, const __grid_constant__ AttentionSizes<float> z) {
-  constexpr int kRows = Tile::kRows, kTile = kRows * Tile::kChunks;
+  constexpr int kRows = Tile::kRows, kTile = Tile::kTile;
   const int rows = static_cast<int>(blockDim.x) / 32 * kWarpRows;
   Chunk* const tile_q = dynamic_shared<Chunk>();
   Chunk* const tile_dy = tile_q + rows * Tile::kChunks;
@@ -78,10 +78,7 @@ __global__ void __launch_bounds__(Tile::kMostWarps * 32, Tile::kBlocksWanted)
   typename Tile::Sums sums = {};
   Tile::load(q, block.nh, block.first, z.queries, z.D, rows, tile_q);
   Tile::load(dy, block.nh, block.first, z.queries, z.E, rows, tile_dy);
-  const auto load = [&](int64_t first, int at) {
-    Tile::load(k, block.nh, first, z.keys, z.D, kRows, tiles + at * 2 * kTile);
-    Tile::load(v, block.nh, first, z.keys, z.E, kRows, tiles + at * 2 * kTile + kTile);
-  };
+  const auto load = [&](int64_t first, int at) { Tile::load_both(k, v, block.nh, first, z.keys, z, tiles, at); };
   through_tiles<Tile>(z.keys, load, [&](int64_t first, int at) {
     if (my_first >= z.queries) return;
     if (first == 0) my_q.take(tile_q + warp_of() * Tile::kGroup), my_dy.take(tile_dy + warp_of() * Tile::kGroup);
@@ -162,7 +159,7 @@ __global__ void __launch_bounds__(kMostWarpsOfKeys<Tile> * 32, Tile::kBlocksWant
     tensor_core_dkv_kernel(Heads<const S> q, Heads<const S> k, Heads<const S> v, Heads<const S> dy, Heads<S> dk,
                            Heads<S> dv, const float* lse, const float* along,
                            const __grid_constant__ AttentionSizes<float> z) {
-  constexpr int kRows = Tile::kRows, kTile = kRows * Tile::kChunks;
+  constexpr int kRows = Tile::kRows, kTile = Tile::kTile;
   const int rows = static_cast<int>(blockDim.x) / 32 * kWarpRows;
   Chunk* const tile_k = dynamic_shared<Chunk>();
   Chunk* const tile_v = tile_k + rows * Tile::kChunks;
@@ -174,8 +171,7 @@ __global__ void __launch_bounds__(kMostWarpsOfKeys<Tile> * 32, Tile::kBlocksWant
   Tile::load(k, block.nh, block.first, z.keys, z.D, rows, tile_k);
   Tile::load(v, block.nh, block.first, z.keys, z.E, rows, tile_v);
   const auto load = [&](int64_t first, int at) {
-    Tile::load(q, block.nh, first, z.queries, z.D, kRows, tiles + at * 2 * kTile);
-    Tile::load(dy, block.nh, first, z.queries, z.E, kRows, tiles + at * 2 * kTile + kTile);
+    Tile::load_both(q, dy, block.nh, first, z.queries, z, tiles, at);
     for (int i = static_cast<int>(threadIdx.x); i < kRows; i += static_cast<int>(blockDim.x)) {
       const int64_t query = block.nh * z.queries + first + i;
       of_queries[at * kRows + i] = first + i < z.queries ? OfQuery{lse[query], along[query]} : OfQuery{};
@@ -240,7 +236,7 @@ __global__ void __launch_bounds__(kMostWarpsOfHead<Tile> * 32, 1)
   mine.k.take(tile_k + warp_of() * Tile::kGroup), mine.v.take(tile_v + warp_of() * Tile::kGroup);
   wait_for_copies<1>();
   __syncthreads();
-  const int row = my_first + g_of(), twist = place(row, 0, width) - row * width;
+  const int row = my_first + g_of(), twist = twist_of(row, width);
   uint32_t* const my_ds = tile_ds[row * width].words + t_of();
   for (int group = 0; group < groups; ++group) {
     if (group == kEarlyGroups) {
@@ -253,7 +249,7 @@ __global__ void __launch_bounds__(kMostWarpsOfHead<Tile> * 32, 1)
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       if (group * 2 + i == width) break;
-      uint32_t* const at = my_ds + ((group * 2 + i) ^ twist) * 4;  // as place says
+      uint32_t* const at = my_ds + ((group * 2 + i) ^ twist) * 4;
       at[0] = ds[0][i * 2], at[8 * width * 4] = ds[0][i * 2 + 1];
     }
   }
@@ -297,9 +293,7 @@ bool tensor_core_attention_grad(cudaStream_t stream, const AttentionGradArgs& a)
     const size_t most = most_shared_memory();
     const Heads<const S> q(a.q), k(a.k), v(a.v), dy(a.dy), y(a.y);
     const Heads<S> dq(a.dq), dk(a.dk), dv(a.dv);
-    if (!in_chunks(q) || !in_chunks(k) || !in_chunks(v) || !in_chunks(dy) || !in_chunks(y) || !in_chunks(dq) ||
-        !in_chunks(dk) || !in_chunks(dv))
-      return false;
+    if (!in_chunks(q, k, v, dy, y) || !in_chunks(dq, dk, dv)) return false;
     if constexpr (Tile::Number::kAsIs && Tile::kColumns <= 64)
       if (const size_t shared = bytes_of_head<Tile>(z);
           z.keys <= kMostWarpsOfHead<Tile> * kWarpRows && shared <= most) {

@@ -12,12 +12,14 @@ namespace tacit::cuda {
 
 inline constexpr int kWarpRows = 16;  ///< of a warp; tiles are multiples of it
 
-/// Where a chunk lies in a tile with rows of `chunks`: load_matrices reads the same chunk of eight rows at once, and
-/// these are spread over all eight places that shared memory serves together.
-__device__ inline int place(int row, int chunk, int chunks) {
+/// Chunk c of a row with `chunks` of them lies at c ^ twist: load_matrices reads the same chunk of eight rows at once,
+/// and these are spread over all eight places that shared memory serves together.
+__device__ inline int twist_of(int row, int chunks) {
   const int apart = (chunks | 8) & -(chunks | 8);  // the places that rows leave out by themselves
-  return row * chunks + (chunk ^ ((row & 7) * apart >> 3));
+  return (row & 7) * apart >> 3;
 }
+/// Where a chunk lies in a tile with rows of `chunks`.
+__device__ inline int place(int row, int chunk, int chunks) { return row * chunks + (chunk ^ twist_of(row, chunks)); }
 /// The row and the chunk that this lane says to load_matrices, for four matrices of 16 rows and two chunks: down first,
 /// or across first.
 struct LanePlace {
@@ -139,6 +141,7 @@ struct Tiles {
   static constexpr size_t bytes(int64_t rows) { return sizeof(Chunk) * static_cast<size_t>(rows) * kChunks; }
 
   static constexpr int kGroup = kWarpRows * kChunks;  ///< chunks of 16 rows
+  static constexpr int kTile = kRows * kChunks;       ///< of kRows
 
   /// Begins to bring rows first … of a head to a tile; zeros beyond `tokens` and in columns beyond `size`. Groups of 16
   /// rows lie `apart` chunks from one another.
@@ -162,6 +165,13 @@ struct Tiles {
         *to = numbers;
       }
     }
+  }
+  /// The same of kRows rows of two tensors, with D and E numbers, to one of kPlaces places, in which one lies kTile
+  /// behind the other.
+  __device__ static void load_both(const Heads<const S>& x, const Heads<const S>& y, int64_t nh, int64_t first,
+                                   int64_t tokens, const AttentionSizes<float>& z, Chunk* places, int at) {
+    load(x, nh, first, tokens, z.D, kRows, places + at * 2 * kTile);
+    load(y, nh, first, tokens, z.E, kRows, places + at * 2 * kTile + kTile);
   }
   __device__ static Chunk chunk_at(const S* at) { return *reinterpret_cast<const Chunk*>(at); }
   /// The sum of two chunks' products.
@@ -270,13 +280,16 @@ __device__ void through_tiles(int64_t tokens, const Load& load, const Use& use) 
   }
 }
 
-/// True when all rows of a tensor can be read and written 16 bytes at a time, and they are less than 2^31 numbers
+/// True when all rows of the tensors can be read and written 16 bytes at a time, and they are less than 2^31 numbers
 /// apart.
-template <class T>
-bool in_chunks(const Heads<T>& x) {
-  constexpr int64_t kInChunk = 16 / sizeof(T);
-  return reinterpret_cast<uintptr_t>(x.data) % 16 == 0 && x.sample % kInChunk == 0 && x.head % kInChunk == 0 &&
-         x.token % kInChunk == 0 && x.token >= 0 && x.token <= 0x7fffffff;
+template <class... T>
+bool in_chunks(const Heads<T>&... tensors) {
+  const auto one = [](const auto& x) {
+    constexpr int64_t kInChunk = 16 / sizeof(*x.data);
+    return reinterpret_cast<uintptr_t>(x.data) % 16 == 0 && x.sample % kInChunk == 0 && x.head % kInChunk == 0 &&
+           x.token % kInChunk == 0 && x.token >= 0 && x.token <= 0x7fffffff;
+  };
+  return (one(tensors) && ...);
 }
 
 /// How many warps of a block follow so many rows of a head, so that few are left without any: blocks of equal size.

@@ -43,13 +43,6 @@ Key key_of(const Convolution& c) {
           v.dilation_w};
 }
 
-/// What all the pointers can be divided by, up to 16.
-int64_t alignment_of(std::initializer_list<const void*> pointers) {
-  uintptr_t bits = 16;
-  for (const void* const pointer : pointers) bits |= reinterpret_cast<uintptr_t>(pointer);
-  return static_cast<int64_t>(bits & (~bits + 1));
-}
-
 }  // namespace
 
 struct Cudnn::State {
@@ -59,13 +52,20 @@ struct Cudnn::State {
   std::mutex mutex;
   std::map<Key, std::optional<ConvolutionPlan>> plans;  ///< nothing: there is none
 
-  /// The product of tensors that lie at x, w and y; false: cuDNN has none such.
-  bool run(Convolution::Product product, DType dtype, const View& x, const View& w, void* w_data, const View& y,
-           const Window& window) {
-    if (dtype == f64 || x.numel() == 0 || w.numel() == 0 || y.numel() == 0) return false;
-    const Convolution convolution{
-        product, dtype, precision() != Precision::F32, alignment_of({x.data, w_data, y.data}), x.shape, w.shape,
-        y.shape, window};
+  /// False: cuDNN has no such product.
+  bool run(Convolution::Product product, const View& x, const View& w, const View& y, const Window& window) {
+    if (x.dtype == f64 || x.numel() == 0 || w.numel() == 0 || y.numel() == 0) return false;
+    constexpr uintptr_t kMostAlignment = 16;  // that an engine asks for
+    uintptr_t addresses = 0;
+    for (const View* const v : {&x, &w, &y}) addresses |= reinterpret_cast<uintptr_t>(v->data);
+    const Convolution convolution{.product = product,
+                                  .dtype = x.dtype,
+                                  .tensor_cores = x.dtype == bf16 || precision() != Precision::F32,
+                                  .alignment = common_alignment(addresses, kMostAlignment),
+                                  .x = x.shape,
+                                  .w = w.shape,
+                                  .y = y.shape,
+                                  .window = window};
     check(cudaSetDevice(device), "device");
     const std::lock_guard lock(mutex);
     const Key key = key_of(convolution);
@@ -75,7 +75,7 @@ struct Cudnn::State {
     for (; plan; plan = ConvolutionPlan::find(convolution, {.handle = handle}, plan->place() + 1)) {
       Scratch scratch(stream);
       const int64_t bytes = plan->workspace_bytes();
-      if (plan->run(handle, x.data, w_data, y.data, bytes > 0 ? scratch.take<char>(bytes) : nullptr)) return true;
+      if (plan->run(handle, x.data, w.data, y.data, bytes > 0 ? scratch.take<char>(bytes) : nullptr)) return true;
     }
     return false;
   }
@@ -93,22 +93,21 @@ Cudnn::~Cudnn() {
 }
 
 bool Cudnn::conv2d(const View& y, const View& x, const View& w, const Window& window) {
-  return state_->run(Convolution::Product::Y, y.dtype, x, w, w.data, y, window);
+  return state_->run(Convolution::Product::Y, x, w, y, window);
 }
 
 bool Cudnn::conv2d_dx(const View& dx, const View& dy, const View& w, const Window& window) {
-  return state_->run(Convolution::Product::Dx, dx.dtype, dx, w, w.data, dy, window);
+  return state_->run(Convolution::Product::Dx, dx, w, dy, window);
 }
 
 // Of bf16 factors cuDNN gives bf16 sums only: rounded once, as PyTorch's autocast has them, and widened. (f32 copies of
 // x and dy for a product in tf32 would move more bytes than all the rest of the layer's gradients.)
 bool Cudnn::conv2d_dw(const View& dw, const View& x, const View& dy, const Window& window) {
-  constexpr auto kProduct = Convolution::Product::Dw;
-  if (x.dtype != bf16) return state_->run(kProduct, x.dtype, x, dw, dw.data, dy, window);
+  View target = dw;
   Scratch scratch(state_->stream);
-  auto* const narrow = scratch.take<BFloat16>(dw.numel());
-  if (!state_->run(kProduct, bf16, x, dw, narrow, dy, window)) return false;
-  map(state_->stream, dw.shape, Widen(), operand<float>(dw), MapOperand<BFloat16>{narrow, dw.strides});
+  if (x.dtype == bf16) target.dtype = bf16, target.data = scratch.take<BFloat16>(dw.numel());
+  if (!state_->run(Convolution::Product::Dw, x, target, dy, window)) return false;
+  if (x.dtype == bf16) map(state_->stream, dw.shape, Widen(), operand<float>(dw), operand<BFloat16>(target));
   return true;
 }
 

@@ -119,7 +119,7 @@ bool suits(const CudnnDescriptor& engine, const Convolution& c) {
   const int64_t count =
       std::min(most, engine.get(CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE, most, notes.data()));
   return std::none_of(notes.begin(), notes.begin() + count, [&](cudnnBackendNumericalNote_t note) {
-    if (note == CUDNN_NUMERICAL_NOTE_TENSOR_CORE) return c.dtype == f32 && !c.tensor_cores;
+    if (note == CUDNN_NUMERICAL_NOTE_TENSOR_CORE) return !c.tensor_cores;
     return note == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC || note == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS ||
            note == CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION;
   });

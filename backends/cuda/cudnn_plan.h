@@ -51,7 +51,7 @@ struct CudnnTarget {
 struct Convolution {
   enum class Product { Y, Dx, Dw } product;
   DType dtype;
-  bool tensor_cores;  ///< whether they may have f32 factors, rounded to tf32
+  bool tensor_cores;  ///< whether they may be used; they round f32 factors to tf32
   int64_t alignment;  ///< of all three pointers, in bytes
   Shape x, w, y;      ///< (N,H,W,C), (K,R,S,C/groups), (N,P,Q,K)
   Window window;

@@ -46,10 +46,12 @@ struct StridedPacks {
   }
 };
 
+/// Types whose packs are worth a kernel more.
 template <class T>
 inline constexpr bool kMapsPacks =
     std::is_same_v<T, float> || std::is_same_v<T, BFloat16> || std::is_same_v<T, uint8_t>;
 
+/// The pack at `from`, or V times the number there.
 template <int V, class T>
 __device__ Pack<T, V> load_or_repeat(const T* from, bool dense) {
   if (dense) return load_pack<V>(from, true);

@@ -53,13 +53,12 @@ class Operand {
   bool row_major_, column_major_;
 };
 
-/// What an address and strides in bytes can all be divided by, up to 256.
-int64_t alignment_of(const void* data, uintptr_t strides = 0) {
-  const auto bytes = reinterpret_cast<uintptr_t>(data) | strides | 256;
-  return static_cast<int64_t>(bytes & (~bytes + 1));
-}
+inline constexpr uintptr_t kMostAlignment = 256;  // that an algorithm asks for
+
 int64_t alignment_of(const Matrix& m, size_t element) {
-  return alignment_of(m.data, static_cast<uintptr_t>(m.leading | m.batch_stride) * element);
+  return common_alignment(
+      reinterpret_cast<uintptr_t>(m.data) | static_cast<uintptr_t>(m.leading | m.batch_stride) * element,
+      kMostAlignment);
 }
 
 /// A matrix layout of cuBLASLt for the length of a call.
@@ -224,7 +223,7 @@ bool CudaBackend::product(const View& out, const View& a, const View& b, const E
                             align_a,
                             align_b,
                             align_c,
-                            alignment_of(epilogue.bias),
+                            common_alignment(reinterpret_cast<uintptr_t>(epilogue.bias), kMostAlignment),
                             epilogue.kind};
     auto plan = state_->plans.find(key);
     if (plan == state_->plans.end())

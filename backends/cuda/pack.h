@@ -1,7 +1,7 @@
 // Numbers that lie together and that one thread reads or writes at once: 16 bytes are one instruction, and a warp's are
 // 512 bytes in a row, which is what memory gives fastest.
-// The rule: how many numbers a pack has depends on types and shapes only; whether they lie aligned decides how they are
-// read, not what is computed, so that views of one shape give the same bits wherever they begin.
+// The rule: whether packs lie aligned, and whether there are any, decides how numbers are read, never what is computed
+// of them or in which order sums are taken, so that views of one shape give the same bits wherever they begin.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -11,6 +11,12 @@
 #include <type_traits>
 
 namespace tacit::cuda {
+
+/// The largest power of two, up to `most` (itself one), that divides all bits given: addresses and steps, joined by |.
+inline int64_t common_alignment(uintptr_t bits, uintptr_t most) {
+  bits |= most;
+  return static_cast<int64_t>(bits & (~bits + 1));
+}
 
 template <class T, int V>
 struct alignas(V * sizeof(T) < 16 ? V * sizeof(T) : 16) Pack {
@@ -27,6 +33,7 @@ bool aligned(const T* p) {
   return reinterpret_cast<uintptr_t>(p) % alignof(Pack<T, V>) == 0;
 }
 
+/// The same of several pointers.
 template <int V, class... T>
 bool all_aligned(const T*... pointers) {
   return (aligned<V>(pointers) && ...);
@@ -56,6 +63,7 @@ __device__ void store_aligned(T* to, const Pack<T, V>& pack) {
 }
 #endif
 
+/// The pack that begins at `from`: at once where it is aligned, else number by number. Likewise below.
 template <int V, class T>
 __device__ Pack<T, V> load_pack(const T* from, bool is_aligned) {
   if (is_aligned) return load_aligned<V>(from);

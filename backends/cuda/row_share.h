@@ -64,6 +64,7 @@ struct RowPlan {
   static Grid grid(int64_t rows) { return {divide_up(rows, kRowsABlock)}; }
   static dim3 block() { return dim3(kBlock, kRowsABlock); }
 };
+/// Calls f(plan) with the RowPlan, as a type, of rows of that size.
 template <class S, class F>
 void with_row_plan(int64_t size, F&& f) {
   with_width<kPack<S>>(size, [&](auto width) {

@@ -12,8 +12,8 @@ not the last) in this interpreter. PyTorch runs eager with channels_last, its fa
 ViTs as timm has them. The second ratio is of the processors' time, summed over threads: with one thread it is worth
 more on a machine that others use. On a GPU both compute in plain f32 unless --precision says tf32 (PyTorch's two
 switches) or bf16 (PyTorch: autocast around the forward pass, which keeps a ViT's residual stream in f32; tacit's is
-bf16, so it moves fewer bytes there); --compile gives PyTorch's networks to torch.compile. A
-ratio below 1 means that tacit is faster. Where PyTorch's memory allocator is to be tuned, set
+bf16, so it moves fewer bytes there); --compile gives PyTorch's networks to torch.compile. A ratio below 1 means that
+tacit is faster. Where PyTorch's memory allocator is to be tuned, set
 GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=17179869184.
 """
 import argparse
@@ -458,7 +458,8 @@ class Comparison:
         figures = json.loads(line) if line.strip() else {"error": "PyTorch's process ended"}
         if "error" in figures:
             raise RuntimeError(figures["error"])
-        assert figures["case"] == case, f"PyTorch's process answered for {figures['case']}, asked for {case}"
+        if figures["case"] != case:
+            raise RuntimeError(f"PyTorch's process answered for {figures['case']}")
         return figures
 
     def peak_of_card(self):
